@@ -1,0 +1,177 @@
+"""Everything Quaff raises, drawn before it is built.
+
+QuaffError
+├── ConfigurationError          the application or its settings are wrong
+├── EnqueueError                a job was not, or not certainly, stored
+│   ├── ServerUnavailable       refused for certain: nothing was stored
+│   ├── EnqueueUnknown          time ran out after sending: look at ``.id``, or call again with the same ``key=``
+│   ├── QueueFull               the server has no memory left for new jobs
+│   ├── IdConflict              the same ``key=`` with other arguments
+│   ├── MessageTooLarge         the encoded call is over MAX_MESSAGE
+│   ├── EncodeError             an argument (also a TypeError)
+│   └── UnknownTask             a name nobody registered here
+├── StoreError                  the server answered with something no retry can mend
+└── JobError                    the answer about one job is not its value
+    ├── JobNotFound             never existed, or record and tombstone are gone
+    ├── JobFailed               it ran and failed; the reason and the traceback are data
+    ├── ResultTimeout           not finished within ``timeout=``
+    └── ResultExpired           it ended; the value is gone
+
+A message says what, where, why and what to do next. ``code`` names its page in the docs (``docs/errors.md``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QuaffError(Exception):
+    """The root of every error of this package."""
+
+    code = "QF000"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} [{self.code}]"
+
+
+class ConfigurationError(QuaffError):
+    """The application, an option or a setting is wrong; nothing was sent."""
+
+    code = "QF001"
+
+
+class EnqueueError(QuaffError):
+    """A job was not stored, or nobody can say whether it was.
+
+    Attributes:
+        jobs: for a bulk call, the handles of what had been stored before the error.
+    """
+
+    code = "QF010"
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.jobs: list[object] = []
+
+
+class ServerUnavailable(EnqueueError):
+    """No server answered within DEADLINE and nothing was stored: safe to try again anywhere."""
+
+    code = "QF011"
+
+
+class EnqueueUnknown(EnqueueError):
+    """The call was sent and no answer came within DEADLINE, so the job may or may not be stored.
+
+    Attributes:
+        id: the job's id; ``quaff.job(id).state`` tells later, and a new call with the same ``key=`` cannot double it.
+    """
+
+    code = "QF012"
+
+    def __init__(self, message: str, id: str) -> None:
+        super().__init__(message)
+        self.id = id
+
+
+class QueueFull(EnqueueError):
+    """The server refused new jobs because its memory is full; finishing jobs frees it.
+
+    Attributes:
+        retry_after: seconds to wait before the next try.
+    """
+
+    code = "QF013"
+
+    def __init__(self, message: str, retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class IdConflict(EnqueueError):
+    """The same ``key=`` was used for this task with other arguments inside KEY_WINDOW."""
+
+    code = "QF014"
+
+
+class MessageTooLarge(EnqueueError):
+    """The encoded call is larger than MAX_MESSAGE bytes."""
+
+    code = "QF015"
+
+
+class EncodeError(EnqueueError, TypeError):
+    """An argument or a result is not of a kind that comes back as what it was."""
+
+    code = "QF016"
+
+
+class UnknownTask(EnqueueError):
+    """No task of that name is registered in this application."""
+
+    code = "QF017"
+
+
+class StoreError(QuaffError):
+    """The server refused for a reason that trying again does not mend (rights, a damaged key, an old version)."""
+
+    code = "QF020"
+
+
+class JobError(QuaffError):
+    """The answer about one job is not its value.
+
+    Attributes:
+        id: the job's id.
+    """
+
+    code = "QF030"
+
+    def __init__(self, message: str, id: str) -> None:
+        super().__init__(message)
+        self.id = id
+
+
+class JobNotFound(JobError, LookupError):
+    """The job never existed, or both its record and its tombstone are gone."""
+
+    code = "QF031"
+
+
+class JobFailed(JobError):
+    """The job ended as ``failed``. Exceptions are data: they are never rebuilt from the wire.
+
+    Attributes:
+        reason: ``error | timeout | poison | corrupt | undeliverable``.
+        type: the exception's class name, for poison ``signal`` or ``exit``.
+        message: the exception's text.
+        traceback: the traceback as text, user frames last; empty where there is none.
+    """
+
+    code = "QF032"
+
+    def __init__(self, id: str, reason: str, type: str, message: str, traceback: str = "") -> None:
+        super().__init__(f"job {id} failed ({reason}): {type}: {message}" if type else f"job {id} failed ({reason}): {message}", id)
+        self.reason = reason
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+
+
+class ResultTimeout(JobError, TimeoutError):
+    """The job had not ended within ``timeout=`` seconds; it goes on."""
+
+    code = "QF033"
+
+
+class ResultExpired(JobError):
+    """The job ended and its result has been dropped (RESULT_TTL, or ``result_ttl=`` of the task)."""
+
+    code = "QF034"
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known word, or nothing."""
+    near = difflib.get_close_matches(wrong, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
