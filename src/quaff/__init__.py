@@ -1,0 +1,88 @@
+"""Quaff: a job queue for Python on Redis and Valkey.
+
+    from quaff import Quaff
+    quaff = Quaff("redis://localhost")
+
+The house, from the ground up; imports only point down::
+
+    errors                             the exception tree
+    model/                             pure values: message, options, outcome, ids, codec
+    store/                             the engine: Lua scripts, calls, senders, the embedded server
+    config  context                    settings; current_job
+    job / task / app                   the handle, the function, the application's object
+    worker/                            one supervisor, N processes
+    cli/                               the commands
+    flask / snippet                    Flask, and the names of the 2011 snippet
+
+Nothing below is imported before it is used: ``import quaff`` stays cheap for every ``flask`` command of an application.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quaff.app import Quaff as Quaff
+    from quaff.context import current_job as current_job
+    from quaff.errors import ConfigurationError as ConfigurationError
+    from quaff.errors import EncodeError as EncodeError
+    from quaff.errors import EnqueueError as EnqueueError
+    from quaff.errors import EnqueueUnknown as EnqueueUnknown
+    from quaff.errors import IdConflict as IdConflict
+    from quaff.errors import JobError as JobError
+    from quaff.errors import JobFailed as JobFailed
+    from quaff.errors import JobNotFound as JobNotFound
+    from quaff.errors import MessageTooLarge as MessageTooLarge
+    from quaff.errors import QuaffError as QuaffError
+    from quaff.errors import QueueFull as QueueFull
+    from quaff.errors import ResultExpired as ResultExpired
+    from quaff.errors import ResultTimeout as ResultTimeout
+    from quaff.errors import ServerUnavailable as ServerUnavailable
+    from quaff.errors import StoreError as StoreError
+    from quaff.errors import UnknownTask as UnknownTask
+    from quaff.job import Job as Job
+    from quaff.job import JobInfo as JobInfo
+    from quaff.model.states import JobState as JobState
+    from quaff.task import Task as Task
+
+_HOME = {
+    "ConfigurationError": "errors",
+    "EncodeError": "errors",
+    "EnqueueError": "errors",
+    "EnqueueUnknown": "errors",
+    "IdConflict": "errors",
+    "Job": "job",
+    "JobError": "errors",
+    "JobFailed": "errors",
+    "JobInfo": "job",
+    "JobNotFound": "errors",
+    "JobState": "model.states",
+    "MessageTooLarge": "errors",
+    "Quaff": "app",
+    "QuaffError": "errors",
+    "QueueFull": "errors",
+    "ResultExpired": "errors",
+    "ResultTimeout": "errors",
+    "ServerUnavailable": "errors",
+    "StoreError": "errors",
+    "Task": "task",
+    "UnknownTask": "errors",
+    "current_job": "context",
+}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("quaff")
+    if name not in _HOME:
+        raise AttributeError(f"module 'quaff' has no attribute {name!r}")
+    value = getattr(import_module(f"quaff.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,252 @@
+"""Quaff: the object an application holds. Tasks are registered on it; it knows the settings and the store."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast, overload
+
+from quaff import config
+from quaff.config import Settings
+from quaff.errors import (
+    ConfigurationError,
+    EnqueueError,
+    EnqueueUnknown,
+    IdConflict,
+    JobNotFound,
+    UnknownTask,
+    did_you_mean,
+)
+from quaff.job import Job
+from quaff.model import codec, ids
+from quaff.model.ids import JobId
+from quaff.model.message import Submission
+from quaff.model.options import TaskOptions, check_name, resolve
+from quaff.store.bulk import chunks
+from quaff.store.client import Store
+from quaff.store.connect import Endpoint
+from quaff.store.faults import NoAnswer
+from quaff.task import Task, TaskDecorator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Backend:
+    """One application's settings and its store, made when first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.endpoint = Endpoint(settings.url, settings.url_source, settings.deadline)
+        self.store = Store(self.endpoint, settings.deadline)
+
+
+class Quaff:
+    """A task queue for a plain Python program; Flask's is ``quaff.flask.Quaff``.
+
+    Args:
+        url: the server (see ``docs/configuration.md``); None leaves it to the environment, else ``embedded:``.
+        settings: any other setting by its name, such as ``namespace="shop"`` or ``result_ttl=60``.
+
+    Attributes:
+        tasks: the registered tasks by name.
+    """
+
+    def __init__(self, url: str | None = None, **settings: Any) -> None:
+        self._code = settings if url is None else {"url": url, **settings}
+        self._flags: dict[str, Any] = {}
+        self._backend: Backend | None = None
+        self._open_batch: ContextVar[list[Submission] | None] = ContextVar("quaff_batch", default=None)
+        self.tasks: dict[str, Task[Any, Any, Any]] = {}
+
+    # Registering
+
+    @overload
+    def task(self, fn: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
+    @overload
+    def task(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(self, fn: None = None, /, *, name: str = ..., queue: str = ..., result_ttl: float = ...) -> TaskDecorator: ...
+    def task(self, fn: Any = None, /, **given: Any) -> Any:
+        """Register a function: ``@quaff.task``, ``@quaff.task(queue="mail")`` or ``quaff.task(fn, queue="mail")``.
+
+        Args:
+            name: what messages call it; ``<module>.<qualname>`` by default.
+            queue: where its jobs wait; ``default`` by default.
+            result_ttl: seconds its result is kept; RESULT_TTL by default, 0 keeps none.
+
+        Raises:
+            ConfigurationError: an unknown option, a bad name, or a name that another function has.
+        """
+        if fn is None:
+            return lambda function: self.task(function, **given)
+        name = check_name("task", given.pop("name", None) or _name_of(fn))
+        known = self.tasks.get(name)
+        if known is not None and not _same_source(known.fn, fn):
+            raise ConfigurationError(f"the task name {name!r} is taken by {known.fn!r}; give one of them name=.")
+        self.tasks[name] = Task(self, name, fn, resolve(TaskOptions(), given))
+        return self.tasks[name]
+
+    # Asking
+
+    def job(self, id_or_key: str) -> Job[Any]:
+        """The handle of a job again, by its id or by ``<queue>/<task>/<key>``; no I/O.
+
+        Raises:
+            JobNotFound: the text is neither.
+        """
+        id = ids.parse(id_or_key)
+        if id is not None:
+            return self._handle(id)
+        queue, _, rest = id_or_key.partition("/")
+        task, _, key = rest.partition("/")
+        if not (ids.NAME.fullmatch(queue) and ids.NAME.fullmatch(task) and key):
+            raise JobNotFound(f"{id_or_key!r} is neither a job's id nor <queue>/<task>/<key>.", id_or_key)
+        return self._handle(JobId(queue, 0, ids.keyed_raw(queue, task, key)), id_or_key)
+
+    def find_task(self, name: str) -> Task[Any, Any, Any]:
+        """A registered task. Raises UnknownTask with the nearest name."""
+        try:
+            return self.tasks[name]
+        except KeyError:
+            raise UnknownTask(f"no task {name!r} is registered here.{did_you_mean(name, self.tasks)}") from None
+
+    # Sending
+
+    @contextmanager
+    def batch(self) -> Generator[None]:
+        """Collect what ``delay`` and ``map`` send inside the block and send it together at its end.
+
+        Nothing is sent if the block raises. Errors as of ``Task.map``.
+        """
+        if self._open_batch.get() is not None:
+            yield
+            return
+        collected: list[Submission] = []
+        token = self._open_batch.set(collected)
+        try:
+            yield
+        finally:
+            self._open_batch.reset(token)
+        self.send(collected)
+
+    def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
+        """Store jobs; called by tasks."""
+        collected = self._open_batch.get()
+        if collected is not None:
+            collected.extend(submissions)
+            return [self._handle(submission.id, submission.key) for submission in submissions]
+        jobs: dict[int, Job[Any]] = {}
+        for places, call in chunks(self.settings.namespace, submissions):
+            with self._explained(submissions, places, jobs):
+                self._note(submissions, places, self.store.run(call), jobs)
+        return [jobs[place] for place in range(len(submissions))]
+
+    async def asend(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
+        """As ``send``, in a coroutine."""
+        if self._open_batch.get() is not None:
+            return self.send(submissions)
+        jobs: dict[int, Job[Any]] = {}
+        for places, call in chunks(self.settings.namespace, submissions):
+            with self._explained(submissions, places, jobs):
+                self._note(submissions, places, await self.store.aio.run(call), jobs)
+        return [jobs[place] for place in range(len(submissions))]
+
+    @contextmanager
+    def _explained(
+        self, submissions: Sequence[Submission], places: list[int], jobs: dict[int, Job[Any]]
+    ) -> Iterator[None]:
+        try:
+            yield
+        except NoAnswer as error:
+            id = str(submissions[places[0]].id)
+            unknown = EnqueueUnknown(f"{error.args[0]}; job {id} may be stored: look at its state, or call again with key=.", id)
+            unknown.jobs = _stored(jobs)
+            raise unknown from None
+        except EnqueueError as error:
+            error.jobs = _stored(jobs)
+            raise
+
+    def _note(
+        self, submissions: Sequence[Submission], places: list[int], answers: list[Any], jobs: dict[int, Job[Any]]
+    ) -> None:
+        conflict: Submission | None = None
+        for place, answer in zip(places, answers, strict=True):
+            submission = submissions[place]
+            if answer == b"x":
+                conflict = submission
+            else:
+                jobs[place] = self._handle(submission.id, submission.key, existing=answer != 0)
+        if conflict is not None:
+            raise IdConflict(
+                f"{conflict.task}: the key {conflict.key!r} was used with other arguments. Use another key, "
+                "or wait until KEY_WINDOW after that job ended."
+            )
+
+    def _handle(self, id: JobId, key: str | None = None, existing: bool = False) -> Job[Any]:
+        backend = self.backend
+        return Job(
+            backend.store, backend.settings.namespace, id, key=key, decode=self._decode_result, existing=existing
+        )
+
+    def _decode_result(self, name: str, data: bytes) -> Any:
+        task = self.tasks.get(name)
+        return task.signature.decode_result(data) if task else codec.unpack(data)
+
+    # Settings and store
+
+    @property
+    def backend(self) -> Backend:
+        """The settings and store in force here."""
+        if self._backend is None:
+            self._backend = Backend(config.resolve(self._flags, self._code, code_name="Quaff(...)"))
+        return self._backend
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force here."""
+        return self.backend.settings
+
+    @property
+    def store(self) -> Store:
+        """The store in force here."""
+        return self.backend.store
+
+    @property
+    def max_message(self) -> int:
+        """Bytes of the largest message."""
+        return self.settings.max_message
+
+    def override(self, **flags: Any) -> None:
+        """Lay settings from a command line over all others; before the first use."""
+        self._flags.update({name: value for name, value in flags.items() if value is not None})
+        self._backend = None
+
+    def attempt_scope(self) -> AbstractContextManager[Any]:
+        """What surrounds each attempt in a worker; Flask's gives a fresh application context."""
+        return nullcontext()
+
+
+def _stored(jobs: dict[int, Job[Any]]) -> list[object]:
+    return [jobs[place] for place in sorted(jobs)]
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    """``<module>.<qualname>``; in ``__main__`` the module its file would be imported as."""
+    module = fn.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec = getattr(main, "__spec__", None)
+        module = spec.name if spec else Path(getattr(main, "__file__", None) or "__main__").stem
+        module = module.removesuffix(".__main__")
+    return f"{module}.{fn.__qualname__}".replace("<locals>.", "").replace("<lambda>", "lambda")
+
+
+def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether both are the same ``def``, met twice (a reload, or ``__main__`` imported again)."""
+    code, other_code = getattr(one, "__code__", one), getattr(other, "__code__", other)
+    place = ("co_qualname", "co_firstlineno", "co_filename")
+    return cast(bool, all(getattr(code, name, code) == getattr(other_code, name, other_code) for name in place))

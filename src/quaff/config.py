@@ -1,0 +1,134 @@
+"""Settings of an application: flag > environment > code or ``app.config`` > ``[tool.quaff]`` in pyproject.toml > default.
+
+``VALKEY_URL`` and ``REDIS_URL``, which other programs set too, are asked last of all for the URL.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from quaff.errors import ConfigurationError, did_you_mean
+from quaff.model.options import check_name
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be set, with its default. Times in seconds, sizes in bytes.
+
+    Attributes:
+        url: the server; ``url_source`` says where it comes from.
+        lease: how long a silent worker keeps its jobs; its supervisor renews it every third of that.
+        grace: how long a stopping worker lets running jobs finish.
+        deadline: for one call to the server, all tries together.
+        key_window: how long ``key=`` protects after the end of its job.
+        processes: 0 takes the number of CPUs.
+    """
+
+    url: str = "embedded:"
+    url_source: str = "default"
+    namespace: str = "quaff"
+    lease: float = 30
+    grace: float = 25
+    deadline: float = 2
+    result_ttl: float = 500
+    failed_ttl: float = 7 * 24 * 3600
+    key_window: float = 3600
+    max_message: int = 256 * 1024
+    max_result: int = 1024 * 1024
+    processes: int = 0
+    concurrency: int = 8
+    async_concurrency: int = 100
+    max_crashes: int = 3
+
+
+_FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "url_source")
+_AT_LEAST = {"lease": 1.0, "deadline": 0.05, "concurrency": 1, "async_concurrency": 1, "max_crashes": 1}
+
+
+def resolve(
+    flags: Mapping[str, Any] | None = None,
+    code: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    directory: Path | None = None,
+    code_name: str = "the code",
+) -> Settings:
+    """The settings in force.
+
+    Args:
+        flags: given on the command line; None values do not count.
+        code: given in code, or the ``QUAFF_*`` keys of ``app.config`` without their prefix, in lower case.
+        environ: the environment.
+        directory: where pyproject.toml is looked for; the working directory by default.
+        code_name: how errors name ``code``.
+
+    Raises:
+        ConfigurationError: a value that cannot be, or an unknown name in code; the text says where it was set.
+    """
+    found: dict[str, tuple[Any, str]] = {}
+    layers = (
+        (_pyproject(directory or Path.cwd()), "[tool.quaff] in pyproject.toml"),
+        (code or {}, code_name),
+        ({name: environ[key] for name in _FIELDS if environ.get(key := f"QUAFF_{name.upper()}")}, "the environment"),
+        (flags or {}, "the command line"),
+    )
+    for values, source in layers:
+        for name, value in values.items():
+            if value is None:
+                continue
+            if name not in _FIELDS:
+                raise ConfigurationError(f"unknown setting {name!r} in {source}.{did_you_mean(name, _FIELDS)}")
+            found[name] = (value, f"QUAFF_{name.upper()} in {source}" if source == "the environment" else source)
+    if "url" not in found:
+        for key in ("VALKEY_URL", "REDIS_URL"):
+            if environ.get(key):
+                found["url"] = (environ[key], f"{key} in the environment")
+                break
+    return _checked(found)
+
+
+def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
+    fields = Settings.__annotations__
+    types = {"str": str, "float": float, "int": int}
+    values: dict[str, Any] = {}
+    for name, (value, source) in found.items():
+        kind = types[fields[name]]
+        try:
+            values[name] = msgspec.convert(value, kind, strict=False) if kind is not str else str(value)
+        except msgspec.ValidationError:
+            raise ConfigurationError(f"{name}={value!r} from {source}: give a number.") from None
+        if kind is not str and values[name] < _AT_LEAST.get(name, 0):
+            raise ConfigurationError(f"{name}={value!r} from {source}: give at least {_AT_LEAST.get(name, 0):g}.")
+    if "namespace" in values:
+        check_name("namespace", values["namespace"])
+    if "url" in found:
+        values["url_source"] = found["url"][1]
+    return Settings(**values)
+
+
+def _pyproject(directory: Path) -> dict[str, Any]:
+    path = directory / "pyproject.toml"
+    try:
+        table = tomllib.loads(path.read_text()).get("tool", {}).get("quaff", {})
+    except (OSError, UnicodeDecodeError):
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    # ``app`` is for the command line, and an unknown key may belong to a later version.
+    return {name: value for name, value in table.items() if name in _FIELDS}
+
+
+def from_app_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``QUAFF_*`` keys of ``app.config``; an unknown one is warned about, because it may belong to an extension."""
+    own = {key[6:].lower(): value for key, value in config.items() if key.startswith("QUAFF_")}
+    for name in [name for name in own if name not in _FIELDS]:
+        hint = did_you_mean(name, _FIELDS)
+        warnings.warn(f"app.config['QUAFF_{name.upper()}'] is no setting of Quaff.{hint}", stacklevel=3)
+        del own[name]
+    return own

@@ -1,0 +1,87 @@
+"""``current_job``: what a task's code can ask about the attempt it runs in."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Attempt:
+    """The attempt that runs in this thread or coroutine.
+
+    Attributes:
+        id: the job's id in text form.
+        task: the task's name.
+        queue: the queue it came from.
+        attempt: its number, from 1; it rises by one with every charged start.
+        should_stop: True once the worker is stopping: finish early if you can.
+    """
+
+    id: str
+    task: str
+    queue: str
+    attempt: int
+    _stopping: list[bool]
+
+    @property
+    def should_stop(self) -> bool:
+        return bool(self._stopping)
+
+
+_current: ContextVar[Attempt | None] = ContextVar("quaff_current_job", default=None)
+
+
+class CurrentJob:
+    """Stands for the running attempt; false outside a task."""
+
+    def _attempt(self) -> Attempt:
+        attempt = _current.get()
+        if attempt is None:
+            raise RuntimeError("current_job is only there inside a task that a worker runs; here nothing is running.")
+        return attempt
+
+    def __bool__(self) -> bool:
+        return _current.get() is not None
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self._attempt().id
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self._attempt().task
+
+    @property
+    def queue(self) -> str:
+        """The queue the job came from."""
+        return self._attempt().queue
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._attempt().attempt
+
+    @property
+    def should_stop(self) -> bool:
+        """True once the worker is stopping."""
+        return self._attempt().should_stop
+
+    def __repr__(self) -> str:
+        attempt = _current.get()
+        return f"<current_job {attempt.id}>" if attempt else "<current_job: none>"
+
+
+current_job = CurrentJob()
+
+
+def enter(attempt: Attempt) -> Token[Attempt | None]:
+    """Make ``attempt`` the current one; for the executor."""
+    return _current.set(attempt)
+
+
+def leave(token: Token[Attempt | None]) -> None:
+    """Undo ``enter``."""
+    _current.reset(token)

@@ -1,0 +1,53 @@
+"""Job ids: 128 bits made by the client before the first send, and the text form that finds a job again.
+
+The text form is ``<queue>-<partition>-<32 hex digits>``: it carries the partition, so any process can find a job
+by its id alone. The server stores only the 16 raw bytes, because the partition is already in the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from typing import NamedTuple
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TEXT = re.compile(r"(?P<queue>[A-Za-z0-9._-]{1,128})-(?P<partition>[0-9]{1,4})-(?P<raw>[0-9a-f]{32})")
+
+
+class JobId(NamedTuple):
+    """Where a job lives (queue, partition) and its 16 raw bytes."""
+
+    queue: str
+    partition: int
+    raw: bytes
+
+    def __str__(self) -> str:
+        return f"{self.queue}-{self.partition}-{self.raw.hex()}"
+
+
+def new_raw() -> bytes:
+    """16 random bytes that sort by time of creation (RFC 9562, version 7: 48 bits of Unix milliseconds, 74 random)."""
+    random = os.urandom(10)
+    head = (time.time_ns() // 1_000_000).to_bytes(6, "big")
+    return head + bytes((0x70 | random[0] & 0x0F, random[1], 0x80 | random[2] & 0x3F)) + random[3:]
+
+
+def keyed_raw(queue: str, task: str, key: str) -> bytes:
+    """The 16 bytes that belong to ``key=``: the same for every caller (RFC 9562, version 8)."""
+    digest = bytearray(hashlib.blake2b(f"{queue}/{task}/{key}".encode(), digest_size=16).digest())
+    digest[6] = 0x80 | digest[6] & 0x0F
+    digest[8] = 0x80 | digest[8] & 0x3F
+    return bytes(digest)
+
+
+def created_ms(raw: bytes) -> int:
+    """Unix milliseconds of a time-ordered id; 0 for a keyed one, which does not know."""
+    return int.from_bytes(raw[:6], "big") if len(raw) == 16 and raw[6] >> 4 == 7 else 0
+
+
+def parse(text: str) -> JobId | None:
+    """The parts of an id's text form, or None if it is not one."""
+    match = _TEXT.fullmatch(text)
+    return JobId(match["queue"], int(match["partition"]), bytes.fromhex(match["raw"])) if match else None

@@ -1,0 +1,102 @@
+"""What one attempt came to, as data: an exception is never rebuilt from the wire."""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from quaff.model.states import JobState
+
+_LIMIT = 16_384
+
+
+class Failure(msgspec.Struct, array_like=True, frozen=True):
+    """Why an attempt failed: ``reason`` is one of ``error timeout poison corrupt undeliverable``."""
+
+    reason: str
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class Attempt(msgspec.Struct, array_like=True, frozen=True):
+    """One run of a job. Times are Unix milliseconds; ``outcome`` is ``succeeded failed crashed lapsed``.
+
+    A ``lapsed`` attempt is one whose worker fell silent: it is charged nothing the first time, so its number repeats.
+    """
+
+    number: int
+    started_ms: int
+    ended_ms: int
+    worker: str
+    pid: int
+    outcome: str
+    error: Failure | None = None
+
+
+class Outcome(msgspec.Struct, array_like=True, frozen=True):
+    """What is kept of a job that ended: its last attempt and its value."""
+
+    task: str
+    created_ms: int
+    attempt: Attempt
+    value: msgspec.Raw = msgspec.Raw(b"\xc0")
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """An attempt's outcome on its way to the server. ``ttl_ms`` is how long ``record`` is kept (0: not at all)."""
+
+    state: JobState
+    ttl_ms: int
+    record: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_outcomes = msgspec.msgpack.Decoder(Outcome)
+_attempts = msgspec.msgpack.Decoder(Attempt)
+encode = _encoder.encode
+decode = _outcomes.decode
+
+
+def decode_history(data: bytes) -> list[Attempt]:
+    """The attempts before the last one: each record has its length in four bytes before it."""
+    attempts: list[Attempt] = []
+    while data:
+        end = 4 + int.from_bytes(data[:4], "big")
+        attempts.append(_attempts.decode(data[4:end]))
+        data = data[end:]
+    return attempts
+
+
+def failure_of(error: BaseException, reason: str = "error", skip: TracebackType | None = None) -> Failure:
+    """An exception as data, however badly it behaves; the traceback keeps its end, where the cause stands.
+
+    Args:
+        skip: the frame of the executor, left out so that the user's own frames come first.
+    """
+    return Failure(reason, type(error).__name__, _text(error), _trace(error, skip))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except BaseException as second:  # noqa: BLE001  a __str__ that raises, whatever it raises, must not fail the settle
+        text = f"<its text could not be read: {type(second).__name__}>"
+    return clean(text[:_LIMIT])
+
+
+def _trace(error: BaseException, skip: TracebackType | None) -> str:
+    try:
+        frames = (error.__traceback__ or skip) and (skip or error.__traceback__)
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException as second:  # noqa: BLE001  as above
+        text = f"<the traceback could not be read: {type(second).__name__}>"
+    return clean(text if len(text) <= _LIMIT else "...\n" + text[-_LIMIT:])
+
+
+def clean(text: str) -> str:
+    """``text`` as UTF-8 can hold it: lone surrogates are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

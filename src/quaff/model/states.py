@@ -1,0 +1,31 @@
+"""The nine words for where a job is, and which of them are final."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job is. The last four never change again, except by a recorded requeue."""
+
+    SCHEDULED = "scheduled"
+    BLOCKED = "blocked"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        """True once the job has ended."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+
+#: A tombstone opens with one letter; the scripts write and compare the same ones.
+LETTER = {JobState.SUCCEEDED: "s", JobState.FAILED: "f", JobState.CANCELLED: "c", JobState.EXPIRED: "e"}
+BY_LETTER = {letter.encode(): state for state, letter in LETTER.items()}

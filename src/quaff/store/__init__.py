@@ -1,0 +1,1 @@
+"""The engine: the only code that speaks Redis. Calls are values; two thin senders send them."""

@@ -1,0 +1,145 @@
+"""The two senders. A ``Call`` is a value; sending it, and sending it again, is all that happens here.
+
+Every script may be sent twice without harm (same id, same claim, same token), so a lost reply is answered by sending
+the same bytes again until the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from quaff.store.connect import Endpoint
+from quaff.store.faults import LOST, Patience
+from quaff.store.transitions import Call
+
+T = TypeVar("T")
+
+
+class Store:
+    """Sends calls from any thread; ``aio`` does the same from a coroutine.
+
+    Args:
+        endpoint: where to.
+        deadline: seconds for one ``run`` or ``run_many``, all tries together.
+    """
+
+    def __init__(self, endpoint: Endpoint, deadline: float) -> None:
+        self.endpoint = endpoint
+        self.deadline = deadline
+        self.aio = AsyncStore(endpoint, deadline)
+
+    def run(self, call: Call[T]) -> T:
+        """Send one call. Raises ServerUnavailable, NoAnswer, QueueFull or StoreError."""
+        result: T = self.run_many((call,))[0]
+        return result
+
+    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Send calls in one round trip; errors as ``run``."""
+        patience = Patience(self.endpoint.where, self.deadline, all(call.script.reads for call in calls))
+        while True:
+            sent = False
+            try:
+                pool = self.endpoint.pool()
+                connection = pool.get_connection()
+                try:
+                    sent = True
+                    return exchange(connection, calls, patience.left)
+                finally:
+                    pool.release(connection)
+            except (*LOST, ResponseError) as error:
+                pause = patience.after(error, sent=sent and isinstance(error, LOST))
+            time.sleep(pause)
+            self.endpoint.revive()
+
+
+class AsyncStore:
+    """As ``Store``, for coroutines."""
+
+    def __init__(self, endpoint: Endpoint, deadline: float) -> None:
+        self.endpoint = endpoint
+        self.deadline = deadline
+
+    async def run(self, call: Call[T]) -> T:
+        """Send one call; errors as ``Store.run``."""
+        result: T = (await self.run_many((call,)))[0]
+        return result
+
+    async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Send calls in one round trip; errors as ``Store.run``."""
+        patience = Patience(self.endpoint.where, self.deadline, all(call.script.reads for call in calls))
+        while True:
+            sent = False
+            try:
+                pool = self.endpoint.async_pool()
+                connection = await pool.get_connection()
+                try:
+                    sent = True
+                    return await self._exchange(connection, calls, patience.left)
+                finally:
+                    await pool.release(connection)
+            except (*LOST, ResponseError) as error:
+                pause = patience.after(error, sent=sent and isinstance(error, LOST))
+            await asyncio.sleep(pause)
+            await asyncio.to_thread(self.endpoint.revive)
+
+    async def _exchange(self, connection: Any, calls: Sequence[Call[Any]], timeout: float) -> list[Any]:
+        try:
+            await connection.send_packed_command(connection.pack_commands([call.command for call in calls]))
+            replies: list[Any] = []
+            for _ in calls:
+                try:
+                    replies.append(await connection.read_response(timeout=timeout))
+                except ResponseError as error:
+                    replies.append(error)
+            for index in unknown_scripts(replies):
+                await connection.send_command("SCRIPT", "LOAD", calls[index].script.source)
+                await connection.read_response(timeout=timeout)
+                await connection.send_packed_command(connection.pack_command(*calls[index].command))
+                replies[index] = await connection.read_response(timeout=timeout)
+            return decoded(calls, replies)
+        except (ResponseError, *LOST):
+            raise
+        except BaseException:
+            # A cancelled coroutine leaves its reply on the wire; nobody may read it as the answer to another call.
+            await connection.disconnect(nowait=True)
+            raise
+
+
+def exchange(connection: Any, calls: Sequence[Call[Any]], timeout: float) -> list[Any]:
+    """Send calls on one connection and read their answers, loading a script that the server has forgotten.
+
+    Raises:
+        ResponseError: the first error among the answers, when all have been read.
+        ConnectionError, TimeoutError: of redis-py; the connection is closed then.
+    """
+    connection.send_packed_command(connection.pack_commands([call.command for call in calls]))
+    replies: list[Any] = []
+    for _ in calls:
+        try:
+            replies.append(connection.read_response(timeout=timeout))
+        except ResponseError as error:
+            replies.append(error)
+    for index in unknown_scripts(replies):
+        connection.send_command("SCRIPT", "LOAD", calls[index].script.source)
+        connection.read_response(timeout=timeout)
+        connection.send_packed_command(connection.pack_command(*calls[index].command))
+        replies[index] = connection.read_response(timeout=timeout)
+    return decoded(calls, replies)
+
+
+def unknown_scripts(replies: Sequence[Any]) -> list[int]:
+    """Which calls the server answered with NOSCRIPT (restart, failover and SCRIPT FLUSH all make it forget)."""
+    return [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+
+
+def decoded(calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
+    """Each answer as its call reads it. Raises the first error among them."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]

@@ -1,0 +1,94 @@
+"""What can go wrong on the wire, and what each fault means: one table for all senders.
+
+Three kinds (F27-F46 of the fault catalogue): *refused* (nothing was applied: try again until the deadline), *no answer*
+(it may have been applied: send the very same call again), *broken* (no retry mends it).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+
+from redis import exceptions as redis_errors
+
+from quaff.errors import QuaffError, QueueFull, ServerUnavailable, StoreError
+
+#: Replies that say "not now": the server refused before it began.
+_REFUSED = (
+    redis_errors.BusyLoadingError,
+    redis_errors.ReadOnlyError,
+    redis_errors.ClusterDownError,
+    redis_errors.TryAgainError,
+    redis_errors.MasterDownError,
+)
+_REFUSED_TEXTS = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "max number of clients", "ERR max number of clients")
+
+#: What a broken connection raises, on the way out or back.
+LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
+
+
+class NoAnswer(StoreError):
+    """The call was sent and nobody knows whether it was applied. The same call may be sent again."""
+
+    code = "QF021"
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long one call goes on trying.
+
+    Args:
+        where: the server as an error names it.
+        seconds: the whole time, from now.
+        harmless: the calls change nothing, so that an unanswered one leaves no doubt.
+    """
+
+    where: str
+    seconds: float
+    harmless: bool
+    in_doubt: bool = False
+    _until: float = field(init=False)
+    _pause: float = 0.005
+
+    def __post_init__(self) -> None:
+        self._until = time.monotonic() + self.seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left, never less than a millisecond."""
+        return max(0.001, self._until - time.monotonic())
+
+    def after(self, error: Exception, *, sent: bool) -> float:
+        """Seconds to wait before the next try, with decorrelated jitter.
+
+        Raises:
+            ServerUnavailable: time is out and nothing was applied.
+            NoAnswer: time is out and something may have been.
+            StoreError, QueueFull: no retry mends this.
+        """
+        self.in_doubt = self.in_doubt or (sent and not self.harmless)
+        if not isinstance(error, LOST):
+            sort_out(error, self.where)
+        if time.monotonic() + self._pause >= self._until:
+            if self.in_doubt:
+                raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({_short(error)})") from None
+            raise ServerUnavailable(f"no Valkey or Redis answers at {self.where} ({_short(error)})") from None
+        self._pause = min(0.25, random.uniform(0.005, self._pause * 3))
+        return self._pause
+
+
+def sort_out(error: Exception, where: str) -> None:
+    """Return if the reply says "not now"; raise what it means otherwise."""
+    if isinstance(error, _REFUSED) or str(error).startswith(_REFUSED_TEXTS):
+        return
+    if isinstance(error, QuaffError):
+        raise error
+    if isinstance(error, redis_errors.OutOfMemoryError) or str(error).startswith("OOM "):
+        raise QueueFull(f"{where} has no memory left for new jobs; running ones go on and free it") from None
+    raise StoreError(f"{where} refused: {error}") from error
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return text or type(error).__name__

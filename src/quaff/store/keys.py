@@ -1,0 +1,43 @@
+"""Every key of a partition, spelled here only. The hash tag keeps them in one slot, so one script may touch them all."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+#: The whole list: an auditor treats any other key under the prefix as a fault.
+NAMES = (
+    "meta msg ready wake parked solo active held lease tries history claims res done tomb"  # fmt: skip
+).split()
+
+
+class Partition:
+    """One hash-tagged slice of a queue.
+
+    Args:
+        namespace: what separates two applications on one server.
+        queue: the queue's name.
+        number: the partition, from 0.
+    """
+
+    def __init__(self, namespace: str, queue: str, number: int = 0) -> None:
+        self.queue = queue
+        self.number = number
+        self.prefix = f"quaff:{{{namespace}/{queue}#{number}}}:"
+        self._keys = {name: (self.prefix + name).encode() for name in NAMES}
+
+    def key(self, name: str) -> bytes:
+        """One key by its name."""
+        return self._keys[name]
+
+    def keys(self, names: tuple[str, ...]) -> tuple[bytes, ...]:
+        """Keys in the order a script declares them."""
+        return tuple(self._keys[name] for name in names)
+
+    def __repr__(self) -> str:
+        return f"Partition({self.queue}#{self.number})"
+
+
+@lru_cache(maxsize=1024)
+def partition(namespace: str, queue: str, number: int = 0) -> Partition:
+    """The partition, made once."""
+    return Partition(namespace, queue, number)

@@ -1,0 +1,92 @@
+#!lua flags=allow-oom
+--- claim: queued -> running
+-- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
+--   is sent again), how many (1 to 500), idle (1 if the process holds no job at all), lease in ms
+-- Answer: {status, left in the queue, alone, id, message, token, id, message, token, ...}
+--   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle.
+--   alone is 1 if the one job handed out must run alone in its process.
+-- Guarantees: the same claim id gets the same jobs; a claim older than the last one answered gets nothing; no job is
+--   active without its process having a lease; an attempt is counted here.
+local msg, ready, wake, active, held, lease, tries, claims, solo, meta = unpack(KEYS)
+-- @include clock
+-- @include wake
+
+local process, number, claim = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local want, idle, lease_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+
+local last = redis.call('HGET', claims, process)
+if last == 'closed' then return {1, 0, 0} end
+if last then
+  local last_number, last_claim = last:match('^(%d+):(.*)$')
+  if tonumber(last_number) >= number then
+    local answer = {0, redis.call('LLEN', ready), 0}
+    if last_claim ~= claim then return answer end
+    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 1000)
+    for _, member in ipairs(range) do
+      local id = member:sub(9)
+      local token = redis.call('HGET', active, id)
+      if token and token:sub(1, #claim + 1) == claim .. '.' then
+        answer[#answer + 1] = id
+        answer[#answer + 1] = redis.call('HGET', msg, id)
+        answer[#answer + 1] = token
+        if token:sub(-1) == '!' then answer[3] = 1 end
+      end
+    end
+    return answer
+  end
+end
+
+-- Written also where nothing is handed out: a copy of this call that arrives late must find it answered.
+redis.call('HSET', claims, process, ms(number) .. ':' .. claim)
+if redis.call('HGET', meta, 'paused') then return {0, 0, 0} end
+
+local ids, alone = nil, 0
+if redis.call('LLEN', solo) > 0 then
+  local waiting_for = redis.call('HGET', meta, 'solo_for')
+  if idle then
+    ids, alone = redis.call('RPOP', solo, 1), 1
+    if waiting_for == process or redis.call('LLEN', solo) == 0 then redis.call('HDEL', meta, 'solo_for') end
+    if redis.call('LLEN', solo) > 0 then hint(wake) end
+  elseif not waiting_for or waiting_for == process or not redis.call('ZSCORE', lease, waiting_for) then
+    -- One process empties itself for it; the others go on.
+    redis.call('HSET', meta, 'solo_for', process)
+    return {2, redis.call('LLEN', ready), 0}
+  end
+end
+ids = ids or redis.call('RPOP', ready, want)
+if not ids then
+  redis.call('DEL', wake)
+  return {0, 0, 0}
+end
+
+local messages = redis.call('HMGET', msg, unpack(ids))
+local running = redis.call('HMGET', active, unpack(ids))
+local tried = redis.call('EXISTS', tries) == 1 and redis.call('HMGET', tries, unpack(ids)) or {}
+local leases, members, answer, given, strangers = {}, {}, {0, 0, alone}, {}, 0
+for i, id in ipairs(ids) do
+  -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
+  if messages[i] and not running[i] and not given[id] then
+    local attempt = tried[i] and tonumber(tried[i]:match('^%d+')) + 1 or 1
+    local token = claim .. '.' .. i .. '.' .. attempt .. (alone == 1 and '!' or '')
+    leases[#leases + 1] = id
+    leases[#leases + 1] = token
+    members[#members + 1] = 0
+    members[#members + 1] = process .. id
+    answer[#answer + 1] = id
+    answer[#answer + 1] = messages[i]
+    answer[#answer + 1] = token
+    given[id] = true
+  else
+    strangers = strangers + 1
+  end
+end
+local left = redis.call('LLEN', ready)
+answer[2] = left
+if #leases > 0 then
+  redis.call('HSET', active, unpack(leases))
+  redis.call('ZADD', held, unpack(members))
+  redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process)
+end
+if strangers > 0 then redis.call('HINCRBY', meta, 'strangers', strangers) end
+if left > 0 then hint(wake) elseif alone == 0 then redis.call('DEL', wake) end
+return answer

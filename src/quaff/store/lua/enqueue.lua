@@ -1,0 +1,42 @@
+#!lua
+--- enqueue: nothing -> queued
+-- ARGV: id, message, id, message, ...   (at most 500 pairs; ids of 16 bytes)
+-- Answer: one item a job: 0 stored; 1 it is there already; 's' 'f' 'c' 'e' it is there and has ended;
+--   'x' the same id with another digest of task and arguments.
+-- Guarantees: an id is stored once, however often it is sent, as long as its tombstone lives. All jobs or, when the
+--   memory is full, none (no allow-oom: the server refuses before the first line).
+local msg, ready, wake, tomb, meta = unpack(KEYS)
+-- @include wake
+
+local ids = {}
+for i = 1, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
+local live = redis.call('HMGET', msg, unpack(ids))
+local ended = redis.call('HMGET', tomb, unpack(ids))
+
+local function digest(message) return message:byte(1) == 2 and message:sub(2, 17) or '' end
+
+local answers, writes, fresh, here = {}, {}, {}, {}
+for i, id in ipairs(ids) do
+  local message = ARGV[2 * i]
+  local known = here[id] or live[i]
+  if ended[i] then
+    local same = digest(message) == '' or ended[i]:match('|(.*)$') == digest(message)
+    answers[i] = same and ended[i]:sub(1, 1) or 'x'
+  elseif known then
+    answers[i] = digest(known) == digest(message) and 1 or 'x'
+  else
+    answers[i] = 0
+    here[id] = message
+    fresh[#fresh + 1] = id
+    writes[#writes + 1] = id
+    writes[#writes + 1] = message
+  end
+end
+
+if #fresh > 0 then
+  redis.call('HSET', msg, unpack(writes))
+  redis.call('LPUSH', ready, unpack(fresh))
+  redis.call('HINCRBY', meta, 'enqueued', #fresh)
+  hint(wake)
+end
+return answers

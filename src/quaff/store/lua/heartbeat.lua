@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+--- heartbeat: the leases of living processes are renewed
+-- ARGV: lease in ms, process, process, ...
+-- Answer: one number a process: 1 renewed; 0 it holds no lease here (it never claimed, or was given up)
+local lease, meta = unpack(KEYS)
+-- @include clock
+
+local until_ms = ms(clock(meta) + tonumber(ARGV[1]))
+local answers = {}
+for i = 2, #ARGV do
+  local has = redis.call('ZSCORE', lease, ARGV[i])
+  if has then redis.call('ZADD', lease, until_ms, ARGV[i]) end
+  answers[#answers + 1] = has and 1 or 0
+end
+return answers

@@ -1,0 +1,19 @@
+#!lua flags=no-writes,allow-oom
+--- lookup: where one job is (changes nothing)
+-- ARGV: id, 1 for everything that is known of it
+-- Answer: {state, token or tombstone, record, message, history}; the last two only if asked for; state is
+--   'running' 'queued' 'parked', 'ended', or '' for an id that nobody knows
+local msg, active, tries, history, parked, tomb, res = unpack(KEYS)
+
+local id, all = ARGV[1], ARGV[2] == '1'
+local function with(state, detail, record)
+  return {state, detail or '', record or '', all and redis.call('HGET', msg, id) or '', all and redis.call('HGET', history, id) or ''}
+end
+
+local token = redis.call('HGET', active, id)
+if token then return with('running', token) end
+local ended = redis.call('HGET', tomb, id)
+if ended then return with('ended', ended, redis.call('HGET', res, id)) end
+if redis.call('ZSCORE', parked, id) then return with('parked') end
+if redis.call('HEXISTS', msg, id) == 1 then return with('queued') end
+return with('')

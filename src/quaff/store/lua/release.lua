@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+--- release: running -> queued, at no cost
+-- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue)
+-- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
+-- Guarantees: nothing is charged; the order of the jobs given back is kept; what must run alone goes on waiting for that.
+local ready, wake, active, held, parked, solo, meta = unpack(KEYS)
+-- @include clock
+-- @include wake
+
+local process = ARGV[1]
+local ids = {}
+for i = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
+local holders = redis.call('HMGET', active, unpack(ids))
+local now = clock(meta)
+
+local answers, back = {}, false
+for i = #ids, 1, -1 do
+  local id, token, wait = ids[i], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
+  if holders[i] == token then
+    answers[i] = 1
+    redis.call('HDEL', active, id)
+    redis.call('ZREM', held, process .. id)
+    if wait > 0 then
+      redis.call('ZADD', parked, ms(now + wait), id)
+    else
+      redis.call('RPUSH', token:sub(-1) == '!' and solo or ready, id)
+      back = true
+    end
+  else
+    answers[i] = 3
+  end
+end
+if back then hint(wake) end
+return answers

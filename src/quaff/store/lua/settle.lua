@@ -1,0 +1,63 @@
+#!lua flags=allow-oom
+--- settle: running -> succeeded | failed | cancelled
+-- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter of the state, result ttl in ms,
+--   digest (16 bytes or empty), record
+-- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
+--   or it waits to run again); 4 GONE (nobody knows it)
+-- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
+local msg, active, held, tries, history, done, tomb, res, meta = unpack(KEYS)
+-- @include clock
+-- @include end
+
+local process, window = ARGV[1], tonumber(ARGV[2])
+local ids = {}
+for i = 3, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
+local holders = redis.call('HMGET', active, unpack(ids))
+local now = clock(meta)
+
+local function refusal(i, id, token)
+  if holders[i] then return 3 end
+  local ended = redis.call('HGET', tomb, id)
+  if ended then return ended:sub(15, 14 + #token + 1) == token .. '|' and 2 or 3 end
+  return redis.call('HEXISTS', msg, id) == 1 and 3 or 4
+end
+
+local answers, ended, over, members, tombs, records, expiries, count = {}, {}, {}, {}, {}, {}, {}, {}
+for i, id in ipairs(ids) do
+  local at = 6 * i - 3
+  local token, letter, ttl, digest, record = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
+  if holders[i] == token then
+    answers[i] = 1
+    holders[i] = false
+    local gone = now + math.max(window, ttl)
+    ended[#ended + 1] = id
+    if letter ~= 'f' then over[#over + 1] = id end
+    members[#members + 1] = process .. id
+    tombs[#tombs + 1] = id
+    tombs[#tombs + 1] = letter .. string.format('%013.0f', gone) .. token .. '|' .. digest
+    if ttl > 0 then
+      records[#records + 1] = id
+      records[#records + 1] = record
+    end
+    expiries[#expiries + 1] = ms(ttl > 0 and now + ttl or gone)
+    expiries[#expiries + 1] = id
+    count[letter] = (count[letter] or 0) + 1
+  else
+    answers[i] = refusal(i, id, token)
+  end
+end
+
+if #ended > 0 then
+  redis.call('HDEL', active, unpack(ended))
+  redis.call('ZREM', held, unpack(members))
+  -- A dead letter keeps its message, so that it can be sent back.
+  if #over > 0 then redis.call('HDEL', msg, unpack(over)) end
+  redis.call('HSET', tomb, unpack(tombs))
+  if #records > 0 then redis.call('HSET', res, unpack(records)) end
+  redis.call('ZADD', done, unpack(expiries))
+  if redis.call('EXISTS', tries) == 1 then redis.call('HDEL', tries, unpack(ended)) end
+  for letter, n in pairs(count) do
+    redis.call('HINCRBY', meta, ({s = 'succeeded', f = 'failed', c = 'cancelled'})[letter], n)
+  end
+end
+return answers

@@ -1,0 +1,89 @@
+#!lua flags=allow-oom
+--- sweep: running -> queued | failed where a lease has lapsed; parked -> queued; results and tombstones expire
+-- ARGV: lease in ms, most items of each kind in one call, crashes allowed, failed ttl in ms, tombstone window in ms, outcome to store
+--   for a job whose crash was one too many, 1 to bring back all parked jobs (a new worker may know their task)
+-- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left}
+-- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
+--   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
+local msg, ready, wake, active, held, lease, tries, history, claims, parked, solo, done, tomb, res, meta = unpack(KEYS)
+-- @include clock
+-- @include wake
+-- @include end
+-- @include crash
+
+local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, done = done,
+  tomb = tomb, res = res, meta = meta}
+local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
+local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
+local now = clock(meta)
+
+local seen = tonumber(redis.call('HGET', meta, 'last_tick') or 0)
+local reap_from = tonumber(redis.call('HGET', meta, 'reap_from') or 0)
+if now - seen > lease_ms / 2 then
+  reap_from = now + lease_ms
+  redis.call('HSET', meta, 'reap_from', ms(reap_from))
+end
+-- A clock that was put back must not hold the reaping off for as long as it had been wrong.
+if reap_from > now + lease_ms then
+  reap_from = now + lease_ms
+  redis.call('HSET', meta, 'reap_from', ms(reap_from))
+end
+redis.call('HSET', meta, 'last_tick', ms(now), 'clock', ms(now))
+
+local more = 0
+local taken = 0
+if now >= reap_from then
+  for _, process in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', ms(now), 'LIMIT', 0, 10)) do
+    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, limit - taken)
+    for _, member in ipairs(range) do
+      local id = member:sub(9)
+      local token = take_back(k, process, id)
+      if token then
+        taken = taken + 1
+        local attempts, crashes, lapses = read_tries(redis.call('HGET', tries, id))
+        remember(history, id, cmsgpack.pack({attempts + 1, 0, now, '', 0, 'lapsed'}))
+        if lapses == 0 then
+          redis.call('HSET', tries, id, attempts .. ' ' .. crashes .. ' 1')
+          redis.call('LPUSH', solo, id)
+        else
+          charge(k, id, token, attempts, crashes, lapses + 1, now, rules, ARGV[6])
+        end
+      end
+    end
+    if taken >= limit then more = 1 break end
+    close(k, process, now, rules.window)
+  end
+end
+if taken > 0 then hint(wake) end
+
+local horizon = ARGV[7] == '1' and '+inf' or ms(now)
+local due = redis.call('ZRANGEBYSCORE', parked, '-inf', horizon, 'LIMIT', 0, limit)
+if #due > 0 then
+  redis.call('ZREM', parked, unpack(due))
+  redis.call('LPUSH', ready, unpack(due))
+  hint(wake)
+end
+
+local old = redis.call('ZRANGEBYSCORE', done, '-inf', ms(now), 'LIMIT', 0, limit)
+if #old > 0 then
+  local tombs = redis.call('HMGET', tomb, unpack(old))
+  local kept, gone = {}, {}
+  for i, id in ipairs(old) do
+    local until_ms = tombs[i] and tonumber(tombs[i]:sub(2, 14)) or 0
+    if until_ms > now then
+      kept[#kept + 1] = ms(until_ms)
+      kept[#kept + 1] = id
+    else
+      gone[#gone + 1] = id
+    end
+  end
+  for _, key in ipairs({res, history, msg}) do redis.call('HDEL', key, unpack(old)) end
+  if #kept > 0 then redis.call('ZADD', done, unpack(kept)) end
+  if #gone > 0 then
+    redis.call('HDEL', tomb, unpack(gone))
+    redis.call('HDEL', claims, unpack(gone))
+    redis.call('ZREM', done, unpack(gone))
+  end
+end
+if #due >= limit or #old >= limit then more = 1 end
+return {taken, #due, #old, more}

@@ -1,0 +1,44 @@
+"""Calls that change nothing."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from quaff.model.states import BY_LETTER, JobState
+from quaff.store.keys import Partition
+from quaff.store.scripts import load
+from quaff.store.transitions import Call
+
+
+class Found(NamedTuple):
+    """Where a job is and what is known of it.
+
+    Attributes:
+        state: None for an id that nobody knows.
+        attempt: the number of the running attempt, else 0.
+        parked: it waits because no worker that saw it knows its task.
+        record: the outcome's bytes; empty where none is kept.
+        message, history: only if asked for.
+    """
+
+    state: JobState | None
+    attempt: int
+    parked: bool
+    record: bytes
+    message: bytes
+    history: bytes
+
+
+def lookup(partition: Partition, id: bytes, *, all: bool = False) -> Call[Found]:
+    """One job, by its id."""
+    return Call(load("lookup"), partition, (id, int(all)), _found)
+
+
+_STATES = {b"running": JobState.RUNNING, b"queued": JobState.QUEUED, b"parked": JobState.QUEUED}
+
+
+def _found(reply: list[Any]) -> Found:
+    where, detail, record, message, history = reply
+    state = BY_LETTER[detail[:1]] if where == b"ended" else _STATES.get(where)
+    attempt = int(detail.rstrip(b"!").rpartition(b".")[2]) if where == b"running" else 0
+    return Found(state, attempt, where == b"parked", record, message, history)

@@ -1,0 +1,145 @@
+"""One function per script: typed arguments in, a ``Call`` out. No I/O here; ``client.py`` and ``link.py`` send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from quaff.model.states import LETTER, JobState
+from quaff.store.keys import Partition
+from quaff.store.scripts import Script, load
+
+T = TypeVar("T")
+
+#: The most items of one call: Lua's ``unpack`` fails near 8000 values, and no script may hold the server for long.
+BATCH = 500
+STEP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One script with its arguments, ready to be sent by anybody, and sent again as it is."""
+
+    script: Script
+    partition: Partition
+    args: tuple[Any, ...]
+    decode: Callable[[Any], T]
+
+    @property
+    def command(self) -> tuple[Any, ...]:
+        """The whole command, as the wire has it."""
+        return self.script.head(self.partition) + self.args
+
+
+class Verdict(IntEnum):
+    """What the server says to a settle or a release."""
+
+    OK = 1
+    ALREADY = 2
+    FENCED = 3
+    GONE = 4
+
+
+class Lease(NamedTuple):
+    """A job handed out: its id, its message and the token that settles it."""
+
+    id: bytes
+    message: bytes
+    token: bytes
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return int(self.token.rstrip(b"!").rpartition(b".")[2])
+
+
+class Claimed(NamedTuple):
+    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: such a job waits for this process."""
+
+    leases: list[Lease]
+    left: int
+    alone: bool
+    closed: bool
+    empty_yourself: bool
+
+
+class Rules(NamedTuple):
+    """The limits that the scripts on the way of a crash apply. Times in milliseconds."""
+
+    max_crashes: int
+    failed_ttl_ms: int
+    window_ms: int
+
+
+class Swept(NamedTuple):
+    """What one sweep did; ``more``: it stopped at its bound."""
+
+    taken: int
+    unparked: int
+    expired: int
+    more: bool
+
+
+def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
+    return tuple(value for item in items for value in item)
+
+
+def _claimed(reply: list[Any]) -> Claimed:
+    status, left, alone = reply[:3]
+    leases = list(map(Lease, reply[3::3], reply[4::3], reply[5::3]))
+    return Claimed(leases, left, alone == 1, status == 1, status == 2)
+
+
+def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[list[Any]]:
+    """Store jobs of ``(id, message)``. One answer each: 0 stored, 1 there already, a state's letter, or ``b"x"``."""
+    return Call(load("enqueue"), partition, _flat(jobs), list)
+
+
+def claim(
+    partition: Partition, *, process: bytes, number: int, claim_id: bytes, count: int, idle: bool, lease_ms: int
+) -> Call[Claimed]:
+    """Take up to ``count`` jobs under the lease of ``process``."""
+    return Call(load("claim"), partition, (process, number, claim_id, count, int(idle), lease_ms), _claimed)
+
+
+def settle(
+    partition: Partition, *, process: bytes, window_ms: int, items: Sequence[tuple[bytes, bytes, JobState, int, bytes, bytes]]
+) -> Call[list[Verdict]]:
+    """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``."""
+    flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
+    return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
+
+
+def release(
+    partition: Partition, *, process: bytes, items: Sequence[tuple[bytes, bytes, int]]
+) -> Call[list[Verdict]]:
+    """Give jobs back at no cost: items of ``(id, token, ms to park)``."""
+    return Call(load("release"), partition, (process, *_flat(items)), _verdicts)
+
+
+def reap(
+    partition: Partition, *, process: bytes, rules: Rules, started: Sequence[tuple[bytes, bytes, bytes]]
+) -> Call[tuple[int, int, bool]]:
+    """Give back what a dead process held, charging ``started`` (id, record of the attempt, outcome if it was the last)."""
+    args = (process, STEP, *rules, *_flat(started))
+    return Call(load("reap"), partition, args, lambda reply: (reply[0], reply[1], reply[2] == 1))
+
+
+def heartbeat(partition: Partition, *, lease_ms: int, processes: Sequence[bytes]) -> Call[list[int]]:
+    """Renew the leases of processes; 0 for one that holds none here."""
+    return Call(load("heartbeat"), partition, (lease_ms, *processes), list)
+
+
+def sweep(partition: Partition, *, lease_ms: int, rules: Rules, poison: bytes, unpark: bool) -> Call[Swept]:
+    """Reap lapsed leases, bring back parked jobs, expire records: one bounded step."""
+    args = (lease_ms, STEP, *rules, poison, int(unpark))
+    return Call(load("sweep"), partition, args, lambda reply: Swept(reply[0], reply[1], reply[2], reply[3] == 1))
+
+
+def _verdicts(reply: list[int]) -> list[Verdict]:
+    return [_VERDICTS[code] for code in reply]
+
+
+_VERDICTS = {int(verdict): verdict for verdict in Verdict}

@@ -1,0 +1,139 @@
+"""Task[P, R]: a function with options. A plain call runs it here; ``delay`` sends it to a queue."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from quaff.errors import MessageTooLarge
+from quaff.job import Job
+from quaff.model import ids, message
+from quaff.model.ids import JobId
+from quaff.model.message import Submission
+from quaff.model.options import TaskOptions, resolve
+from quaff.model.signature import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", covariant=True)
+
+
+class Sender(Protocol):
+    """What a task needs from the application."""
+
+    @property
+    def max_message(self) -> int:
+        """Bytes of the largest message."""
+        ...
+
+    def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
+        """Store jobs now, or at the end of the batch block around the call."""
+        ...
+
+    async def asend(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
+        """As ``send``, in a coroutine."""
+        ...
+
+
+class Task(Generic[P, R, F]):
+    """A registered function. ``P`` and ``R``: its parameters and what it gives; ``F``: what a direct call returns.
+
+    Attributes:
+        name: what messages call it.
+        fn: the function.
+        settings: its options.
+        is_async: True for ``async def``.
+    """
+
+    def __init__(self, sender: Sender, name: str, fn: Callable[..., Any], settings: TaskOptions) -> None:
+        self._sender = sender
+        self.name = name
+        self.fn = fn
+        self.settings = settings
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.signature = Signature(name, fn)
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> F:
+        """A plain call, here and now."""
+        result: F = self.fn(*args, **kwargs)
+        return result
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Send one call to the queue; when this returns, the job is stored.
+
+        Raises:
+            TypeError: the arguments do not fit the function (as EncodeError: one cannot be sent). Nothing was sent.
+            MessageTooLarge, ServerUnavailable, EnqueueUnknown, QueueFull, IdConflict
+        """
+        return self._sender.send([self._submission(args, kwargs)])[0]
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """As ``delay``, in a coroutine."""
+        return (await self._sender.asend([self._submission(args, kwargs)]))[0]
+
+    def map(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """Send many calls, each a tuple of positional arguments; one round trip per 500.
+
+        Raises:
+            TypeError: a call does not fit, and nothing was sent; the others as ``delay``, with ``.jobs`` on the error
+                holding what had been stored.
+        """
+        return self._sender.send([self._submission(tuple(args), {}) for args in calls])
+
+    async def amap(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """As ``map``, in a coroutine."""
+        return await self._sender.asend([self._submission(tuple(args), {}) for args in calls])
+
+    @overload
+    def options(
+        self, *, queue: str = ..., key: str = ..., result_ttl: float | timedelta = ...
+    ) -> Task[P, R, F]: ...
+    @overload
+    def options(self) -> Task[P, R, F]: ...
+    def options(self, **given: Any) -> Task[P, R, F]:
+        """The same task with other options for the calls made through it.
+
+        Raises:
+            ConfigurationError: an unknown option or a value it cannot take.
+        """
+        settings = resolve(self.settings, given)
+        twin: Task[P, R, F] = Task.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.settings = settings
+        return twin
+
+    def _submission(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submission:
+        sent = self.signature.bind(args, kwargs)
+        settings = self.settings
+        key = None
+        if settings.key is None:
+            raw = ids.new_raw()
+            data = message.encode(self.name, sent.args, sent.kwargs)
+        else:
+            raw = ids.keyed_raw(settings.queue, self.name, settings.key)
+            key = f"{settings.queue}/{self.name}/{settings.key}"
+            data = message.encode_keyed(self.name, sent.args, sent.kwargs, time.time_ns() // 1_000_000)
+        if len(data) > self._sender.max_message:
+            raise MessageTooLarge(
+                f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is {self._sender.max_message:,} "
+                "(MAX_MESSAGE). Store the data and send its id or path."
+            )
+        return Submission(JobId(settings.queue, 0, raw), data, self.name, key)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+
+class TaskDecorator(Protocol):
+    """``@quaff.task(...)`` waiting for its function."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
+    def __call__(self, fn: Any, /) -> Any: ...
