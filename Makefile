@@ -1,0 +1,62 @@
+# From a clone, with Python >= 3.11, make and git, and nothing else:
+#   make demo [KEEP=1]                  the main job on real input
+#   make test [ARGS="-n0 -k claim"]     every test
+#   make check                          lint, format, types, floors, changelog
+#   make bench                          how fast queues drain here
+#   make chaos [DURATION=60] [SEED=1]   jobs under kill -9, with a seed to run it again
+#   make clean
+# Each sets up .venv by itself, and again whenever pyproject.toml has changed. PYTHON=… picks another interpreter.
+
+VENV := .venv
+DURATION ?= 60
+SEED ?= 1
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright is as new as the venv: do not ask the network about it
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench chaos clean
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/run.stamp
+	$(VENV)/bin/python examples/demo/run.py $(if $(KEEP),--keep)
+
+test: $(VENV)/test.stamp
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(VENV)/check.stamp
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/towncrier build --draft >/dev/null
+
+bench: $(VENV)/run.stamp
+	$(VENV)/bin/python bench/drain.py
+
+chaos: $(VENV)/test.stamp
+	$(VENV)/bin/python -m tests.chaos --duration $(DURATION) --seed $(SEED)
+
+clean:
+	rm -rf $(VENV) .quaff .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# run: what a user has. test: and what the tests need. check: and the linters (with them a node, 200 MB).
+$(VENV)/run.stamp: EXTRAS := -e '.[dev,speed]'
+$(VENV)/test.stamp: EXTRAS := -e '.[dev,speed]' --group test
+$(VENV)/check.stamp: EXTRAS := -e '.[dev,speed]' --group check
+
+$(VENV)/%.stamp: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "quaff: no Python >= 3.11 found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+		echo "quaff: '$(PYTHON) -m venv' failed. On Debian and Ubuntu: sudo apt install python3-venv" \
+		"(or the one of your version, such as python3.11-venv); then run make again." >&2; exit 1; }
+	@echo "quaff: setting up $@"
+	@$(VENV)/bin/python -m pip install -q 'pip>=25.1'  # the first that reads dependency groups
+	@$(VENV)/bin/python -m pip install -q $(EXTRAS)
+	@touch $@

@@ -1,0 +1,131 @@
+"""The house rules that no linter knows: a light import, a whole front door, short files, nothing that runs data."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import quaff
+from quaff import errors
+
+SRC = Path(__file__).parent.parent / "src"
+SOURCES = sorted(SRC.rglob("*.py"))
+MAX_LINES = 350
+IMPORT_BUDGET = 0.030  # seconds; every `flask` command of an application with Quaff installed pays it
+
+# What our own floors need, and standard modules that cost milliseconds each.
+HEAVY = {
+    *("redis", "hiredis", "valkey", "msgspec", "cronsim", "click", "flask", "werkzeug", "jinja2"),
+    *("asyncio", "concurrent.futures", "multiprocessing", "subprocess", "socket", "ssl", "selectors"),
+    *("uuid", "inspect", "dataclasses", "logging", "email", "http", "urllib.request", "zoneinfo", "decimal"),
+    *("importlib.metadata", "tempfile", "shutil", "json", "hmac", "hashlib"),
+}
+RUNS_DATA = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "jsonpickle", "marshal", "shelve"}
+
+
+def in_fresh_interpreter(code: str) -> object:
+    """What ``code`` prints as JSON, run without this process's modules."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def dangers(source: str) -> list[str]:
+    """Every import of a module that runs data, and every use of the builtins ``eval`` and ``exec``."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found += [name.name for name in names if name.name.split(".")[0] in RUNS_DATA]
+            case ast.ImportFrom(module=str(name), level=0) if name.split(".")[0] in RUNS_DATA:
+                found.append(name)
+            case ast.Call(args=[ast.Constant(value=str(name)), *_]) if name.split(".")[0] in RUNS_DATA:
+                found.append(name)  # import_module("pickle"), and anything else that is handed such a name
+            case ast.Name(id="eval" | "exec" as name):
+                found.append(name)
+            case ast.Attribute(value=ast.Name(id="builtins"), attr="eval" | "exec" as name):
+                found.append(name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    """The names of the modules that ``import quaff`` adds to a bare interpreter."""
+    names = in_fresh_interpreter(
+        "import sys; before = set(sys.modules); import quaff; added = set(sys.modules) - before;"
+        "import json; print(json.dumps(sorted(added)))"
+    )
+    assert isinstance(names, list)
+    return set(names)
+
+
+def test_importing_quaff_loads_nothing_heavy(loaded: set[str]) -> None:
+    assert not HEAVY & loaded
+
+
+def test_importing_quaff_loads_only_itself_and_the_standard_library(loaded: set[str]) -> None:
+    assert {name.split(".")[0] for name in loaded} <= {"quaff", *sys.stdlib_module_names}
+
+
+def test_importing_quaff_is_quick() -> None:
+    code = "import time; start = time.perf_counter(); import quaff; print(time.perf_counter() - start)"
+    # The best of several: a busy machine can make an import slower, never quicker.
+    times = [in_fresh_interpreter(code) for _ in range(7)]
+    assert min(time for time in times if isinstance(time, float)) < IMPORT_BUDGET
+
+
+def test_the_public_names_are_sorted_and_said_once() -> None:
+    assert list(quaff.__all__) == sorted(set(quaff.__all__))
+
+
+@pytest.mark.parametrize("name", quaff.__all__)
+def test_a_public_name_resolves(name: str) -> None:
+    assert getattr(quaff, name) is not None
+    assert name in dir(quaff)
+
+
+def test_a_wrong_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        quaff.no_such_name  # noqa: B018
+
+
+def test_every_exception_is_exported() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    public = {kind.__name__ for kind in kinds if not kind.__name__.startswith("_")}
+    assert public <= set(quaff.__all__)
+    assert all(getattr(quaff, name) is getattr(errors, name) for name in public)
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *sorted(SRC.rglob("*.lua"))], ids=lambda path: str(path.relative_to(SRC)))
+def test_a_source_file_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES, "this is usually two things"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SRC)))
+def test_no_source_file_can_run_data(path: Path) -> None:
+    assert dangers(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "import pickle",
+        "def f():\n    from marshal import loads",
+        "import shelve as s",
+        "import importlib; importlib.import_module('pickle')",
+        "eval('1')",
+        "run = exec",
+        "import builtins; builtins.eval('1')",
+    ],
+)
+def test_the_search_for_dangers_finds(bad: str) -> None:
+    assert len(dangers(bad)) == 1
+
+
+def test_the_search_for_dangers_leaves_redis_scripts_alone() -> None:
+    assert dangers("client.eval(script); client.execute(); await asyncio.create_subprocess_exec('x')") == []
