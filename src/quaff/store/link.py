@@ -32,6 +32,11 @@ class Link:
         self._wake: Any = None
         self._waiting = False
 
+    @property
+    def listening(self) -> bool:
+        """True between ``listen`` and ``heard``."""
+        return self._waiting
+
     def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip, once.
 
@@ -64,17 +69,18 @@ class Link:
             self._waiting = False
             raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
 
-    def heard(self) -> None:
-        """Read what ended the waiting; a token, a time-out and a closed connection are all just reasons to look.
+    def heard(self) -> bytes | None:
+        """Read what ended the waiting: the key whose token came, or None when time ran out.
 
         Raises:
             NoAnswer: the connection is gone.
         """
         self._waiting = False
         try:
-            self._wake.read_response(timeout=self._timeout)
+            reply = self._wake.read_response(timeout=self._timeout)
+            return reply[0] if reply else None
         except ResponseError:
-            return
+            return None
         except LOST as error:
             raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
 

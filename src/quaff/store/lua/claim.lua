@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- claim: queued -> running
 -- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
---   is sent again), how many (1 to 500), idle (1 if the process holds no job at all), lease in ms
+--   is sent again), how many (0 to 500), idle (1 if the process holds no job at all), lease in ms
 -- Answer: {status, left in the queue, alone, id, message, token, id, message, token, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle.
 --   alone is 1 if the one job handed out must run alone in its process.
@@ -39,6 +39,12 @@ end
 -- Written also where nothing is handed out: a copy of this call that arrives late must find it answered.
 redis.call('HSET', claims, process, ms(number) .. ':' .. claim)
 if redis.call('HGET', meta, 'paused') then return {0, 0, 0} end
+if want == 0 then
+  -- The process took a token and has no room any more: the hint goes on to another one.
+  local left = redis.call('LLEN', ready)
+  if left > 0 then hint(wake) end
+  return {0, left, 0}
+end
 
 local ids, alone = nil, 0
 if redis.call('LLEN', solo) > 0 then

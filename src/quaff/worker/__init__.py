@@ -1,0 +1,1 @@
+"""One supervisor that runs no user code, and N processes that do."""

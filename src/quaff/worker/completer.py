@@ -1,0 +1,94 @@
+"""Gathers finished attempts and turns them into settles. What is not answered stays here and is sent again."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+from quaff.model import message
+from quaff.store.keys import Partition
+from quaff.store.transitions import BATCH, Call, Verdict, settle
+from quaff.worker.executor import Claim, Finished
+
+#: Bytes of records in one settle, for the server's sake.
+_BYTES = 4 * 1024 * 1024
+
+
+class Completer:
+    """The finished attempts of one process.
+
+    Args:
+        process: this process's id.
+        window_ms: how long tombstones last.
+    """
+
+    def __init__(self, process: bytes, window_ms: int) -> None:
+        self._process = process
+        self._window_ms = window_ms
+        self._unsettled: dict[Partition, list[Finished]] = {}
+        self._sent: list[tuple[Partition, int]] = []
+        self.finished: deque[Finished] = deque()
+        self.wake_at = 1
+        self.sleeping = False
+        self.read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+
+    def report(self, finished: Finished) -> None:
+        """An attempt ended; from any thread. Wakes the fetcher if it sleeps and enough has come together."""
+        self.finished.append(finished)
+        if self.sleeping and len(self.finished) >= self.wake_at:
+            self.sleeping = False
+            os.write(self._write_end, b"!")
+
+    def gather(self) -> list[Finished]:
+        """What has finished since the last time; it now waits to be settled."""
+        news: list[Finished] = []
+        while self.finished:
+            news.append(self.finished.popleft())
+        for finished in news:
+            self._unsettled.setdefault(finished.claim.partition, []).append(finished)
+        return news
+
+    @property
+    def pending(self) -> bool:
+        """True if something waits to be settled."""
+        return bool(self._unsettled)
+
+    def calls(self) -> list[Call[Any]]:
+        """Settles for what waits, at most one batch a partition."""
+        calls: list[Call[Any]] = []
+        self._sent = []
+        for partition, waiting in self._unsettled.items():
+            items, size = [], 0
+            for finished in waiting[:BATCH]:
+                lease, settled = finished.claim.lease, finished.settled
+                size += len(settled.record)
+                if items and size > _BYTES:
+                    break
+                items.append(
+                    (lease.id, lease.token, settled.state, settled.ttl_ms, message.digest(lease.message), settled.record)
+                )
+            calls.append(settle(partition, process=self._process, window_ms=self._window_ms, items=items))
+            self._sent.append((partition, len(items)))
+        return calls
+
+    def answered(self, verdicts: list[list[Verdict]]) -> list[tuple[Claim, Verdict]]:
+        """The answers to ``calls()``: what they cover is done. Returns what was refused."""
+        refused: list[tuple[Claim, Verdict]] = []
+        for (partition, count), answers in zip(self._sent, verdicts, strict=True):
+            waiting = self._unsettled[partition]
+            refused += [
+                (finished.claim, verdict)
+                for finished, verdict in zip(waiting, answers, strict=False)
+                if verdict is Verdict.FENCED or verdict is Verdict.GONE
+            ]
+            if count == len(waiting):
+                del self._unsettled[partition]
+            else:
+                del waiting[:count]
+        self._sent = []
+        return refused
+
+    def drain_wakeups(self) -> None:
+        """Empty the pipe that woke the fetcher."""
+        os.read(self.read_end, 4096)

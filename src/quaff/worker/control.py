@@ -1,0 +1,99 @@
+"""The line between a supervisor and one of its processes: one JSON object a line, over a socket pair."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import msgspec
+
+
+class Orders(msgspec.Struct, kw_only=True):
+    """What a process is told at its start.
+
+    Attributes:
+        app: ``module:object``.
+        flags: settings of the command line.
+        queues: None serves every queue that the application's tasks name, and ``default``.
+        process: the process's id in hex.
+        worker: the worker's name, kept with each attempt.
+        starts: the descriptor of the shared start records.
+    """
+
+    app: str
+    flags: dict[str, str | int | float]
+    queues: list[str] | None
+    process: str
+    worker: str
+    starts: int
+    level: str = "info"
+
+
+class Word(msgspec.Struct, kw_only=True):
+    """A message either way.
+
+    ``said``: from the supervisor ``orders``, ``drain`` or ``stop``; from the process ``loaded`` (it knows the
+    application), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot start).
+    """
+
+    said: str
+    orders: Orders | None = None
+    text: str = ""
+    url: str = ""
+    url_source: str = ""
+    settings: dict[str, float] = {}
+    namespace: str = ""
+    queues: list[str] = []
+    slots: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Word)
+
+
+class Control:
+    """One end of the line.
+
+    Attributes:
+        closed: True once the other side is gone.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._buffer = b""
+        self.closed = False
+
+    def fileno(self) -> int:
+        """For ``select``."""
+        return self._end.fileno()
+
+    def say(self, word: Word) -> None:
+        """Send a message; nothing happens if nobody listens any more."""
+        try:
+            self._end.sendall(_encoder.encode(word) + b"\n")
+        except OSError:
+            self.closed = True
+
+    def hear(self) -> Iterator[Word]:
+        """The messages that have come; waits for one if there is none. Sets ``closed`` at the end of the line."""
+        try:
+            data = self._end.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self.closed = True
+        self._buffer += data
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            yield _decoder.decode(line)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._end.close()
+
+
+def adopt(descriptor: int) -> Control:
+    """The end that was inherited, kept from the programs that tasks start."""
+    os.set_inheritable(descriptor, False)
+    return Control(socket.socket(fileno=descriptor))

@@ -1,0 +1,82 @@
+"""``module:object`` becomes the application's ``Quaff``, in a worker's process, never from a message."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from quaff.app import Quaff
+from quaff.errors import ConfigurationError, did_you_mean
+
+_USUAL = ("quaff", "app", "application", "create_app", "make_app")
+
+
+def load(spec: str) -> Quaff:
+    """The application that ``spec`` names.
+
+    Args:
+        spec: ``module:object``, ``module:factory``, ``module:factory()``, or ``module`` alone. The object is a Quaff,
+            a Flask application that has one, or a function without parameters that returns either.
+
+    Raises:
+        ConfigurationError: no such module or object, or nothing of Quaff in it; the text has the nearest name.
+    """
+    name, _, attribute = spec.partition(":")
+    module = _module(name, spec)
+    attribute = attribute.removesuffix("()")
+    if attribute:
+        target: Any = module
+        for part in attribute.split("."):
+            if not hasattr(target, part):
+                raise ConfigurationError(f"{spec!r}: {name} has no {attribute!r}.{did_you_mean(part, dir(target))}")
+            target = getattr(target, part)
+        found = _unwrap(target)
+        if found is None:
+            raise ConfigurationError(f"{spec!r} is a {type(target).__name__}, not a Quaff, nor an application that has one.")
+        return found
+    candidates = [getattr(module, each) for each in _USUAL if hasattr(module, each)]
+    for candidate in [*candidates, *vars(module).values()]:
+        found = _unwrap(candidate) if candidate in candidates or not inspect.isroutine(candidate) else None
+        if found is not None:
+            return found
+    raise ConfigurationError(f"{name} has no Quaff object in it; say which: -A {name}:object")
+
+
+def _module(name: str, spec: str) -> ModuleType:
+    if not name:
+        raise ConfigurationError(f"{spec!r}: give -A module:object")
+    # At the end, never in front: a file in the working directory must not hide a module of the standard library.
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise
+        names = [entry.removesuffix(".py") for entry in os.listdir(here) if entry.endswith(".py") or os.path.isdir(entry)]
+        hint = did_you_mean(name, names)
+        raise ConfigurationError(f"no module {name!r} in {here} or on sys.path.{hint}") from None
+
+
+def _unwrap(target: Any) -> Quaff | None:
+    """The Quaff in an object: itself, a web application's, or what a factory makes."""
+    if isinstance(target, Quaff):
+        return target
+    extensions = getattr(target, "extensions", None)
+    if isinstance(extensions, dict) and isinstance(found := extensions.get("quaff"), Quaff):
+        serve = getattr(found, "serve", None)
+        if serve is not None:
+            serve(target)
+        return found
+    if inspect.isfunction(target) and not any(
+        p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        for p in inspect.signature(target).parameters.values()
+    ):
+        made = target()
+        return None if inspect.isfunction(made) else _unwrap(made)
+    return None

@@ -1,0 +1,34 @@
+"""How many jobs a process may hold beyond those it runs: hundreds if they are tiny, none if they are long."""
+
+from __future__ import annotations
+
+#: Seconds of work to hold in advance, per process: a few round trips.
+_AHEAD = 0.008
+#: The most jobs in advance. A claim hands out at most 500.
+_MOST = 400
+#: A job longer than this is never waited behind.
+_LONG = 0.01
+#: Seconds without a start after which waiting jobs are given back.
+PATIENCE = 0.1
+
+
+class Prefetch:
+    """Learns from finished attempts how long jobs take."""
+
+    def __init__(self) -> None:
+        self._average = _LONG
+        self.depth = 0
+
+    def learn(self, seconds: float, count: int) -> None:
+        """``count`` attempts ran for ``seconds`` in all."""
+        weight = min(1.0, count * 0.1)
+        self._average += (seconds / count - self._average) * weight
+        self._set()
+
+    def stuck(self) -> None:
+        """Jobs that were held in advance had to be given back: they are longer than was thought."""
+        self._average = max(self._average, PATIENCE)
+        self._set()
+
+    def _set(self) -> None:
+        self.depth = 0 if self._average >= _LONG else min(_MOST, int(_AHEAD / max(self._average, 1e-6)))

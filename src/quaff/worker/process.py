@@ -1,0 +1,198 @@
+"""One worker process: loads the application, builds the parts, and turns the fetcher until there is a reason to stop.
+
+Started as ``python -m quaff.worker.process FD``: a fresh interpreter, never a fork of one that has loaded user code.
+It ignores SIGINT and SIGTERM, because what a stopping worker does is for its supervisor to say.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+
+from quaff.app import Quaff
+from quaff.errors import QuaffError
+from quaff.store.keys import partition
+from quaff.store.link import Link
+from quaff.worker.completer import Completer
+from quaff.worker.control import Control, Orders, Word, adopt
+from quaff.worker.executor import Executor
+from quaff.worker.fetcher import Fetcher, Line
+from quaff.worker.loading import load
+from quaff.worker.logs import set_up
+from quaff.worker.runners import Loop, Threads
+from quaff.worker.starts import Starts
+
+log = logging.getLogger("quaff.worker")
+
+#: Exit codes the supervisor reads: told to go, closed by the server (start another), cannot start (do not).
+DONE, CLOSED, HOPELESS = 0, 75, 2
+#: Seconds an orphan lets its running jobs go on, and the longest turn of the loop.
+_ORPHAN, _TURN = 3.0, 1.0
+
+
+class Process:
+    """The parts of one process, and why it is stopping."""
+
+    def __init__(self, app: Quaff, orders: Orders, control: Control) -> None:
+        settings = app.settings
+        self._control = control
+        self._stopping: list[bool] = []
+        self._until = float("inf")
+        self.code = DONE
+        starts = Starts(orders.starts)
+        id = bytes.fromhex(orders.process)
+        executor = Executor(app, orders.worker, self._stopping)
+        completer = Completer(id, int(settings.key_window * 1000))
+        self._threads = Threads(executor, starts, settings.concurrency, completer.report)
+        self._loop = Loop(executor, starts, settings.concurrency, settings.async_concurrency, completer.report)
+        self.queues = orders.queues or queues_of(app)
+        lines = [
+            Line(place, partition(settings.namespace, queue), kinds_of(app, queue))
+            for place, queue in enumerate(self.queues)
+        ]
+        self._link = Link(app.backend.endpoint, settings.deadline)
+        self._completer = completer
+        self._fetcher = Fetcher(
+            id, self._link, lines, executor, self._threads, self._loop, completer, int(settings.lease * 1000), control.fileno()
+        )
+
+    @property
+    def idle(self) -> bool:
+        """True if no job is held and nothing waits to be settled."""
+        return self._fetcher.holds == 0 and not self._completer.pending
+
+    def run(self) -> None:
+        """Work until told to stop, or until the supervisor is gone."""
+        while not self._finished():
+            if self._fetcher.step(min(_TURN, max(0.0, self._until - time.monotonic()))):
+                self._listen()
+            if self._fetcher.closed and not self._stopping:
+                log.warning("this process was silent for longer than its lease; another one takes its place")
+                self.code = CLOSED
+                self._drain()
+
+    def _listen(self) -> None:
+        for word in self._control.hear():
+            if word.said == "drain":
+                self._drain()
+            elif word.said == "stop":
+                self._give_up()
+        if self._control.closed and self._until == float("inf"):
+            # The supervisor is gone and with it the lease: finish what can be finished soon, give back the rest.
+            self._drain()
+            self._until = time.monotonic() + _ORPHAN
+
+    def _drain(self) -> None:
+        self._stopping.append(True)
+        self._fetcher.claiming = False
+        self._threads.halt()
+        self._loop.halt()
+        self._fetcher.give_back_waiting()
+
+    def _give_up(self) -> None:
+        self._drain()
+        self._until = 0.0
+
+    def _finished(self) -> bool:
+        if not self._stopping:
+            return False
+        if self.idle:
+            return True
+        if time.monotonic() < self._until:
+            return False
+        self._fetcher.give_back_everything()
+        self._fetcher.step(0.0)
+        return True
+
+
+def main() -> None:
+    """The program of one process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not SIG_IGN: that would be inherited by the programs that tasks start.
+        signal.signal(number, lambda *_: None)
+    control = adopt(int(sys.argv[1]))
+    orders = next((word.orders for word in control.hear() if word.orders), None)
+    if orders is None:
+        os._exit(DONE)
+    set_up(orders.level)
+    try:
+        app = load(orders.app)
+        app.override(**orders.flags)
+        process = Process(app, orders, control)
+    except QuaffError as error:
+        control.say(Word(said="failed", text=str(error)))
+        os._exit(HOPELESS)
+    except BaseException:
+        control.say(Word(said="failed", text=traceback.format_exc()))
+        os._exit(HOPELESS)
+    control.say(introduction(app, process.queues))
+    wait_for_server(app, control)
+    control.say(Word(said="ready"))
+    process.run()
+    leave(process.code, idle=process.idle, orphan=control.closed)
+
+
+def wait_for_server(app: Quaff, control: Control) -> None:
+    """Return when the server answers; ends the process if the supervisor goes first."""
+    from quaff.store.queries import lookup
+
+    probe = lookup(partition(app.settings.namespace, "default"), b"")
+    said = False
+    while True:
+        try:
+            app.store.run(probe)
+        except QuaffError as error:
+            if not said:
+                log.error("%s; trying again", error)
+            said = True
+            if control.closed:
+                os._exit(DONE)
+            time.sleep(0.2)
+        else:
+            return
+
+
+def introduction(app: Quaff, queues: list[str]) -> Word:
+    """What the supervisor must know to renew leases and sweep: it never loads the application itself."""
+    s = app.settings
+    numbers = ("lease", "grace", "deadline", "failed_ttl", "key_window", "max_crashes", "processes", "concurrency")
+    return Word(
+        said="loaded",
+        url=s.url,
+        url_source=s.url_source,
+        namespace=s.namespace,
+        queues=queues,
+        settings={name: float(getattr(s, name)) for name in numbers},
+        slots=f"{s.concurrency} threads, {s.async_concurrency} coroutines",
+    )
+
+
+def queues_of(app: Quaff) -> list[str]:
+    """Every queue that the application's tasks name, and ``default``."""
+    return sorted({"default", *(task.settings.queue for task in app.tasks.values())})
+
+
+def kinds_of(app: Quaff, queue: str) -> frozenset[str]:
+    """Which runners the tasks declared for a queue need; where none are declared, those of the whole application."""
+    tasks = list(app.tasks.values())
+    here = [task for task in tasks if task.settings.queue == queue] or tasks
+    return frozenset("async" if task.is_async else "sync" for task in here) or frozenset({"sync"})
+
+
+def leave(code: int, *, idle: bool, orphan: bool) -> None:
+    """End the process. A thread that still runs a task must not hold it up; an orphan takes its children with it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if orphan and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    if idle:
+        sys.exit(code)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Which jobs had been started, written where the supervisor can read it after the process was killed.
+
+A shared file without a name, mapped by both sides. One record a slot: a flag, the id, the token and the start time;
+the flag is written last and cleared first, so a record that was being written when the process died does not count.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+from typing import NamedTuple
+
+_RECORD = struct.Struct("<Q16s48sQ")
+_SIZE = 96  # a flag in eight bytes, then the record
+
+
+class Start(NamedTuple):
+    """A job that had begun: its partition's place in the worker's list, its token, and when (Unix milliseconds)."""
+
+    partition: int
+    id: bytes
+    token: bytes
+    started_ms: int
+
+
+def create(slots: int) -> int:
+    """A file for that many slots; returns its descriptor, to be inherited by the process."""
+    with tempfile.TemporaryFile(prefix="quaff-") as file:
+        os.ftruncate(file.fileno(), slots * _SIZE)
+        return os.dup(file.fileno())
+
+
+class Starts:
+    """One side of the shared records.
+
+    Args:
+        descriptor: from ``create``.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._map = mmap.mmap(descriptor, 0)
+
+    def begin(self, slot: int, partition: int, id: bytes, token: bytes, started_ms: int) -> None:
+        """The job in ``slot`` begins; ``partition`` is its place in the worker's list."""
+        at = slot * _SIZE
+        _RECORD.pack_into(self._map, at + 8, partition, id, token, started_ms)
+        self._map[at] = 1
+
+    def end(self, slot: int) -> None:
+        """The job in ``slot`` has ended."""
+        self._map[slot * _SIZE] = 0
+
+    def running(self) -> list[Start]:
+        """What had begun and not ended."""
+        found: list[Start] = []
+        for at in range(0, len(self._map), _SIZE):
+            if self._map[at]:
+                partition, id, token, started_ms = _RECORD.unpack_from(self._map, at + 8)
+                found.append(Start(partition, id, token.rstrip(b"\0"), started_ms))
+        return found
+
+    def close(self) -> None:
+        """Unmap."""
+        self._map.close()
