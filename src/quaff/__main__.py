@@ -7,6 +7,6 @@ import sys
 if sys.path and sys.path[0] in ("", os.getcwd()):
     del sys.path[0]
 
-from quaff.cli import main  # noqa: E402  after the path is clean
+from quaff.cli import main
 
 main()

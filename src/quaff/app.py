@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from quaff import config
 from quaff.config import Settings
@@ -69,7 +69,9 @@ class Quaff:
     @overload
     def task(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
-    def task(self, fn: None = None, /, *, name: str = ..., queue: str = ..., result_ttl: float = ...) -> TaskDecorator: ...
+    def task(
+        self, fn: None = None, /, *, name: str = ..., queue: str = ..., result_ttl: float = ...
+    ) -> TaskDecorator: ...
     def task(self, fn: Any = None, /, **given: Any) -> Any:
         """Register a function: ``@quaff.task``, ``@quaff.task(queue="mail")`` or ``quaff.task(fn, queue="mail")``.
 
@@ -163,7 +165,9 @@ class Quaff:
             yield
         except NoAnswer as error:
             id = str(submissions[places[0]].id)
-            unknown = EnqueueUnknown(f"{error.args[0]}; job {id} may be stored: look at its state, or call again with key=.", id)
+            unknown = EnqueueUnknown(
+                f"{error.args[0]}; job {id} may be stored: look at its state, or call again with key=.", id
+            )
             unknown.jobs = _stored(jobs)
             raise unknown from None
         except EnqueueError as error:
@@ -249,4 +253,4 @@ def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     """Whether both are the same ``def``, met twice (a reload, or ``__main__`` imported again)."""
     code, other_code = getattr(one, "__code__", one), getattr(other, "__code__", other)
     place = ("co_qualname", "co_firstlineno", "co_filename")
-    return cast(bool, all(getattr(code, name, code) == getattr(other_code, name, other_code) for name in place))
+    return all(getattr(code, name, code) == getattr(other_code, name, other_code) for name in place)

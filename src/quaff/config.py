@@ -1,4 +1,4 @@
-"""Settings of an application: flag > environment > code or ``app.config`` > ``[tool.quaff]`` in pyproject.toml > default.
+"""Settings: flag > environment > code or ``app.config`` > ``[tool.quaff]`` in pyproject.toml > default.
 
 ``VALKEY_URL`` and ``REDIS_URL``, which other programs set too, are asked last of all for the URL.
 """

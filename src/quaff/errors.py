@@ -152,7 +152,9 @@ class JobFailed(JobError):
     code = "QF032"
 
     def __init__(self, id: str, reason: str, type: str, message: str, traceback: str = "") -> None:
-        super().__init__(f"job {id} failed ({reason}): {type}: {message}" if type else f"job {id} failed ({reason}): {message}", id)
+        super().__init__(
+            f"job {id} failed ({reason}): {type}: {message}" if type else f"job {id} failed ({reason}): {message}", id
+        )
         self.reason = reason
         self.type = type
         self.message = message

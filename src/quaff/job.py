@@ -174,7 +174,9 @@ class Job(Generic[R]):
 
     def _state(self, found: Found) -> JobState:
         if found.state is None:
-            raise JobNotFound(f"job {self.id} is not known: it never was, or its record and tombstone are gone.", self.id)
+            raise JobNotFound(
+                f"job {self.id} is not known: it never was, or its record and tombstone are gone.", self.id
+            )
         return found.state
 
     def _next(self, pause: float, until: float, timeout: float | None) -> float:
@@ -185,7 +187,9 @@ class Job(Generic[R]):
 
     def _value(self, found: Found) -> R:
         if not found.record:
-            raise ResultExpired(f"job {self.id} ended as {found.state}; its result is kept no longer (RESULT_TTL).", self.id)
+            raise ResultExpired(
+                f"job {self.id} ended as {found.state}; its result is kept no longer (RESULT_TTL).", self.id
+            )
         record = outcome.decode(found.record)
         error = record.attempt.error
         if error is not None:

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from quaff.errors import MessageTooLarge
 from quaff.job import Job
@@ -20,6 +20,14 @@ from quaff.model.signature import Signature
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", covariant=True)
+
+
+class CallOptions(TypedDict, total=False):
+    """What one call may set otherwise than its task."""
+
+    queue: str
+    key: str
+    result_ttl: float | timedelta
 
 
 class Sender(Protocol):
@@ -89,19 +97,13 @@ class Task(Generic[P, R, F]):
         """As ``map``, in a coroutine."""
         return await self._sender.asend([self._submission(tuple(args), {}) for args in calls])
 
-    @overload
-    def options(
-        self, *, queue: str = ..., key: str = ..., result_ttl: float | timedelta = ...
-    ) -> Task[P, R, F]: ...
-    @overload
-    def options(self) -> Task[P, R, F]: ...
-    def options(self, **given: Any) -> Task[P, R, F]:
+    def options(self, **given: Unpack[CallOptions]) -> Task[P, R, F]:
         """The same task with other options for the calls made through it.
 
         Raises:
             ConfigurationError: an unknown option or a value it cannot take.
         """
-        settings = resolve(self.settings, given)
+        settings = resolve(self.settings, dict(given))
         twin: Task[P, R, F] = Task.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.settings = settings
@@ -120,8 +122,8 @@ class Task(Generic[P, R, F]):
             data = message.encode_keyed(self.name, sent.args, sent.kwargs, time.time_ns() // 1_000_000)
         if len(data) > self._sender.max_message:
             raise MessageTooLarge(
-                f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is {self._sender.max_message:,} "
-                "(MAX_MESSAGE). Store the data and send its id or path."
+                f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
+                f"{self._sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
             )
         return Submission(JobId(settings.queue, 0, raw), data, self.name, key)
 

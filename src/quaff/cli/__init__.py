@@ -31,7 +31,9 @@ def quaff() -> None:
 
 def main() -> None:
     """The program ``quaff``."""
-    from quaff.cli import worker
+    from quaff.cli.dev import dev
+    from quaff.cli.worker import worker
 
-    quaff.add_command(worker.worker)
+    for command in (dev, worker):
+        quaff.add_command(command)
     quaff(prog_name="quaff")

@@ -18,7 +18,9 @@ def queue_names(_: click.Context, __: click.Parameter, value: str | None) -> lis
 
 @click.command()
 @click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application; a factory is called.")
-@click.option("-Q", "--queues", callback=queue_names, metavar="A,B", help="Queues to serve, best first. [all that the tasks name]")
+@click.option(
+    "-Q", "--queues", callback=queue_names, metavar="A,B", help="Queues to serve, best first. [all that the tasks name]"
+)
 @click.option("-p", "--processes", type=click.IntRange(min=1), help="Worker processes. [CPUs]")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1, max=1024), help="Threads in each process. [8]")
 @click.option("--grace", type=click.FloatRange(min=0), help="Seconds that running jobs get at a stop. [25]")

@@ -22,7 +22,9 @@ from quaff.errors import EncodeError
 
 NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal)
 
-_TUPLE, _SET, _FROZENSET, _INT, _DATETIME, _DATE, _TIME, _TIMEDELTA, _UUID, _DECIMAL, _COMPLEX, _BYTEARRAY = range(1, 13)
+_TUPLE, _SET, _FROZENSET, _INT, _DATETIME, _DATE, _TIME, _TIMEDELTA, _UUID, _DECIMAL, _COMPLEX, _BYTEARRAY = range(
+    1, 13
+)
 
 _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode
@@ -72,6 +74,12 @@ _TO_WIRE: dict[type, Callable[[Any], Any]] = {
     bytearray: lambda value: Ext(_BYTEARRAY, bytes(value)),
 }
 
+
+def unpack(data: bytes) -> Any:
+    """The value in ``data``. Raises msgspec.DecodeError, or ValueError for a tagged value that is not one."""
+    return _decoder.decode(data)
+
+
 _FROM_WIRE: dict[int, Callable[[bytes], Any]] = {
     _TUPLE: lambda data: tuple(unpack(data)),
     _SET: lambda data: set(unpack(data)),
@@ -97,7 +105,6 @@ def from_ext(code: int, data: memoryview) -> Any:
 
 
 _decoder = msgspec.msgpack.Decoder(ext_hook=from_ext)
-unpack = _decoder.decode
 
 
 def is_instance_of_class(value: object) -> bool:
@@ -126,9 +133,9 @@ def wire(value: Any) -> Any:
         return wire(msgspec.to_builtins(value, builtin_types=NATIVE))
     if isinstance(value, Mapping):
         return _dict(dict(value))
-    for base in (str, bytes, bool, float):
-        if isinstance(value, base):
-            return base(value)
+    for scalar in (str, bytes, float):
+        if isinstance(value, scalar):
+            return scalar(value)  # type: ignore[arg-type]  # a subclass of str or bytes or float is one
     for base, convert in _TO_WIRE.items():
         if isinstance(value, base):
             return convert(value)

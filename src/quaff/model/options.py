@@ -36,7 +36,9 @@ def resolve(base: TaskOptions, given: dict[str, Any]) -> TaskOptions:
     """
     for name in given:
         if name not in _FIELDS:
-            raise ConfigurationError(f"unknown task option {name!r}.{did_you_mean(name, _FIELDS)} Known: {', '.join(_FIELDS)}.")
+            raise ConfigurationError(
+                f"unknown task option {name!r}.{did_you_mean(name, _FIELDS)} Known: {', '.join(_FIELDS)}."
+            )
     values = {name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in given.items()}
     options = msgspec.structs.replace(base, **values)
     check_name("queue", options.queue)

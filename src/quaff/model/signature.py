@@ -1,4 +1,4 @@
-"""What a task's function takes and gives: arguments bound and encoded before anything is sent, and taken apart again."""
+"""What a task's function takes and gives: bound and encoded before anything is sent, and taken apart again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from quaff.errors import EncodeError
 from quaff.model import codec
 
-_EXACT = frozenset({int, str, float, bool, bytes, type(None)})
+_EXACT: frozenset[type] = frozenset({int, str, float, bool, bytes, type(None)})
 _EMPTY: dict[str, Any] = {}
 
 
@@ -82,7 +82,8 @@ class Signature:
             return Arguments(sent, _EMPTY)
         var_keyword = next((p.name for p in self._signature.parameters.values() if p.kind is p.VAR_KEYWORD), "")
         return Arguments(
-            sent, {k: self._checked(k, v, self._hints.get(k, self._hints.get(var_keyword, Any))) for k, v in kwargs.items()}
+            sent,
+            {k: self._checked(k, v, self._hints.get(k, self._hints.get(var_keyword, Any))) for k, v in kwargs.items()},
         )
 
     def _rest_names(self, count: int) -> Sequence[str]:
@@ -95,7 +96,9 @@ class Signature:
             sent = codec.wire(value)
             if hint is Any or (hint in _EXACT and type(value) is hint):
                 if hint is Any and codec.is_instance_of_class(value):
-                    raise EncodeError(f"a {type(value).__qualname__} comes back only where the parameter has a type hint")
+                    raise EncodeError(
+                        f"a {type(value).__qualname__} comes back only where the parameter has a type hint"
+                    )
                 return sent
             back = codec.convert(codec.unpack(codec.pack(sent)), hint)
             if codec.is_instance_of_class(value) and type(back) is not type(value):
@@ -105,7 +108,7 @@ class Signature:
             problem = "it is nested too deeply, or contains itself"
         except msgspec.ValidationError as error:
             # A subclass is fine where its base is asked for (True for int, as type checkers see it too).
-            if isinstance(hint, type) and isinstance(value, hint):
+            if _is_one(value, hint):
                 return codec.wire(value)
             problem = str(error)
         except (EncodeError, UnicodeEncodeError, ValueError, TypeError, OverflowError) as error:
@@ -147,7 +150,7 @@ class Signature:
     def _as_hinted(value: Any, hint: Any) -> Any:
         if hint is Any or type(value) is hint:
             return value
-        if isinstance(hint, type) and hint in _EXACT and isinstance(value, hint):
+        if hint in _EXACT and _is_one(value, hint):
             return value
         return codec.convert(value, hint)
 
@@ -177,6 +180,10 @@ class Signature:
             return codec.convert(value, hint)
         except msgspec.ValidationError:
             return value
+
+
+def _is_one(value: Any, hint: Any) -> bool:
+    return isinstance(hint, type) and isinstance(value, hint)
 
 
 def _buildable(hint: Any) -> bool:

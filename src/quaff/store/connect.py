@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -55,11 +56,10 @@ class Endpoint:
     def pool(self) -> redis.ConnectionPool:
         """This process's pool."""
         with self._lock:
-            if self._pool is None:
-                self._pool = self._make(redis.ConnectionPool)
-            return self._pool
+            pool = self._pool = self._pool or self._make(redis.ConnectionPool)
+            return pool
 
-    def async_pool(self) -> redis.asyncio.ConnectionPool:
+    def async_pool(self) -> Any:
         """The running event loop's pool: a connection belongs to the loop that opened it."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -77,7 +77,7 @@ class Endpoint:
         asynchronous = kind is redis.asyncio.ConnectionPool
         options: dict[str, Any] = {
             "protocol": 2,
-            "retry": redis.asyncio.retry.Retry(NoBackoff(), 0) if asynchronous else Retry(NoBackoff(), 0),
+            "retry": AsyncRetry(NoBackoff(), 0) if asynchronous else Retry(NoBackoff(), 0),
             "socket_timeout": self._timeout,
             "socket_connect_timeout": self._timeout,
             "driver_info": None,

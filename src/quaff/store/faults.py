@@ -22,7 +22,14 @@ _REFUSED = (
     redis_errors.TryAgainError,
     redis_errors.MasterDownError,
 )
-_REFUSED_TEXTS = ("BUSY ", "MISCONF ", "NOREPLICAS ", "UNBLOCKED ", "max number of clients", "ERR max number of clients")
+_REFUSED_TEXTS = (
+    "BUSY ",
+    "MISCONF ",
+    "NOREPLICAS ",
+    "UNBLOCKED ",
+    "max number of clients",
+    "ERR max number of clients",
+)
 
 #: What a broken connection raises, on the way out or back.
 LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)

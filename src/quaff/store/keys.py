@@ -1,13 +1,11 @@
-"""Every key of a partition, spelled here only. The hash tag keeps them in one slot, so one script may touch them all."""
+"""Every key of a partition, spelled here only. The hash tag keeps them in one slot, for one script to touch."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 #: The whole list: an auditor treats any other key under the prefix as a fault.
-NAMES = (
-    "meta msg ready wake parked solo active held lease tries history claims res done tomb"  # fmt: skip
-).split()
+NAMES = tuple("meta msg ready wake parked solo active held lease tries history claims res done tomb".split())
 
 
 class Partition:

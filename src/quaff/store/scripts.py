@@ -49,7 +49,7 @@ class Script:
 @cache
 def load(name: str) -> Script:
     """The script of that name, read once."""
-    folder = resources.files(__package__) / "lua"
+    folder = resources.files("quaff.store") / "lua"
     text = (folder / f"{name}.lua").read_text()
     source = _INCLUDE.sub(lambda match: (folder / "lib" / f"{match[1]}.lua").read_text().rstrip(), text)
     declared = _KEYS.search(text)

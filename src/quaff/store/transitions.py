@@ -56,7 +56,7 @@ class Lease(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: such a job waits for this process."""
+    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: one waits for this process."""
 
     leases: list[Lease]
     left: int
@@ -105,16 +105,18 @@ def claim(
 
 
 def settle(
-    partition: Partition, *, process: bytes, window_ms: int, items: Sequence[tuple[bytes, bytes, JobState, int, bytes, bytes]]
+    partition: Partition,
+    *,
+    process: bytes,
+    window_ms: int,
+    items: Sequence[tuple[bytes, bytes, JobState, int, bytes, bytes]],
 ) -> Call[list[Verdict]]:
     """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``."""
     flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
     return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
 
 
-def release(
-    partition: Partition, *, process: bytes, items: Sequence[tuple[bytes, bytes, int]]
-) -> Call[list[Verdict]]:
+def release(partition: Partition, *, process: bytes, items: Sequence[tuple[bytes, bytes, int]]) -> Call[list[Verdict]]:
     """Give jobs back at no cost: items of ``(id, token, ms to park)``."""
     return Call(load("release"), partition, (process, *_flat(items)), _verdicts)
 
@@ -122,7 +124,7 @@ def release(
 def reap(
     partition: Partition, *, process: bytes, rules: Rules, started: Sequence[tuple[bytes, bytes, bytes]]
 ) -> Call[tuple[int, int, bool]]:
-    """Give back what a dead process held, charging ``started`` (id, record of the attempt, outcome if it was the last)."""
+    """Give back what a dead process held, charging ``started`` (id, record of the attempt, outcome if the last)."""
     args = (process, STEP, *rules, *_flat(started))
     return Call(load("reap"), partition, args, lambda reply: (reply[0], reply[1], reply[2] == 1))
 

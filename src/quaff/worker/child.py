@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from quaff.worker import starts
 from quaff.worker.control import Control, Orders, Word
@@ -26,7 +27,7 @@ class Child:
     """
 
     def __init__(
-        self, app: str, flags: dict[str, str | int | float], queues: list[str] | None, worker: str, level: str
+        self, app: str, flags: Mapping[str, str | int | float], queues: list[str] | None, worker: str, level: str
     ) -> None:
         self.id = new_process_id()
         self.worker = worker
@@ -44,7 +45,13 @@ class Child:
         theirs.close()
         self._starts = Starts(descriptor)
         orders = Orders(
-            app=app, flags=flags, queues=queues, process=self.id.hex(), worker=worker, starts=descriptor, level=level
+            app=app,
+            flags=dict(flags),
+            queues=queues,
+            process=self.id.hex(),
+            worker=worker,
+            starts=descriptor,
+            level=level,
         )
         os.close(descriptor)
         self.control = Control(ours)

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 from quaff.model import message
+from quaff.model.states import JobState
 from quaff.store.keys import Partition
 from quaff.store.transitions import BATCH, Call, Verdict, settle
 from quaff.worker.executor import Claim, Finished
@@ -59,14 +60,22 @@ class Completer:
         calls: list[Call[Any]] = []
         self._sent = []
         for partition, waiting in self._unsettled.items():
-            items, size = [], 0
+            items: list[tuple[bytes, bytes, JobState, int, bytes, bytes]] = []
+            size = 0
             for finished in waiting[:BATCH]:
                 lease, settled = finished.claim.lease, finished.settled
                 size += len(settled.record)
                 if items and size > _BYTES:
                     break
                 items.append(
-                    (lease.id, lease.token, settled.state, settled.ttl_ms, message.digest(lease.message), settled.record)
+                    (
+                        lease.id,
+                        lease.token,
+                        settled.state,
+                        settled.ttl_ms,
+                        message.digest(lease.message),
+                        settled.record,
+                    )
                 )
             calls.append(settle(partition, process=self._process, window_ms=self._window_ms, items=items))
             self._sent.append((partition, len(items)))

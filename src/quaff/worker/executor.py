@@ -136,7 +136,9 @@ class Executor:
         try:
             data = ready.task.signature.encode_result(value) if value is not None else b"\xc0"
         except EncodeError as error:
-            return self._failed(ready, EncodeError(f"the result of {ready.task.name} cannot be stored: {error.args[0]}"), began)
+            return self._failed(
+                ready, EncodeError(f"the result of {ready.task.name} cannot be stored: {error.args[0]}"), began
+            )
         if len(data) > self._settings.max_result:
             text = (
                 f"the result of {ready.task.name} is {len(data):,} bytes, the limit is {self._settings.max_result:,} "

@@ -39,7 +39,7 @@ _FLUSH = 0.002
 
 @dataclass(slots=True)
 class Line:
-    """One partition as this process sees it. ``kinds``: which runners its jobs need, as far as the application tells."""
+    """One partition as this process sees it. ``kinds``: which runners its jobs need, as the application has it."""
 
     place: int
     partition: Partition
@@ -324,12 +324,12 @@ class Fetcher:
             for line in self._lines:
                 line.look_at = 0.0
             return
-        line = self._by_key.get(key) if key else None
-        if line is None:
+        woken = self._by_key.get(key) if key else None
+        if woken is None:
             return
-        line.look_at = 0.0
+        woken.look_at = 0.0
         # The token is ours now: claim with it, or hand it on with an empty claim.
-        self._token_from = line if self.claiming else None
+        self._token_from = woken if self.claiming else None
 
     def _wait_out(self, error: Exception) -> bool:
         """The server is away: say so once, wait a little, keep everything."""

@@ -36,7 +36,9 @@ def load(spec: str) -> Quaff:
             target = getattr(target, part)
         found = _unwrap(target)
         if found is None:
-            raise ConfigurationError(f"{spec!r} is a {type(target).__name__}, not a Quaff, nor an application that has one.")
+            raise ConfigurationError(
+                f"{spec!r} is a {type(target).__name__}, not a Quaff, nor an application that has one."
+            )
         return found
     candidates = [getattr(module, each) for each in _USUAL if hasattr(module, each)]
     for candidate in [*candidates, *vars(module).values()]:
@@ -58,7 +60,9 @@ def _module(name: str, spec: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise
-        names = [entry.removesuffix(".py") for entry in os.listdir(here) if entry.endswith(".py") or os.path.isdir(entry)]
+        names = [
+            entry.removesuffix(".py") for entry in os.listdir(here) if entry.endswith(".py") or os.path.isdir(entry)
+        ]
         hint = did_you_mean(name, names)
         raise ConfigurationError(f"no module {name!r} in {here} or on sys.path.{hint}") from None
 

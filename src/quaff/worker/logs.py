@@ -1,4 +1,4 @@
-"""The worker's log: one line an event, on stderr, quiet by default. An application that has set up logging keeps its own."""
+"""The worker's log: one line an event, on stderr, quiet by default. An application's own logging is left alone."""
 
 from __future__ import annotations
 

@@ -137,16 +137,16 @@ class Chores:
     def _give_back(self, death: Death) -> None:
         now = int(time.time() * 1000)
         for place, partition in enumerate(self._partitions):
-            charged = [
-                (start.id, *_records(start, death, now)) for start in death.started if start.partition == place
-            ]
+            charged = [(start.id, *_records(start, death, now)) for start in death.started if start.partition == place]
             more = True
             while more:
                 back, dead, more = self._store.run(
                     reap(partition, process=death.process, rules=self._rules, started=charged)
                 )
                 if back or dead:
-                    log.warning("%s: gave back %d jobs of process %d, %d are poison", partition.queue, back, death.pid, dead)
+                    log.warning(
+                        "%s: gave back %d jobs of process %d, %d are poison", partition.queue, back, death.pid, dead
+                    )
 
 
 def _records(start: Start, death: Death, now: int) -> tuple[bytes, bytes]:

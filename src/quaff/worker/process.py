@@ -57,7 +57,15 @@ class Process:
         self._link = Link(app.backend.endpoint, settings.deadline)
         self._completer = completer
         self._fetcher = Fetcher(
-            id, self._link, lines, executor, self._threads, self._loop, completer, int(settings.lease * 1000), control.fileno()
+            id,
+            self._link,
+            lines,
+            executor,
+            self._threads,
+            self._loop,
+            completer,
+            int(settings.lease * 1000),
+            control.fileno(),
         )
 
     @property
@@ -126,7 +134,7 @@ def main() -> None:
     except QuaffError as error:
         control.say(Word(said="failed", text=str(error)))
         os._exit(HOPELESS)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  user code at import: whatever it raises is told to the supervisor
         control.say(Word(said="failed", text=traceback.format_exc()))
         os._exit(HOPELESS)
     control.say(introduction(app, process.queues))
@@ -159,7 +167,7 @@ def wait_for_server(app: Quaff, control: Control) -> None:
 def introduction(app: Quaff, queues: list[str]) -> Word:
     """What the supervisor must know to renew leases and sweep: it never loads the application itself."""
     s = app.settings
-    numbers = ("lease", "grace", "deadline", "failed_ttl", "key_window", "max_crashes", "processes", "concurrency")
+    numbers = ("lease", "grace", "deadline", "failed_ttl", "key_window", "max_crashes", "processes")
     return Word(
         said="loaded",
         url=s.url,

@@ -14,7 +14,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from quaff.store.client import Store
@@ -54,7 +56,7 @@ class Plan(NamedTuple):
     queues: list[str] | None = None
     processes: int | None = None
     grace: float | None = None
-    flags: dict[str, str | int | float] = {}
+    flags: Mapping[str, str | int | float] = MappingProxyType({})
     name: str = ""
     level: str = "info"
 
@@ -95,7 +97,7 @@ class Supervisor:
             self._act_on_signals()
             self._bury_the_dead()
             if self._hopeless:
-                print(self._hopeless.rstrip(), file=sys.stderr)
+                sys.stderr.write(f"Error: {self._hopeless.rstrip()}\n")
                 break
             if self._stops and not self._children:
                 break
@@ -134,10 +136,10 @@ class Supervisor:
             if at > (now := time.monotonic()):
                 timeout = min(timeout, at - now)
         controls = {child.control.fileno(): child for child in self._children if not child.control.closed}
-        readable, _, _ = select.select([self._signals, *controls], (), (), timeout)
-        for each in readable:
-            if each in controls:
-                self._heard(controls[each])
+        readable, _, _ = select.select([self._signals.fileno(), *controls], (), (), timeout)
+        for descriptor in readable:
+            if descriptor in controls:
+                self._heard(controls[descriptor])
 
     def _heard(self, child: Child) -> None:
         for word in child.control.hear():
@@ -234,7 +236,9 @@ class Supervisor:
         if self._introduction is None and child.hopeless:
             self._hopeless = child.hopeless
         elif not self._stops:
-            log.error("process %d did not start (%s); next try in %.1f s", child.pid, child.hopeless or code, self._pause)
+            log.error(
+                "process %d did not start (%s); next try in %.1f s", child.pid, child.hopeless or code, self._pause
+            )
             self._start_at = time.monotonic() + self._pause
             self._pause = min(_LONGEST_PAUSE, self._pause * 2)
 

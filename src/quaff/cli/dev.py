@@ -1,0 +1,187 @@
+"""``quaff dev``: web application, worker and embedded server, one log, one Ctrl+C, begun anew on every change."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import click
+
+from quaff.errors import ConfigurationError
+
+#: Seconds that running jobs get at a restart, and that a part gets to end before it is killed.
+_GRACE, _END = 3, 6
+_COLOURS = {"web": "cyan", "worker": "green", "dev": "yellow"}
+
+
+class Part:
+    """One program of the ensemble."""
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self.name = name
+        self._command = command
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> IO[bytes]:
+        """Start it in a group of its own, so that Ctrl+C reaches only us; returns its output."""
+        self.process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def tell(self, number: int) -> None:
+        """Send it a signal, if it lives."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def end(self, until: float) -> None:
+        """Wait for its end until then, and make it end."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Ensemble:
+    """Runs the parts, shows what they say, and starts them anew when a file changes."""
+
+    def __init__(self, parts: Sequence[Part], directory: Path | None) -> None:
+        self._parts = parts
+        self._directory = directory
+        self._selector = selectors.DefaultSelector()
+        self._changed = threading.Event()
+        self._over = threading.Event()
+        self._stops = 0
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(__file__).parent.parent / "worker" / "guard.py")],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+
+    def run(self) -> None:
+        """Until Ctrl+C or SIGTERM."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        if self._directory is not None:
+            threading.Thread(target=self._watch, daemon=True).start()
+        self._start()
+        while not self._stops:
+            self._show(0.2)
+            if self._changed.is_set():
+                self._changed.clear()
+                self._say("a file has changed: starting anew")
+                self._end()
+                self._start()
+        self._over.set()
+        self._end()
+
+    def _stop(self, *_: object) -> None:
+        self._stops += 1
+        for part in self._parts:
+            part.tell(signal.SIGTERM)
+
+    def _start(self) -> None:
+        for part in self._parts:
+            output = part.start()
+            assert part.process is not None
+            self._guarded("+", part.process.pid)
+            os.set_blocking(output.fileno(), False)
+            self._selector.register(output, selectors.EVENT_READ, (part.name, output, bytearray()))
+
+    def _end(self) -> None:
+        for part in self._parts:
+            part.tell(signal.SIGTERM)
+        until = time.monotonic() + _END
+        while time.monotonic() < until and any(p.process is not None and p.process.poll() is None for p in self._parts):
+            self._show(0.05)
+        for part in self._parts:
+            part.end(until)
+            assert part.process is not None
+            self._guarded("-", part.process.pid)
+        self._show(0.0)
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fileobj)
+
+    def _guarded(self, sign: str, group: int) -> None:
+        if self._guard.stdin is not None:
+            self._guard.stdin.write(f"{sign}{group}\n")
+            self._guard.stdin.flush()
+
+    def _show(self, timeout: float) -> None:
+        for key, _ in self._selector.select(timeout):
+            name, output, rest = key.data
+            data = output.read()
+            if data == b"":
+                self._selector.unregister(output)
+                continue
+            rest += data or b""
+            *lines, last = bytes(rest).split(b"\n")
+            rest[:] = last
+            for line in lines:
+                self._say(line.decode(errors="replace"), name)
+
+    @staticmethod
+    def _say(text: str, name: str = "dev") -> None:
+        click.echo(f"{click.style(f'{name:6} |', fg=_COLOURS[name])} {text}")
+
+    def _watch(self) -> None:
+        from watchfiles import PythonFilter, watch
+
+        for _ in watch(self._directory or ".", watch_filter=PythonFilter(), stop_event=self._over):
+            self._changed.set()
+
+
+def worker_command(app: str, processes: int) -> list[str]:
+    """The worker as a program."""
+    return [sys.executable, "-m", "quaff", "worker", "-A", app, "-p", str(processes), "--grace", str(_GRACE)]
+
+
+def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> None:
+    """Run the ensemble of an application until Ctrl+C.
+
+    Args:
+        app: ``module:object`` for the worker.
+        web: the web server's command, or None.
+        processes: of the worker.
+        reload: start anew when a Python file below the working directory changes.
+
+    Raises:
+        ConfigurationError: reloading is asked for and watchfiles is not installed.
+    """
+    if reload:
+        if importlib.util.find_spec("watchfiles") is None:
+            raise ConfigurationError('reloading needs watchfiles: pip install "quaff[dev]", or --no-reload')
+    parts = [Part("worker", worker_command(app, processes))]
+    if web:
+        parts.append(Part("web", web))
+    Ensemble(parts, Path.cwd() if reload else None).run()
+
+
+@click.command()
+@click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application.")
+@click.option("--web", metavar="COMMAND", help="A web server to run along, such as 'uvicorn app:app'.")
+@click.option("-p", "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("--reload/--no-reload", default=True, help="Start anew when a Python file changes.")
+def dev(app: str, web: str | None, processes: int, reload: bool) -> None:
+    """Web application, worker and embedded server, with one log and one Ctrl+C."""
+    start(app, shlex.split(web) if web else None, processes, reload)
