@@ -168,9 +168,8 @@ def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> 
     Raises:
         ConfigurationError: reloading is asked for and watchfiles is not installed.
     """
-    if reload:
-        if importlib.util.find_spec("watchfiles") is None:
-            raise ConfigurationError('reloading needs watchfiles: pip install "quaff[dev]", or --no-reload')
+    if reload and importlib.util.find_spec("watchfiles") is None:
+        raise ConfigurationError('reloading needs watchfiles: pip install "quaff[dev]", or --no-reload')
     parts = [Part("worker", worker_command(app, processes))]
     if web:
         parts.append(Part("web", web))
