@@ -140,7 +140,7 @@ class Quaff:
         collected = self._open_batch.get()
         if collected is not None:
             collected.extend(submissions)
-            return [self._handle(submission.id, submission.key) for submission in submissions]
+            return [self._handle(submission.id, submission.key, fresh=True) for submission in submissions]
         jobs: dict[int, Job[Any]] = {}
         for places, call in chunks(self.settings.namespace, submissions):
             with self._explained(submissions, places, jobs):
@@ -183,18 +183,17 @@ class Quaff:
             if answer == b"x":
                 conflict = submission
             else:
-                jobs[place] = self._handle(submission.id, submission.key, existing=answer != 0)
+                existing = answer != 0
+                jobs[place] = self._handle(submission.id, submission.key, existing=existing, fresh=not existing)
         if conflict is not None:
             raise IdConflict(
                 f"{conflict.task}: the key {conflict.key!r} was used with other arguments. Use another key, "
                 "or wait until KEY_WINDOW after that job ended."
             )
 
-    def _handle(self, id: JobId, key: str | None = None, existing: bool = False) -> Job[Any]:
+    def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
         backend = self.backend
-        return Job(
-            backend.store, backend.settings.namespace, id, key=key, decode=self._decode_result, existing=existing
-        )
+        return Job(backend.store, backend.settings.namespace, id, key=key, decode=self._decode_result, **known)
 
     def _decode_result(self, name: str, data: bytes) -> Any:
         task = self.tasks.get(name)

@@ -51,7 +51,7 @@ class Quaff(plain.Quaff):
     Args:
         app: the application; None if ``init_app`` follows.
         url_prefix: where ``GET <url_prefix>/<token>`` answers; None mounts nothing.
-        max_waiters: how many requests of one process may wait with ``?wait=`` at a time; the others are answered at once.
+        max_waiters: how many requests of one process may wait with ``?wait=`` at a time; others are answered at once.
         settings: as for ``quaff.Quaff``; the ``QUAFF_*`` keys of ``app.config`` go before them.
     """
 

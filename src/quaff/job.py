@@ -68,6 +68,7 @@ class Job(Generic[R]):
         key: ``<queue>/<task>/<key>`` for a job with ``key=``.
         decode: bytes of a value -> the value.
         existing: True if ``delay`` found the job there already.
+        fresh: it was put in line by the call that makes this handle.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Job(Generic[R]):
         key: str | None = None,
         decode: Callable[[str, bytes], Any] | None = None,
         existing: bool = False,
+        fresh: bool = False,
     ) -> None:
         self._store = store
         self._namespace = namespace
@@ -86,6 +88,7 @@ class Job(Generic[R]):
         self._decode = decode or (lambda task, data: codec.unpack(data))
         self.key = key
         self.existing = existing
+        self._fresh = fresh
 
     @property
     def id(self) -> str:
@@ -105,6 +108,13 @@ class Job(Generic[R]):
             JobNotFound, ServerUnavailable
         """
         return self._state(self._look())
+
+    def state_at_hand(self) -> JobState:
+        """``queued``, once, for a job straight from ``delay``, with no question to the server; else as ``state``."""
+        if not self._fresh:
+            return self.state
+        self._fresh = False
+        return JobState.QUEUED
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end and give the value.
@@ -167,6 +177,7 @@ class Job(Generic[R]):
         )
 
     def _call(self, all: bool = False) -> Call[Found]:
+        self._fresh = False
         return lookup(partition(self._namespace, self._id.queue, self._id.partition), self._id.raw, all=all)
 
     def _look(self, all: bool = False) -> Found:
