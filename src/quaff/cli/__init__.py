@@ -29,11 +29,16 @@ def quaff() -> None:
     """A job queue on Redis and Valkey."""
 
 
-def main() -> None:
-    """The program ``quaff``."""
+def program() -> click.Group:
+    """The group with all its commands."""
     from quaff.cli.dev import dev
     from quaff.cli.worker import worker
 
     for command in (dev, worker):
         quaff.add_command(command)
-    quaff(prog_name="quaff")
+    return quaff
+
+
+def main() -> None:
+    """The program ``quaff``."""
+    program()(prog_name="quaff")

@@ -12,7 +12,8 @@ from typing import Any
 from quaff.app import Quaff
 from quaff.errors import ConfigurationError, did_you_mean
 
-_USUAL = ("quaff", "app", "application", "create_app", "make_app")
+#: An application before a bare Quaff: what a factory makes is what the Quaff of its module belongs to.
+_USUAL = ("app", "application", "create_app", "make_app", "quaff")
 
 
 def load(spec: str) -> Quaff:
