@@ -47,7 +47,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str, 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_python_on_each_page_runs_from_top_to_bottom(page: Path, workplace: Path, start_worker: Start) -> None:
-    """Blocks that open with a file's name are written there; a worker runs the tasks of each; the others are executed."""
+    """Blocks that open with a file name are written there, and a worker runs their tasks; the others are executed."""
     scope: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page, "python"):
         name = FILE.match(block)
