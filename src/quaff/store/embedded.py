@@ -101,8 +101,8 @@ def ensure(directory: Path, *, timeout: float = 15.0) -> str:
     """The socket path of the directory's server, which answers; starts it where none runs.
 
     The process counts as a user of the server, which goes on until the last user has ended. `timeout` is in seconds.
-    Raises ConfigurationError if the directory cannot be used, no server program is found or the server ends at start,
-    ServerUnavailable if it does not answer within `timeout`.
+    Raises ConfigurationError if the directory cannot be used or no server program is found, ServerUnavailable if the
+    server ends at its start (with the end of its log) or does not answer within `timeout`.
     """
     deadline = time.monotonic() + timeout
     home = _own(directory)
@@ -124,13 +124,8 @@ def ensure(directory: Path, *, timeout: float = 15.0) -> str:
                     _describe(home)
                 return str(path)
             pid = _server_pid(path)
-            why = (
-                "it still loads its data"
-                if answer
-                else f"process {pid} is stopped or busy"
-                if pid
-                else f"nobody at {path}"
-            )
+            silent = f"process {pid} is stopped or busy" if pid else f"nobody listens at {path}"
+            why = "it still loads its data" if answer else silent
         if time.monotonic() > deadline:
             log = home / "valkey.log"
             raise ServerUnavailable(
@@ -163,7 +158,7 @@ def _own(directory: Path) -> Path:
     for wrong, what, fix in (
         (stat.S_ISLNK(found.st_mode), "is a symbolic link", "give the directory it leads to"),
         (found.st_uid != os.geteuid(), f"belongs to uid {found.st_uid}, not to {os.geteuid()}", "choose one of yours"),
-        (shared, f"is open to others (mode {mode:o})", "chmod 700 it, or choose a directory for this alone"),
+        (shared, f"is open to others (mode {mode:o})", "chmod 700 it if it is for this alone, or choose another"),
     ):
         if wrong:
             raise ConfigurationError(f"cannot keep an embedded server in {directory}: it {what}; {fix}")
@@ -223,7 +218,7 @@ def _start(home: Path, starts: int) -> bool:
         with _locked(home / "server.lock") as server:
             if server is not None:
                 if starts == STARTS:
-                    raise ConfigurationError(f"the embedded server of {home} ended at its start{_last_words(home)}")
+                    raise ServerUnavailable(f"the embedded server of {home} ended at its start{_last_words(home)}")
                 command = [str(find_binary()), "--dir", str(home), "--unixsocket", str(_place_socket(home))]
                 _run_keeper(home, (keeper, server), [str(server), *command, "--save", "", *OPTIONS.split()])
             elif pid := _server_pid(_socket(home)):
@@ -277,10 +272,10 @@ def _socket(home: Path) -> Path:
 
 
 def _ask(path: Path, command: str, timeout: float) -> bytes:
-    """The start of the answer to one command, empty if there is no server or no answer in `timeout` seconds."""
+    """The start of the answer to one command, empty without a server or an answer in `timeout` (at least 0.1) seconds."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(max(timeout, PAUSE))
+            connection.settimeout(max(timeout, 0.1))
             connection.connect(str(path))
             connection.sendall(command.encode() + b"\r\n")
             return connection.recv(65536)
