@@ -272,7 +272,7 @@ def _socket(home: Path) -> Path:
 
 
 def _ask(path: Path, command: str, timeout: float) -> bytes:
-    """The start of the answer to one command, empty without a server or an answer in `timeout` (at least 0.1) seconds."""
+    """The start of the answer to one command; empty without one in `timeout` (at least 0.1) seconds."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(max(timeout, 0.1))
