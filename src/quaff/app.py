@@ -31,6 +31,8 @@ from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
 from quaff.task import Task, TaskDecorator
 
+_NOTHING = nullcontext()
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -70,7 +72,7 @@ class Quaff:
     def task(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
     def task(
-        self, fn: None = None, /, *, name: str = ..., queue: str = ..., result_ttl: float = ...
+        self, fn: None = None, /, *, name: str = ..., queue: str = ..., result_ttl: float = ..., keep_none: bool = ...
     ) -> TaskDecorator: ...
     def task(self, fn: Any = None, /, **given: Any) -> Any:
         """Register a function: ``@quaff.task``, ``@quaff.task(queue="mail")`` or ``quaff.task(fn, queue="mail")``.
@@ -79,6 +81,7 @@ class Quaff:
             name: what messages call it; ``<module>.<qualname>`` by default.
             queue: where its jobs wait; ``default`` by default.
             result_ttl: seconds its result is kept; RESULT_TTL by default, 0 keeps none.
+            keep_none: False keeps no result of a call that returned None.
 
         Raises:
             ConfigurationError: an unknown option, a bad name, or a name that another function has.
@@ -97,6 +100,8 @@ class Quaff:
     def job(self, id_or_key: str) -> Job[Any]:
         """The handle of a job again, by its id or by ``<queue>/<task>/<key>``; no I/O.
 
+        The key of a job of ``quaff.snippet``, ``<queue key>:result:<uuid>``, will do too.
+
         Raises:
             JobNotFound: the text is neither.
         """
@@ -105,9 +110,12 @@ class Quaff:
             return self._handle(id)
         queue, _, rest = id_or_key.partition("/")
         task, _, key = rest.partition("/")
-        if not (ids.NAME.fullmatch(queue) and ids.NAME.fullmatch(task) and key):
+        if ids.NAME.fullmatch(queue) and ids.NAME.fullmatch(task) and key:
+            return self._handle(JobId(queue, 0, ids.keyed_raw(queue, task, key)), id_or_key)
+        parsed = ids.parse_result_key(id_or_key)
+        if parsed is None:
             raise JobNotFound(f"{id_or_key!r} is neither a job's id nor <queue>/<task>/<key>.", id_or_key)
-        return self._handle(JobId(queue, 0, ids.keyed_raw(queue, task, key)), id_or_key)
+        return self._handle(parsed[1], id_or_key)
 
     def find_task(self, name: str) -> Task[Any, Any, Any]:
         """A registered task. Raises UnknownTask with the nearest name."""
@@ -230,22 +238,26 @@ class Quaff:
 
     def attempt_scope(self) -> AbstractContextManager[Any]:
         """What surrounds each attempt in a worker; Flask's gives a fresh application context."""
-        return nullcontext()
+        return _NOTHING
 
 
 def _stored(jobs: dict[int, Job[Any]]) -> list[object]:
     return [jobs[place] for place in sorted(jobs)]
 
 
+def importable(module: str) -> str:
+    """The name a module has for other processes: for ``__main__`` the one its file would be imported as."""
+    if module != "__main__":
+        return module
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    name: str = spec.name if spec else Path(getattr(main, "__file__", None) or "__main__").stem
+    return name.removesuffix(".__main__")
+
+
 def _name_of(fn: Callable[..., Any]) -> str:
-    """``<module>.<qualname>``; in ``__main__`` the module its file would be imported as."""
-    module = fn.__module__
-    if module == "__main__":
-        main = sys.modules["__main__"]
-        spec = getattr(main, "__spec__", None)
-        module = spec.name if spec else Path(getattr(main, "__file__", None) or "__main__").stem
-        module = module.removesuffix(".__main__")
-    return f"{module}.{fn.__qualname__}".replace("<locals>.", "").replace("<lambda>", "lambda")
+    """``<module>.<qualname>``."""
+    return f"{importable(fn.__module__)}.{fn.__qualname__}".replace("<locals>.", "").replace("<lambda>", "lambda")
 
 
 def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

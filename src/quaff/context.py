@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+
+import msgspec
+
+from quaff.model.ids import JobId
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """The attempt that runs in this thread or coroutine.
 
     Attributes:
-        id: the job's id in text form.
+        queue, partition, raw: where the job lives; the text form of its id is made when somebody asks.
         task: the task's name.
-        queue: the queue it came from.
         attempt: its number, from 1; it rises by one with every charged start.
         should_stop: True once the worker is stopping: finish early if you can.
     """
 
-    id: str
-    task: str
     queue: str
+    partition: int
+    raw: bytes
+    task: str
     attempt: int
-    _stopping: list[bool]
+    stopping: list[bool]
+
+    @property
+    def id(self) -> str:
+        return str(JobId(self.queue, self.partition, self.raw))
 
     @property
     def should_stop(self) -> bool:
-        return bool(self._stopping)
+        return bool(self.stopping)
 
 
 _current: ContextVar[Attempt | None] = ContextVar("quaff_current_job", default=None)

@@ -1,7 +1,7 @@
 """Quaff for Flask: ``Quaff(app)`` or ``init_app``, an application context for each attempt, and jobs over HTTP.
 
-One object serves any number of applications, and holds none of them: a task belongs to the Quaff, the settings and the
-server to the application whose context is there. ``GET /jobs/<token>`` tells a browser how its job is.
+One object serves any number of applications, and keeps no hold of them: a task belongs to the Quaff, the settings and
+the server to the application whose context is there. ``GET /jobs/<token>`` tells a browser how its job is.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Quaff(plain.Quaff):
         self._view = StatusView(self, max_waiters)
         self._known: WeakKeyDictionary[Flask, _Known] = WeakKeyDictionary()
         self._served: Flask | None = None
+        # Quaff(create_app()) may be all that holds the application. Those of init_app belong to their factories.
+        self._first = app
         if app is not None:
             self.init_app(app)
 
@@ -188,7 +190,9 @@ class Quaff(plain.Quaff):
                 "Quaff(url_prefix=None)."
             )
         if known.kept_key is None:
-            backend.endpoint.revive()  # the directory is there after that, and is nobody else's
+            backend.endpoint.revive(
+                backend.settings.deadline
+            )  # the directory is there after that, and is nobody else's
             known.kept_key = _shared_key(embedded.directory(url) / "secret.key")
         return known.kept_key
 

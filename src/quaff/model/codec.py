@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -22,42 +22,60 @@ from quaff.errors import EncodeError
 
 NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal)
 
-_TUPLE, _SET, _FROZENSET, _INT, _DATETIME, _DATE, _TIME, _TIMEDELTA, _UUID, _DECIMAL, _COMPLEX, _BYTEARRAY = range(
-    1, 13
+_TUPLE, _SET, _FROZENSET, _INT, _DATETIME, _DATE, _TIME, _TIMEDELTA, _UUID, _DECIMAL, _COMPLEX, _BYTEARRAY, _DICT = (
+    range(1, 14)
 )
+
+#: Containers within containers. A limit of our own: Python's is met at another depth in the sender than in the worker.
+MAX_DEPTH = 100
+_TOO_DEEP = "it is nested too deeply, or contains itself"
 
 _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode
 
 
-def _int(value: int) -> Any:
-    return value if -(2**63) <= value < 2**64 else Ext(_INT, format(value, "x").encode())
+def _int(value: int, _: int) -> Any:
+    return int(value) if -(2**63) <= value < 2**64 else Ext(_INT, format(value, "x").encode())
 
 
-def _list(value: list[Any]) -> list[Any]:
-    return [item if type(item) in _SCALARS else wire(item) for item in value]
+def _list(value: list[Any], depth: int) -> list[Any]:
+    return [item if type(item) in _SCALARS else wire(item, depth + 1) for item in value]
 
 
-def _dict(value: dict[Any, Any]) -> dict[Any, Any]:
-    return {(k if type(k) is str else wire(k)): (v if type(v) in _SCALARS else wire(v)) for k, v in value.items()}
+def _dict(value: dict[Any, Any], depth: int) -> Any:
+    keys = [key if type(key) is str else wire(key, depth + 1) for key in value]
+    values = [item if type(item) in _SCALARS else wire(item, depth + 1) for item in value.values()]
+    if all(type(key) in _SCALARS or type(key) is int for key in keys):
+        return dict(zip(keys, values, strict=True))
+    # A map of MessagePack cannot have a tagged value as its key.
+    return Ext(_DICT, pack(list(zip(keys, values, strict=True))))
 
 
-def _items(code: int) -> Callable[[Any], Ext]:
-    return lambda value: Ext(code, pack([wire(item) for item in value]))
+def _items(code: int) -> Callable[[Any, int], Ext]:
+    return lambda value, depth: Ext(code, pack([wire(item, depth + 1) for item in value]))
 
 
-def _timedelta(value: dt.timedelta) -> Ext:
+def _timedelta(value: dt.timedelta, _: int) -> Ext:
     return Ext(_TIMEDELTA, pack((value.days, value.seconds, value.microseconds)))
 
 
-def _iso(code: int) -> Callable[[Any], Ext]:
-    return lambda value: Ext(code, value.isoformat().encode())
+def _iso(code: int) -> Callable[[Any, int], Ext]:
+    # A fold, which ISO 8601 cannot say, is a "!" at the end.
+    return lambda value, _: Ext(code, value.isoformat().encode() + b"!" * getattr(value, "fold", 0))
+
+
+def _from_iso(kind: type[dt.datetime] | type[dt.time]) -> Callable[[bytes], Any]:
+    def rebuild(data: bytes) -> Any:
+        value = kind.fromisoformat(data.removesuffix(b"!").decode())
+        return value.replace(fold=1) if data.endswith(b"!") else value
+
+    return rebuild
 
 
 #: Types that MessagePack holds as they are.
 _SCALARS = frozenset({type(None), bool, float, str, bytes})
 
-_TO_WIRE: dict[type, Callable[[Any], Any]] = {
+_TO_WIRE: dict[type, Callable[[Any, int], Any]] = {
     int: _int,
     list: _list,
     dict: _dict,
@@ -68,10 +86,10 @@ _TO_WIRE: dict[type, Callable[[Any], Any]] = {
     dt.date: _iso(_DATE),
     dt.time: _iso(_TIME),
     dt.timedelta: _timedelta,
-    UUID: lambda value: Ext(_UUID, value.bytes),
-    Decimal: lambda value: Ext(_DECIMAL, str(value).encode()),
-    complex: lambda value: Ext(_COMPLEX, pack((value.real, value.imag))),
-    bytearray: lambda value: Ext(_BYTEARRAY, bytes(value)),
+    UUID: lambda value, _: Ext(_UUID, value.bytes),
+    Decimal: lambda value, _: Ext(_DECIMAL, str(value).encode()),
+    complex: lambda value, _: Ext(_COMPLEX, pack((value.real, value.imag))),
+    bytearray: lambda value, _: Ext(_BYTEARRAY, bytes(value)),
 }
 
 
@@ -85,14 +103,15 @@ _FROM_WIRE: dict[int, Callable[[bytes], Any]] = {
     _SET: lambda data: set(unpack(data)),
     _FROZENSET: lambda data: frozenset(unpack(data)),
     _INT: lambda data: int(data, 16),
-    _DATETIME: lambda data: dt.datetime.fromisoformat(data.decode()),
+    _DATETIME: _from_iso(dt.datetime),
     _DATE: lambda data: dt.date.fromisoformat(data.decode()),
-    _TIME: lambda data: dt.time.fromisoformat(data.decode()),
+    _TIME: _from_iso(dt.time),
     _TIMEDELTA: lambda data: dt.timedelta(*unpack(data)),
     _UUID: lambda data: UUID(bytes=data),
     _DECIMAL: lambda data: Decimal(data.decode()),
     _COMPLEX: lambda data: complex(*unpack(data)),
     _BYTEARRAY: bytearray,
+    _DICT: lambda data: dict(unpack(data)),
 }
 
 
@@ -117,28 +136,30 @@ def is_instance_of_class(value: object) -> bool:
     )
 
 
-def wire(value: Any) -> Any:
-    """``value`` as MessagePack can hold it.
+def wire(value: Any, depth: int = 0) -> Any:
+    """``value`` as MessagePack can hold it; ``depth`` is how many containers it is in.
 
     Raises:
-        EncodeError: for an object of any other kind, a text with lone surrogates, or a value nested without end.
+        EncodeError: for an object of any other kind, or a value nested without end.
     """
     kind = type(value)
     if kind in _SCALARS:
         return value
+    if depth > MAX_DEPTH:
+        raise EncodeError(_TOO_DEEP)
     convert = _TO_WIRE.get(kind)
     if convert is not None:
-        return convert(value)
+        return convert(value, depth)
     if is_instance_of_class(value):
-        return wire(msgspec.to_builtins(value, builtin_types=NATIVE))
+        return wire(msgspec.to_builtins(value, builtin_types=NATIVE), depth)
     if isinstance(value, Mapping):
-        return _dict(dict(value))
+        return _dict(dict(value), depth)
     for scalar in (str, bytes, float):
         if isinstance(value, scalar):
             return scalar(value)  # type: ignore[arg-type]  # a subclass of str or bytes or float is one
     for base, convert in _TO_WIRE.items():
         if isinstance(value, base):
-            return convert(value)
+            return convert(value, depth)
     raise EncodeError(f"a {_name(kind)} cannot be sent")
 
 
@@ -146,14 +167,54 @@ def encode(value: Any) -> bytes:
     """``value`` as bytes.
 
     Raises:
-        EncodeError: as ``wire`` does.
+        EncodeError: as ``wire`` does, and for a text with lone surrogates.
     """
     try:
         return pack(value if type(value) in _SCALARS else wire(value))
     except RecursionError:
-        raise EncodeError("it is nested too deeply, or contains itself") from None
+        raise EncodeError(_TOO_DEEP) from None
     except (UnicodeEncodeError, TypeError, ValueError, OverflowError, NotImplementedError) as error:
         raise error if isinstance(error, EncodeError) else EncodeError(str(error)) from None
+
+
+def canonical(value: Any) -> bytes:
+    """Bytes that are the same for equal values, for a digest: the order of a set or dict does not count.
+
+    The order of a set of texts is another one in each process.
+    """
+    return pack(_sorted(value))
+
+
+def _sorted(value: Any) -> Any:
+    kind = type(value)
+    if kind is list or kind is tuple:
+        items = [_sorted(item) for item in value]
+        return items if kind is list else Ext(_TUPLE, pack(items))
+    if kind is dict:
+        return Ext(_DICT, b"".join(sorted(pack((_sorted(k), _sorted(v))) for k, v in value.items())))
+    if kind is set or kind is frozenset:
+        return Ext(_SET if kind is set else _FROZENSET, b"".join(sorted(canonical(item) for item in value)))
+    return wire(value)
+
+
+def lost(value: Any, back: Any) -> type | None:
+    """The class of an instance in ``value`` that its copy from the wire, ``back``, lacks; None if all came back."""
+    kind = type(value)
+    if is_instance_of_class(value):
+        return None if type(back) is kind else kind
+    if isinstance(value, (set, frozenset)):
+        kinds = {type(item) for item in back}
+        return next((type(item) for item in value if is_instance_of_class(item) and type(item) not in kinds), None)
+    if isinstance(value, Mapping):
+        return _first_lost(value, back) or _first_lost(value.values(), back.values())
+    return _first_lost(value, back) if isinstance(value, (list, tuple)) else None
+
+
+def _first_lost(values: Iterable[Any], backs: Iterable[Any]) -> type | None:
+    for value, back in zip(values, backs, strict=True):
+        if type(value) not in _SCALARS and type(value) is not int and (found := lost(value, back)):
+            return found
+    return None
 
 
 def convert(value: Any, hint: Any) -> Any:

@@ -11,8 +11,11 @@ import os
 import re
 import time
 from typing import NamedTuple
+from uuid import UUID
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_RESULT_KEY = re.compile(r"(?P<queue>.+):result:(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.DOTALL)
+_FOREIGN = re.compile(rb"[^A-Za-z0-9._-]|\.(?=[0-9a-f]{2})")
 _TEXT = re.compile(r"(?P<queue>[A-Za-z0-9._-]{1,128})-(?P<partition>[0-9]{1,4})-(?P<raw>[0-9a-f]{32})")
 
 
@@ -51,3 +54,25 @@ def parse(text: str) -> JobId | None:
     """The parts of an id's text form, or None if it is not one."""
     match = _TEXT.fullmatch(text)
     return JobId(match["queue"], int(match["partition"]), bytes.fromhex(match["raw"])) if match else None
+
+
+def queue_name(text: str) -> str:
+    """Any text as the name of a queue, different for different texts; one that is a name already stays as it is.
+
+    What a name cannot hold becomes ``.`` and two hex digits for each byte, and so does a ``.`` that could be taken for
+    that. A text too long for a name ends in its hash.
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    name = _FOREIGN.sub(lambda match: b".%02x" % ord(match[0]), data).decode()
+    return name if len(name) <= 128 else f"{name[:95]}.{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+
+
+def result_key(queue_key: str, raw: bytes) -> str:
+    """The key that the snippet of 2011 gives a job: ``<queue key>:result:<uuid>``."""
+    return f"{queue_key}:result:{UUID(bytes=raw)}"
+
+
+def parse_result_key(text: str) -> tuple[str, JobId] | None:
+    """The queue key and the job in a ``result_key``, or None if it is not one."""
+    match = _RESULT_KEY.fullmatch(text)
+    return (match["queue"], JobId(queue_name(match["queue"]), 0, UUID(match["uuid"]).bytes)) if match else None

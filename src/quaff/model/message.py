@@ -54,7 +54,9 @@ def encode(task: str, args: list[Any], kwargs: dict[str, Any]) -> bytes:
 
 def encode_keyed(task: str, args: list[Any], kwargs: dict[str, Any], created_ms: int) -> bytes:
     """The bytes of a job with ``key=``: the same task and arguments give the same digest."""
-    digest = hashlib.blake2b(codec.pack((task, args, kwargs)), digest_size=_DIGEST).digest()
+    # The arguments as they will come back, because what is on the wire has lost which order counts.
+    same = codec.canonical(codec.unpack(codec.pack((task, args, kwargs))))
+    digest = hashlib.blake2b(same, digest_size=_DIGEST).digest()
     return _KEYED + digest + codec.pack((task, args, kwargs, created_ms))
 
 

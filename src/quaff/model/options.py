@@ -17,11 +17,13 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         queue: the queue its jobs wait in.
         result_ttl: seconds its result is kept after the end; 0 keeps none; None takes RESULT_TTL.
+        keep_none: False keeps no result of a function that returned None.
         key: for one call: the idempotency key; the same key and arguments is the same job.
     """
 
     queue: str = "default"
     result_ttl: float | None = None
+    keep_none: bool = True
     key: str | None = None
 
 

@@ -41,9 +41,11 @@ class Store:
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip; errors as ``run``."""
         patience = Patience(self.endpoint.where, self.deadline, all(call.script.reads for call in calls))
+        again = sent = False
         while True:
-            sent = False
             try:
+                if again:
+                    self.endpoint.revive(patience.left)
                 pool = self.endpoint.pool()
                 connection = pool.get_connection()
                 try:
@@ -53,8 +55,8 @@ class Store:
                     pool.release(connection)
             except (*LOST, ResponseError) as error:
                 pause = patience.after(error, sent=sent and isinstance(error, LOST))
+            again, sent = True, False
             time.sleep(pause)
-            self.endpoint.revive()
 
 
 class AsyncStore:
@@ -72,9 +74,11 @@ class AsyncStore:
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip; errors as ``Store.run``."""
         patience = Patience(self.endpoint.where, self.deadline, all(call.script.reads for call in calls))
+        again = sent = False
         while True:
-            sent = False
             try:
+                if again:
+                    await asyncio.to_thread(self.endpoint.revive, patience.left)
                 pool = self.endpoint.async_pool()
                 connection = await pool.get_connection()
                 try:
@@ -84,8 +88,8 @@ class AsyncStore:
                     await pool.release(connection)
             except (*LOST, ResponseError) as error:
                 pause = patience.after(error, sent=sent and isinstance(error, LOST))
+            again, sent = True, False
             await asyncio.sleep(pause)
-            await asyncio.to_thread(self.endpoint.revive)
 
     async def _exchange(self, connection: Any, calls: Sequence[Call[Any]], timeout: float) -> list[Any]:
         try:

@@ -48,10 +48,14 @@ class Endpoint:
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.ConnectionPool]
         self._pools = weakref.WeakKeyDictionary()
 
-    def revive(self) -> None:
-        """See to it that an embedded server runs; costs nothing for any other."""
+    def revive(self, seconds: float) -> None:
+        """See to it that an embedded server runs; costs nothing for any other.
+
+        Raises:
+            ServerUnavailable: it does not start, or not in that time.
+        """
         if self._directory is not None:
-            embedded.ensure(self._directory)
+            embedded.ensure(self._directory, timeout=seconds)
 
     def pool(self) -> redis.ConnectionPool:
         """This process's pool."""
@@ -84,7 +88,7 @@ class Endpoint:
         }
         if self._directory is not None:
             unix = redis.asyncio.UnixDomainSocketConnection if asynchronous else redis.UnixDomainSocketConnection
-            return kind(connection_class=unix, path=embedded.ensure(self._directory), **options)
+            return kind(connection_class=unix, path=embedded.ensure(self._directory, timeout=self._timeout), **options)
         try:
             return kind.from_url(self._url, **options)
         except ValueError as error:

@@ -31,8 +31,8 @@ _REFUSED_TEXTS = (
     "ERR max number of clients",
 )
 
-#: What a broken connection raises, on the way out or back.
-LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError)
+#: What a broken connection raises, on the way out or back; ServerUnavailable is an embedded server that does not start.
+LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, ServerUnavailable)
 
 
 class NoAnswer(StoreError):
@@ -97,5 +97,5 @@ def sort_out(error: Exception, where: str) -> None:
 
 
 def _short(error: Exception) -> str:
-    text = str(error).strip().rstrip(".")
+    text = str(error.args[0] if isinstance(error, QuaffError) else error).strip().rstrip(".")
     return text or type(error).__name__

@@ -96,6 +96,6 @@ class Link:
         if connection is None:
             connection = self._endpoint.connection()
         if connection._sock is None:
-            self._endpoint.revive()
+            self._endpoint.revive(self._timeout)
             connection.connect()
         return connection

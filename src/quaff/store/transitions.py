@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from quaff.model.states import LETTER, JobState
 from quaff.store.keys import Partition
 from quaff.store.scripts import Script, load
@@ -42,7 +44,7 @@ class Verdict(IntEnum):
     GONE = 4
 
 
-class Lease(NamedTuple):
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """A job handed out: its id, its message and the token that settles it."""
 
     id: bytes
@@ -138,6 +140,11 @@ def sweep(partition: Partition, *, lease_ms: int, rules: Rules, poison: bytes, u
     """Reap lapsed leases, bring back parked jobs, expire records: one bounded step."""
     args = (lease_ms, STEP, *rules, poison, int(unpark))
     return Call(load("sweep"), partition, args, lambda reply: Swept(reply[0], reply[1], reply[2], reply[3] == 1))
+
+
+def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call[list[int]]:
+    """Drop results ``after_ms`` from now, or when they would be dropped anyway; 0 for an id that has none."""
+    return Call(load("forget"), partition, (after_ms, *ids), list)
 
 
 def _verdicts(reply: list[int]) -> list[Verdict]:

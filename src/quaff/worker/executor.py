@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -26,7 +26,7 @@ from quaff.task import Task
 log = logging.getLogger("quaff.worker")
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True):
     """A leased job in this process: ``place`` is its partition's place in the worker's list."""
 
     place: int
@@ -39,7 +39,7 @@ class Claim(NamedTuple):
         return str(JobId(self.partition.queue, self.partition.number, self.lease.id))
 
 
-class Ready(NamedTuple):
+class Ready(msgspec.Struct, frozen=True):
     """A claim whose message was understood."""
 
     claim: Claim
@@ -47,14 +47,14 @@ class Ready(NamedTuple):
     message: Message
 
 
-class Parked(NamedTuple):
+class Parked(msgspec.Struct, frozen=True):
     """A claim that nobody here can run: give it back, for a worker that can. ``why`` is for the log."""
 
     claim: Claim
     why: str
 
 
-class Finished(NamedTuple):
+class Finished(msgspec.Struct, frozen=True):
     """An attempt that ended; ``seconds`` it ran."""
 
     claim: Claim
@@ -130,7 +130,8 @@ class Executor:
 
     def _current(self, ready: Ready) -> Current:
         claim = ready.claim
-        return Current(claim.id, ready.task.name, claim.partition.queue, claim.lease.attempt, self._stopping)
+        home, lease = claim.partition, claim.lease
+        return Current(home.queue, home.number, lease.id, ready.task.name, lease.attempt, self._stopping)
 
     def _succeeded(self, ready: Ready, value: Any, began: float) -> Finished:
         try:
@@ -145,7 +146,8 @@ class Executor:
                 "(MAX_RESULT). Store it and return its id or path."
             )
             return self._failed(ready, EncodeError(text), began)
-        ttl = ready.task.settings.result_ttl
+        settings = ready.task.settings
+        ttl = settings.result_ttl if value is not None or settings.keep_none else 0
         ended = time.time()
         attempt = self._attempt(ready.claim, began, ended, "succeeded", None)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt, msgspec.Raw(data)))
