@@ -1,0 +1,105 @@
+"""``quaff dev``: one log, one Ctrl+C, begun anew on every change."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quaff import Quaff
+from tests.helpers import Program, gone, python, wait_until
+
+Keep = Callable[[Program], Program]
+
+TASKS = """
+from quaff import Quaff
+
+quaff = Quaff()
+
+@quaff.task(name="answer")
+def answer() -> int:
+    return 41
+"""
+
+#: A web server stands in for anybody's: what matters is that it is started, shown, and ended.
+WEB = "import sys, time; print('web is up', flush=True); time.sleep(600)"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str, namespace: str) -> Path:
+    """A directory with an application, and the server of the tests."""
+    monkeypatch.setenv("QUAFF_URL", server_url)
+    monkeypatch.setenv("QUAFF_NAMESPACE", namespace)
+    (tmp_path / "tasks.py").write_text(TASKS)
+    (tmp_path / "web.py").write_text(WEB)
+    return tmp_path
+
+
+def start(running: Keep, place: Path, *more: str) -> Program:
+    """``quaff dev``, up and ready."""
+    dev = running(python("-m", "quaff", "dev", "-A", "tasks", *more, cwd=place))
+    wait_until(lambda: "ready" in dev.output, 20, "the worker")
+    return dev
+
+
+def family(pid: int) -> set[int]:
+    """All living descendants of a process."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found: set[int] = set()
+    while new := {child for child, parent in parents.items() if parent in found | {pid}} - found:
+        found |= new
+    return found
+
+
+def test_a_job_sees_the_new_code_after_a_file_was_saved(running: Keep, place: Path) -> None:
+    """The worker is begun anew when a Python file changes."""
+    quaff = Quaff()
+    answer = quaff.task(lambda: 0, name="answer")
+    dev = start(running, place)
+    assert answer.delay().result(10) == 41
+    (place / "tasks.py").write_text(TASKS.replace("41", "42"))
+    wait_until(lambda: "starting anew" in dev.output, 10, "the reload")
+    assert wait_until(lambda: answer.delay().result(15) == 42, 15)
+
+
+def test_web_server_and_worker_speak_in_one_log(running: Keep, place: Path) -> None:
+    """Each line says whose it is."""
+    dev = start(running, place, "--no-reload", "--web", "python web.py")
+    wait_until(lambda: any("web" in line and "web is up" in line for line in dev.output.splitlines()), 10)
+    assert any(line.startswith("worker") and "ready" in line for line in dev.output.splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_ends_everything_it_started(running: Keep, place: Path, number: int) -> None:
+    """Exit code 0, and no process is left."""
+    dev = start(running, place, "--no-reload", "--web", "python web.py")
+    started = family(dev.pid)
+    assert len(started) >= 4
+    assert dev.stop(number, 15) == 0
+    wait_until(lambda: all(gone(pid) for pid in started), 5, "the end of all it started")
+
+
+def test_killing_it_leaves_nothing_behind(running: Keep, place: Path) -> None:
+    """SIGKILL: its guard ends web server and worker, and the worker's own ends its processes."""
+    dev = start(running, place, "--no-reload", "--web", "python web.py")
+    started = family(dev.pid)
+    os.kill(dev.pid, signal.SIGKILL)
+    wait_until(lambda: all(gone(pid) for pid in started), 15, "the end of all it started")
+
+
+def test_an_application_that_cannot_be_loaded_is_told_in_the_log(running: Keep, place: Path) -> None:
+    """And saving the mended file starts it, without a word on the command line."""
+    (place / "tasks.py").write_text("import no_such_module_at_all\n")
+    dev = running(python("-m", "quaff", "dev", "-A", "tasks", cwd=place))
+    wait_until(lambda: "no_such_module_at_all" in dev.output, 20, "the traceback")
+    (place / "tasks.py").write_text(TASKS)
+    wait_until(lambda: "ready" in dev.output, 20, "the worker")
