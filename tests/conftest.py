@@ -34,13 +34,15 @@ def namespace() -> str:
     return f"t{uuid4().hex[:12]}"
 
 
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
     """What the developer's shell has set is not what a test means."""
-    for name in list(os.environ):
-        # QUAFF_SERVER_BINARY says which server the tests run on.
-        if (name.startswith("QUAFF_") and name != "QUAFF_SERVER_BINARY") or name in ("VALKEY_URL", "REDIS_URL"):
-            monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            # QUAFF_SERVER_BINARY says which server the tests run on.
+            if (name.startswith("QUAFF_") and name != "QUAFF_SERVER_BINARY") or name in ("VALKEY_URL", "REDIS_URL"):
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 -- ARGV: id, 1 for everything that is known of it
 -- Answer: {state, token or tombstone, record, message, history}; the last two only if asked for; state is
 --   'running' 'queued' 'parked', 'ended', or '' for an id that nobody knows
-local msg, active, tries, history, parked, tomb, res = unpack(KEYS)
+local msg, active, tries, history, parked, done, tomb, res, meta = unpack(KEYS)
+-- @include clock
 
 local id, all = ARGV[1], ARGV[2] == '1'
 local function with(state, detail, record)
@@ -13,7 +14,12 @@ end
 local token = redis.call('HGET', active, id)
 if token then return with('running', token) end
 local ended = redis.call('HGET', tomb, id)
-if ended then return with('ended', ended, redis.call('HGET', res, id)) end
+if ended then
+  -- A result that is due is gone for everybody at that moment, whenever the next sweep comes, if one comes.
+  local due = redis.call('ZSCORE', done, id)
+  local kept = not due or tonumber(due) > clock(meta)
+  return with('ended', ended, kept and redis.call('HGET', res, id))
+end
 if redis.call('ZSCORE', parked, id) then return with('parked') end
 if redis.call('HEXISTS', msg, id) == 1 then return with('queued') end
 return with('')
