@@ -6,7 +6,6 @@ import functools
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from quaff.errors import MessageTooLarge
@@ -27,7 +26,6 @@ class CallOptions(TypedDict, total=False):
 
     queue: str
     key: str
-    result_ttl: float | timedelta
 
 
 class Sender(Protocol):
@@ -103,7 +101,7 @@ class Task(Generic[P, R, F]):
         Raises:
             ConfigurationError: an unknown option or a value it cannot take.
         """
-        settings = resolve(self.settings, dict(given))
+        settings = resolve(self.settings, dict(given), call=True)
         twin: Task[P, R, F] = Task.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.settings = settings

@@ -27,28 +27,33 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
 
 
-_FIELDS = TaskOptions.__struct_fields__
+#: What a task can set and what one call can: the others would have no effect there.
+_OF_TASKS, _OF_CALLS = ("queue", "result_ttl", "keep_none"), ("queue", "key")
+
+#: Seconds. A tombstone has room for 13 digits of milliseconds.
+LONGEST = 100 * 365 * 24 * 3600
 
 
-def resolve(base: TaskOptions, given: dict[str, Any]) -> TaskOptions:
-    """``base`` with the given options laid over it.
+def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> TaskOptions:
+    """``base`` with the given options laid over it, those of a task or of one ``call``.
 
     Raises:
         ConfigurationError: an unknown option, or a value it cannot take.
     """
+    known, others = (_OF_CALLS, _OF_TASKS) if call else (_OF_TASKS, _OF_CALLS)
     for name in given:
-        if name not in _FIELDS:
-            raise ConfigurationError(
-                f"unknown task option {name!r}.{did_you_mean(name, _FIELDS)} Known: {', '.join(_FIELDS)}."
-            )
+        if name not in known:
+            owner = "the task: @quaff.task" if call else "one call: task.options"
+            hint = f" It belongs to {owner}({name}=...)." if name in others else did_you_mean(name, known)
+            raise ConfigurationError(f"unknown option {name!r}.{hint} Known here: {', '.join(known)}.")
     values = {name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in given.items()}
     options = msgspec.structs.replace(base, **values)
     check_name("queue", options.queue)
     ttl, key = options.result_ttl, options.key
-    if ttl is not None and (not isinstance(ttl, (int, float)) or ttl < 0):
-        raise ConfigurationError(f"result_ttl={ttl!r}: give seconds >= 0 or a timedelta.")
-    if key is not None and (not isinstance(key, str) or not key or len(key) > 1024):
-        raise ConfigurationError(f"key={key!r}: give a text of 1 to 1024 characters.")
+    if ttl is not None and (type(ttl) not in (int, float) or not 0 <= ttl <= LONGEST):
+        raise ConfigurationError(f"result_ttl={ttl!r}: give seconds from 0 to {LONGEST}, or a timedelta.")
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= 1024 and _is_utf8(key)):
+        raise ConfigurationError(f"key={key!r}: give a text of 1 to 1024 characters that UTF-8 can hold.")
     return options
 
 
@@ -57,3 +62,11 @@ def check_name(what: str, name: object) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ConfigurationError(f"{what} name {name!r}: use 1 to 128 of the characters A-Z a-z 0-9 . _ -")
     return name
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

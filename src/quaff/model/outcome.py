@@ -76,12 +76,12 @@ def failure_of(error: BaseException, reason: str = "error", skip: TracebackType 
     Args:
         skip: the frame of the executor, left out so that the user's own frames come first.
     """
-    return Failure(reason, type(error).__name__, _text(error), _trace(error, skip))
+    return Failure(reason, type(error).__name__[:_LIMIT], _text(error), _trace(error, skip))
 
 
 def _text(error: BaseException) -> str:
     try:
-        text = str(error)
+        text = "".join((str(error),))  # a plain text, even where __str__ gave one of a class of its own
     except BaseException as second:  # noqa: BLE001  a __str__ that raises, whatever it raises, must not fail the settle
         text = f"<its text could not be read: {type(second).__name__}>"
     return clean(text[:_LIMIT])

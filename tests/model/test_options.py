@@ -1,0 +1,92 @@
+"""Options of a task and of one call."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quaff.errors import ConfigurationError
+from quaff.model import ids
+from quaff.model.options import TaskOptions, check_name, resolve
+
+BASE = TaskOptions()
+
+
+def test_what_is_not_given_stays() -> None:
+    """Options are laid over those of the task."""
+    task = resolve(BASE, {"queue": "mail", "result_ttl": 5})
+    assert resolve(task, {"key": "k"}, call=True) == TaskOptions(queue="mail", result_ttl=5, key="k")
+    assert resolve(task, {"queue": "other"}, call=True).result_ttl == 5
+    assert task.key is None
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(0, 0), (1.5, 1.5), (timedelta(minutes=1), 60.0), (None, None)])
+def test_a_time_is_seconds_or_a_timedelta(given: Any, seconds: float | None) -> None:
+    """0 keeps no result, None takes the setting."""
+    assert resolve(BASE, {"result_ttl": given}).result_ttl == seconds
+
+
+@pytest.mark.parametrize(
+    "given", [-1, timedelta(seconds=-1), float("nan"), float("inf"), 1e300, "60", True, [], timedelta.max], ids=repr
+)
+def test_a_time_that_cannot_be_is_refused(given: Any) -> None:
+    """Also those that would only break later, in the worker."""
+    with pytest.raises(ConfigurationError, match="result_ttl"):
+        resolve(BASE, {"result_ttl": given})
+
+
+@pytest.mark.parametrize(
+    "given", ["", "x" * 1025, 5, b"x", "\ud800"], ids=["none", "long", "int", "bytes", "surrogate"]
+)
+def test_a_key_that_cannot_be_is_refused(given: Any) -> None:
+    """A key is a text that everybody hashes alike."""
+    with pytest.raises(ConfigurationError, match="key="):
+        resolve(BASE, {"key": given}, call=True)
+
+
+def test_an_unknown_option_is_told_with_the_nearest_known_one() -> None:
+    """Of a task and of a call, each with its own list."""
+    with pytest.raises(ConfigurationError, match=r"unknown option 'qeue'. Did you mean 'queue'\?"):
+        resolve(BASE, {"qeue": "x"})
+    with pytest.raises(ConfigurationError, match=r"unknown option 'kee'. Did you mean 'key'\?"):
+        resolve(BASE, {"kee": "x"}, call=True)
+
+
+def test_an_option_that_would_have_no_effect_is_refused() -> None:
+    """A result's time belongs to the task, a key to one call; each says where."""
+    with pytest.raises(ConfigurationError, match=r"belongs to the task: @quaff\.task\(result_ttl=\.\.\.\)"):
+        resolve(BASE, {"result_ttl": 5}, call=True)
+    with pytest.raises(ConfigurationError, match=r"belongs to one call: task\.options\(key=\.\.\.\)"):
+        resolve(BASE, {"key": "x"})
+
+
+@pytest.mark.parametrize("name", ["a", "A-Z.0_9", "x" * 128, "..", "-"])
+def test_a_good_name_is_given_back(name: str) -> None:
+    """The characters that keys, URLs and ACLs can hold."""
+    assert check_name("queue", name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x" * 129, "a b", "a/b", "{a}", "a*", "a\n", "ä", "a:b", "a#0", "\ud800", None, 5, b"a"], ids=repr
+)
+def test_a_bad_name_is_refused(name: Any) -> None:
+    """Nothing that could leave the hash tag, match a pattern or break a line (S11)."""
+    with pytest.raises(ConfigurationError, match="queue name"):
+        check_name("queue", name)
+    with pytest.raises(ConfigurationError, match="queue name"):
+        resolve(BASE, {"queue": name})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=10))
+def test_a_name_is_good_or_refused(name: str) -> None:
+    """Nothing else happens to any text."""
+    if ids.NAME.fullmatch(name):
+        assert check_name("task", name) == name
+    else:
+        with pytest.raises(ConfigurationError):
+            check_name("task", name)
