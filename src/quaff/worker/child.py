@@ -15,10 +15,6 @@ from quaff.worker.control import Control, Orders, Word
 from quaff.worker.maintenance import new_process_id
 from quaff.worker.starts import Start, Starts
 
-#: Slots for starts; a process uses one a thread and one a coroutine.
-_SLOTS = 4096
-
-
 class Child:
     """A worker process.
 
@@ -35,7 +31,7 @@ class Child:
         self.ready = False
         self.hopeless = ""
         self.began = time.monotonic()
-        descriptor = starts.create(_SLOTS)
+        descriptor = starts.create()
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-m", "quaff.worker.process", str(theirs.fileno())]
         # A group of its own: Ctrl+C in the terminal reaches only the supervisor, and what tasks start can be ended too.

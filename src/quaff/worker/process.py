@@ -14,7 +14,7 @@ import time
 import traceback
 
 from quaff.app import Quaff
-from quaff.errors import QuaffError
+from quaff.errors import ConfigurationError, QuaffError
 from quaff.store.keys import partition
 from quaff.store.link import Link
 from quaff.worker.completer import Completer
@@ -24,7 +24,7 @@ from quaff.worker.fetcher import Fetcher, Line
 from quaff.worker.loading import load
 from quaff.worker.logs import set_up
 from quaff.worker.runners import Loop, Threads
-from quaff.worker.starts import Starts
+from quaff.worker.starts import SLOTS, Starts
 
 log = logging.getLogger("quaff.worker")
 
@@ -41,6 +41,12 @@ class Process:
         settings = app.settings
         self._control = control
         self._stopping: list[bool] = []
+        wanted = settings.concurrency + settings.async_concurrency
+        if wanted > SLOTS:
+            raise ConfigurationError(
+                f"CONCURRENCY and ASYNC_CONCURRENCY are {wanted} together; one process runs at most {SLOTS} jobs at a "
+                "time. Start more processes (-p)."
+            )
         self._until = float("inf")
         self.code = DONE
         starts = Starts(orders.starts)

@@ -15,6 +15,9 @@ from typing import NamedTuple
 _RECORD = struct.Struct("<Q16s48sQ")
 _SIZE = 96  # a flag in eight bytes, then the record
 
+#: Records in a file: one a thread and one a coroutine. The file is made before the process knows how many it wants.
+SLOTS = 4096
+
 
 class Start(NamedTuple):
     """A job that had begun: its partition's place in the worker's list, its token, and when (Unix milliseconds)."""
@@ -25,10 +28,10 @@ class Start(NamedTuple):
     started_ms: int
 
 
-def create(slots: int) -> int:
-    """A file for that many slots; returns its descriptor, to be inherited by the process."""
+def create() -> int:
+    """A file for SLOTS records; returns its descriptor, to be inherited by the process."""
     with tempfile.TemporaryFile(prefix="quaff-") as file:
-        os.ftruncate(file.fileno(), slots * _SIZE)
+        os.ftruncate(file.fileno(), SLOTS * _SIZE)
         return os.dup(file.fileno())
 
 

@@ -172,7 +172,7 @@ class Supervisor:
         from quaff import __version__
 
         log.info(
-            "quaff %s worker %s: %s, queues %s, %d processes with %s each",
+            "quaff %s worker %s: %s, queues %s, processes %d, each with %s",
             __version__, self._name, mask(word.url), ",".join(word.queues), self._wanted, word.slots,
         )  # fmt: skip
 
