@@ -80,7 +80,10 @@ class Patience:
         if time.monotonic() + self._pause >= self._until:
             if self.in_doubt:
                 raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({_short(error)})") from None
-            raise ServerUnavailable(f"no Valkey or Redis answers at {self.where} ({_short(error)})") from None
+            raise ServerUnavailable(
+                f"no Valkey or Redis answers at {self.where}: {_short(error)}. "
+                "Nothing was stored. Start the server there, or set QUAFF_URL; QUAFF_URL=embedded: needs none."
+            ) from None
         self._pause = min(0.25, random.uniform(0.005, self._pause * 3))
         return self._pause
 

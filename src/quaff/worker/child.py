@@ -15,6 +15,7 @@ from quaff.worker.control import Control, Orders, Word
 from quaff.worker.maintenance import new_process_id
 from quaff.worker.starts import Start, Starts
 
+
 class Child:
     """A worker process.
 
