@@ -157,7 +157,10 @@ class Quaff(plain.Quaff):
         if len(apps) == 1:
             return apps[0]
         if not apps:
-            raise ConfigurationError("this Quaff belongs to no Flask application yet: call init_app(app) first.")
+            raise ConfigurationError(
+                "this Quaff belongs to no Flask application: call init_app(app) first, and give a worker the "
+                "application or its factory (-A module:create_app)."
+            )
         names = ", ".join(sorted(repr(app.name) for app in apps))
         raise ConfigurationError(
             f"this Quaff belongs to {len(apps)} applications ({names}): say which with `with app.app_context():`."
