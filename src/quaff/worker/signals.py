@@ -11,14 +11,21 @@ class Signals:
     """Collects SIGINT, SIGTERM and SIGCHLD; ``fileno`` becomes readable when one has come."""
 
     def __init__(self) -> None:
-        self._read, write = os.pipe()
+        self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
-        os.set_blocking(write, False)
+        os.set_blocking(self._write, False)
         self._stops: list[int] = []
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def restore(self) -> None:
+        """Put back what was there before: a program may go on after its worker has stopped."""
+        signal.set_wakeup_fd(self._before_wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._read)
+        os.close(self._write)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._stops.append(number)

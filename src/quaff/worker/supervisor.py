@@ -110,6 +110,7 @@ class Supervisor:
         if self._guard.stdin is not None:
             self._guard.stdin.close()
         self._guard.wait()
+        self._signals.restore()
         return self._code()
 
     def _code(self) -> int:
