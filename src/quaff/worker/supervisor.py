@@ -223,13 +223,14 @@ class Supervisor:
             started = child.started()
             if child.hopeless or not child.loaded:
                 self._not_up(child, code)
-            elif code == CLOSED:
+            elif code == CLOSED and not started:
                 log.info("process %d is replaced", child.pid)
             elif not self._stops and not (code == DONE and not started):
                 log.warning("process %d: %s; %d jobs were running in it", child.pid, describe(code)[1], len(started))
             if self._chores is not None:
-                # Nobody is charged for a process that was told to go.
-                blamed = [] if self._stops or code == CLOSED else started
+                # Nobody is charged for a process that was told to go. One that was closed by the server has ended its
+                # jobs first: where some were running, a task used the same exit code.
+                blamed = [] if self._stops else started
                 self._chores.bury(Death(child.id, blamed, child.worker, child.pid, *describe(code)))
 
     def _not_up(self, child: Child, code: int) -> None:
