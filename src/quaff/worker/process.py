@@ -21,6 +21,7 @@ from quaff.worker.completer import Completer
 from quaff.worker.control import Control, Orders, Word, adopt
 from quaff.worker.executor import Executor
 from quaff.worker.fetcher import Fetcher, Line
+from quaff.worker.home import Home
 from quaff.worker.loading import load
 from quaff.worker.logs import set_up
 from quaff.worker.runners import Loop, Threads
@@ -53,8 +54,9 @@ class Process:
         id = bytes.fromhex(orders.process)
         executor = Executor(app, orders.worker, self._stopping)
         completer = Completer(id, int(settings.key_window * 1000))
-        self._threads = Threads(executor, starts, settings.concurrency, completer.report)
-        self._loop = Loop(executor, starts, settings.concurrency, settings.async_concurrency, completer.report)
+        home = Home()
+        self._threads = Threads(executor, starts, home, settings.concurrency, completer.report)
+        self._loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
         self.queues = orders.queues or queues_of(app)
         lines = [
             Line(place, partition(settings.namespace, queue), kinds_of(app, queue))

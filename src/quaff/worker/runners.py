@@ -11,6 +11,7 @@ from contextvars import Context
 from queue import SimpleQueue
 
 from quaff.worker.executor import Executor, Finished, Ready
+from quaff.worker.home import Home
 from quaff.worker.starts import Starts
 
 Report = Callable[[Finished], None]
@@ -21,17 +22,19 @@ class Threads:
 
     Args:
         executor, starts: run an attempt; note its start.
+        home: says where nothing may be started.
         count: threads; they use the slots 0 … count-1.
         report: called in the thread with each finished attempt.
     """
 
-    def __init__(self, executor: Executor, starts: Starts, count: int, report: Report) -> None:
+    def __init__(self, executor: Executor, starts: Starts, home: Home, count: int, report: Report) -> None:
         self._executor = executor
         self._starts = starts
         self._report = report
         self._parked: deque[None] = deque()
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._halted = False
+        self._home = home
         self.waiting: deque[Ready] = deque()
         self.size = count
         self.load = 0
@@ -42,6 +45,8 @@ class Threads:
     def submit(self, jobs: Sequence[Ready]) -> None:
         """Put jobs in line. Only the fetcher calls it."""
         self.load += len(jobs)
+        if not self.waiting:
+            self.last_start = time.monotonic()  # these wait from now on, not since the last job, long ago
         self.waiting.extend(jobs)
         for _ in range(min(len(jobs), len(self._parked))):
             try:
@@ -67,13 +72,14 @@ class Threads:
 
     def _work(self, slot: int) -> None:
         waiting, starts, run, report = self.waiting, self._starts, self._executor.run, self._report
+        home = self._home
         while True:
             try:
                 job = waiting.popleft()
             except IndexError:
                 self._park()
                 continue
-            if self._halted:
+            if self._halted or home.left:
                 waiting.appendleft(job)
                 return
             claim = job.claim
@@ -81,6 +87,7 @@ class Threads:
             starts.begin(slot, claim.place, claim.lease.id, claim.lease.token, time.time_ns() // 1_000_000)
             # An empty context for each attempt: what a task sets must not be seen by the next one.
             finished = Context().run(run, job)
+            home.leave_if_copied()
             starts.end(slot)
             report(finished)
 
@@ -101,12 +108,15 @@ class Loop:
 
     Args:
         executor, starts: run an attempt; note its start.
+        home: says where nothing may be started.
         first_slot: the first of ``size`` slots.
         size: the most coroutines at a time.
         report: called in the loop's thread with each finished attempt.
     """
 
-    def __init__(self, executor: Executor, starts: Starts, first_slot: int, size: int, report: Report) -> None:
+    def __init__(
+        self, executor: Executor, starts: Starts, home: Home, first_slot: int, size: int, report: Report
+    ) -> None:
         self._executor = executor
         self._starts = starts
         self._report = report
@@ -114,6 +124,7 @@ class Loop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = _new_loop()
         self._halted = False
+        self._home = home
         self.size = size
         self.load = 0
         threading.Thread(target=self._loop.run_forever, name="quaff-async", daemon=True).start()
@@ -129,7 +140,7 @@ class Loop:
 
     def _start(self, jobs: Sequence[Ready]) -> None:
         for job in jobs:
-            if self._halted:
+            if self._halted or self._home.left:
                 return
             task = self._loop.create_task(self._run(job), context=Context())
             self._tasks.add(task)
@@ -139,6 +150,7 @@ class Loop:
         slot, claim = self._slots.popleft(), job.claim
         self._starts.begin(slot, claim.place, claim.lease.id, claim.lease.token, time.time_ns() // 1_000_000)
         finished = await self._executor.arun(job)
+        self._home.leave_if_copied()
         self._starts.end(slot)
         self._slots.append(slot)
         self._report(finished)

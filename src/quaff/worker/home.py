@@ -1,0 +1,35 @@
+"""Whether this process is still what the supervisor started."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+class Home:
+    """Whether this is the process that the supervisor started, and under that supervisor.
+
+    A task may fork, and its copy of this process has copies of the waiting jobs; an orphan whose fetcher waits for a
+    server cannot hear that its supervisor is gone. Neither may start anything.
+    """
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+        self.copied = False
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.copied = True
+        # The handlers of a worker's process ignore them; what a task forks must be as easy to end as anywhere else.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    @property
+    def left(self) -> bool:
+        """True where nothing may be started."""
+        return self.copied or os.getppid() != self._parent
+
+    def leave_if_copied(self) -> None:
+        """End a copy that came out of a task as if it were the worker."""
+        if self.copied:
+            os._exit(0)
