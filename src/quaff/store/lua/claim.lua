@@ -5,8 +5,8 @@
 -- Answer: {status, left in the queue, alone, id, message, token, id, message, token, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle.
 --   alone is 1 if the one job handed out must run alone in its process.
--- Guarantees: the same claim id gets the same jobs; a claim older than the last one answered gets nothing; no job is
---   active without its process having a lease; an attempt is counted here.
+-- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
+--   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
 local msg, ready, wake, active, held, lease, tries, claims, solo, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
@@ -38,6 +38,8 @@ end
 
 -- Written also where nothing is handed out: a copy of this call that arrives late must find it answered.
 redis.call('HSET', claims, process, ms(number) .. ':' .. claim)
+-- Its first: from now on its silence is noticed, or nothing would ever remove this entry.
+if not last then redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process) end
 if redis.call('HGET', meta, 'paused') then return {0, 0, 0} end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.

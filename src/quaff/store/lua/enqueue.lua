@@ -20,7 +20,8 @@ for i, id in ipairs(ids) do
   local message = ARGV[2 * i]
   local known = here[id] or live[i]
   if ended[i] then
-    local same = digest(message) == '' or ended[i]:match('|(.*)$') == digest(message)
+    -- Looked at from the end: a token may hold any byte.
+    local same = digest(message) == '' or ended[i]:sub(-17) == '|' .. digest(message)
     answers[i] = same and ended[i]:sub(1, 1) or 'x'
   elseif known then
     answers[i] = digest(known) == digest(message) and 1 or 'x'

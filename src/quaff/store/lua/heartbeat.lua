@@ -2,6 +2,7 @@
 --- heartbeat: the leases of living processes are renewed
 -- ARGV: lease in ms, process, process, ...
 -- Answer: one number a process: 1 renewed; 0 it holds no lease here (it never claimed, or was given up)
+-- Guarantees: a lease that was taken back is not brought to life.
 local lease, meta = unpack(KEYS)
 -- @include clock
 

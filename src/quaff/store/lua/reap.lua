@@ -38,6 +38,7 @@ end
 -- Ids sort by time, so the oldest comes to the head.
 for i = #waiting, 1, -1 do redis.call('RPUSH', ready, waiting[i]) end
 local more = #range >= limit and 1 or 0
-close(k, process, now, rules.window)
+-- Its lease stays while it holds jobs: if nobody calls again, the sweep finds the rest.
+close(k, process, now, rules.window, more == 1)
 if back > 0 then hint(wake) end
 return {back, dead, more}

@@ -10,20 +10,23 @@ local ready, wake, active, held, parked, solo, meta = unpack(KEYS)
 local process = ARGV[1]
 local ids = {}
 for i = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
-local holders = redis.call('HMGET', active, unpack(ids))
+local holders = {}
+for i, token in ipairs(redis.call('HMGET', active, unpack(ids))) do holders[ids[i]] = token end
 local now = clock(meta)
 
 local answers, back = {}, false
 for i = #ids, 1, -1 do
   local id, token, wait = ids[i], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
-  if holders[i] == token then
+  if holders[id] == token then
     answers[i] = 1
+    holders[id] = nil
     redis.call('HDEL', active, id)
     redis.call('ZREM', held, process .. id)
     if wait > 0 then
       redis.call('ZADD', parked, ms(now + wait), id)
     else
-      redis.call('RPUSH', token:sub(-1) == '!' and solo or ready, id)
+      local line = token:sub(-1) == '!' and solo or ready
+      redis.call('RPUSH', line, id)
       back = true
     end
   else

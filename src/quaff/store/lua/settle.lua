@@ -7,28 +7,30 @@
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
 local msg, active, held, tries, history, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
--- @include end
 
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
 for i = 3, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
-local holders = redis.call('HMGET', active, unpack(ids))
+local holders = {}
+for i, token in ipairs(redis.call('HMGET', active, unpack(ids))) do holders[ids[i]] = token end
 local now = clock(meta)
 
-local function refusal(i, id, token)
-  if holders[i] then return 3 end
+local function refusal(id, token)
+  if holders[id] then return 3 end
   local ended = redis.call('HGET', tomb, id)
   if ended then return ended:sub(15, 14 + #token + 1) == token .. '|' and 2 or 3 end
   return redis.call('HEXISTS', msg, id) == 1 and 3 or 4
 end
 
 local answers, ended, over, members, tombs, records, expiries, count = {}, {}, {}, {}, {}, {}, {}, {}
+local here = {}
 for i, id in ipairs(ids) do
   local at = 6 * i - 3
   local token, letter, ttl, digest, record = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
-  if holders[i] == token then
+  if holders[id] == token then
     answers[i] = 1
-    holders[i] = false
+    holders[id] = nil
+    here[id] = token
     local gone = now + math.max(window, ttl)
     ended[#ended + 1] = id
     if letter ~= 'f' then over[#over + 1] = id end
@@ -43,7 +45,7 @@ for i, id in ipairs(ids) do
     expiries[#expiries + 1] = id
     count[letter] = (count[letter] or 0) + 1
   else
-    answers[i] = refusal(i, id, token)
+    answers[i] = here[id] and (here[id] == token and 2 or 3) or refusal(id, token)
   end
 end
 

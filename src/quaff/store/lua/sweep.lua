@@ -29,12 +29,18 @@ if reap_from > now + lease_ms then
   redis.call('HSET', meta, 'reap_from', ms(reap_from))
 end
 redis.call('HSET', meta, 'last_tick', ms(now), 'clock', ms(now))
+-- Nor must a lease that was written by it.
+local ahead = redis.call('ZRANGEBYSCORE', lease, '(' .. ms(now + lease_ms), '+inf', 'LIMIT', 0, limit)
+for _, process in ipairs(ahead) do redis.call('ZADD', lease, ms(now + lease_ms), process) end
 
 local more = 0
 local taken = 0
 if now >= reap_from then
-  for _, process in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', ms(now), 'LIMIT', 0, 10)) do
-    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, limit - taken)
+  local silent = redis.call('ZRANGEBYSCORE', lease, '-inf', ms(now), 'LIMIT', 0, 10)
+  if #silent == 10 then more = 1 end
+  for _, process in ipairs(silent) do
+    local room = limit - taken
+    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, room)
     for _, member in ipairs(range) do
       local id = member:sub(9)
       local token = take_back(k, process, id)
@@ -50,7 +56,7 @@ if now >= reap_from then
         end
       end
     end
-    if taken >= limit then more = 1 break end
+    if #range >= room then more = 1 break end
     close(k, process, now, rules.window)
   end
 end
@@ -60,7 +66,12 @@ local horizon = ARGV[7] == '1' and '+inf' or ms(now)
 local due = redis.call('ZRANGEBYSCORE', parked, '-inf', horizon, 'LIMIT', 0, limit)
 if #due > 0 then
   redis.call('ZREM', parked, unpack(due))
-  redis.call('LPUSH', ready, unpack(due))
+  -- What crashed or lapsed before goes on waiting to run alone.
+  local tried = redis.call('HMGET', tries, unpack(due))
+  for i, id in ipairs(due) do
+    local line = tried[i] and solo or ready
+    redis.call('LPUSH', line, id)
+  end
   hint(wake)
 end
 

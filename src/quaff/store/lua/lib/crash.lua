@@ -37,8 +37,8 @@ local function charge(k, id, token, attempts, crashes, lapses, now, rules, outco
 end
 
 -- A process that is gone is handed nothing any more; its entry goes with the tombstones.
-local function close(k, process, now, window)
+local function close(k, process, now, window, holds_jobs)
   redis.call('HSET', k.claims, process, 'closed')
-  redis.call('ZREM', k.lease, process)
+  if not holds_jobs then redis.call('ZREM', k.lease, process) end
   redis.call('ZADD', k.done, ms(now + window), process)
 end

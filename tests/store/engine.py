@@ -1,0 +1,262 @@
+"""One partition on a real server, as the tests of the engine hold it: its scripts, a dump, and the invariants."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import redis
+
+from quaff.model import ids
+from quaff.model.states import JobState
+from quaff.store import transitions as t
+from quaff.store.client import Store
+from quaff.store.connect import Endpoint
+from quaff.store.keys import NAMES, Partition
+from quaff.store.queries import Found, lookup
+from quaff.store.transitions import Claimed, Lease, Rules, Swept, Verdict
+
+T = TypeVar("T")
+
+KINDS = dict.fromkeys("msg active tries history claims res tomb meta".split(), "hash")
+KINDS |= dict.fromkeys("parked held lease done".split(), "zset") | dict.fromkeys("ready wake solo".split(), "list")
+READERS: dict[str, Callable[[Any, bytes], Any]] = {
+    "hash": lambda pipe, key: pipe.hgetall(key),
+    "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
+    "list": lambda pipe, key: pipe.lrange(key, 0, -1),
+}
+
+HOUR = 3_600_000
+RULES = Rules(max_crashes=3, failed_ttl_ms=24 * HOUR, window_ms=HOUR)
+POISON = b"poison outcome"
+
+
+class Dump(NamedTuple):
+    """Everything in a partition at one moment; lists have their head, where ``claim`` takes, first."""
+
+    msg: dict[bytes, bytes]
+    active: dict[bytes, bytes]
+    tries: dict[bytes, bytes]
+    history: dict[bytes, bytes]
+    claims: dict[bytes, bytes]
+    res: dict[bytes, bytes]
+    tomb: dict[bytes, bytes]
+    meta: dict[bytes, bytes]
+    parked: dict[bytes, float]
+    held: dict[bytes, float]
+    lease: dict[bytes, float]
+    done: dict[bytes, float]
+    ready: list[bytes]
+    solo: list[bytes]
+    wake: list[bytes]
+
+    def number(self, name: str) -> int:
+        """A counter of ``meta``."""
+        return int(self.meta.get(name.encode(), 0))
+
+    def without_clock(self) -> tuple[Any, ...]:
+        """All that must not change when a call is repeated: time itself, and what is measured from it, may."""
+        meta = {k: v for k, v in self.meta.items() if k not in (b"clock", b"last_tick", b"reap_from")}
+        loose = {name: set(getattr(self, name)) for name in ("lease", "done", "parked")}
+        return (*self._replace(meta=meta, **loose),)
+
+
+class Desk:
+    """Sends calls to one partition.
+
+    Args:
+        url: the server.
+        namespace: one of its own.
+        lease_ms: of all claims and sweeps.
+    """
+
+    def __init__(self, url: str, namespace: str, lease_ms: int = 30_000) -> None:
+        self.store = Store(Endpoint(url, "a test", 5), 5)
+        self.redis: Any = redis.Redis(connection_pool=self.store.endpoint.pool())
+        self.home = Partition(namespace, "q")
+        self.lease_ms = lease_ms
+        self._numbers = itertools.count(1)
+
+    def key(self, name: str) -> bytes:
+        """The whole key of one of the names."""
+        return self.home.key(name)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.store.endpoint.pool().disconnect()
+
+    def put(self, *messages: bytes) -> list[bytes]:
+        """Store one new job a message; their ids."""
+        jobs = [(ids.new_raw(), message) for message in messages]
+        assert self.enqueue(jobs) == [0] * len(jobs)
+        return [id for id, _ in jobs]
+
+    def enqueue(self, jobs: Iterable[tuple[bytes, bytes]]) -> list[Any]:
+        """The answers of one call."""
+        return self.store.run(t.enqueue(self.home, list(jobs)))
+
+    def take(self, process: bytes, count: int = 1, *, idle: bool = False) -> list[Lease]:
+        """The jobs of a new claim."""
+        return self.claim(process, next(self._numbers), ids.new_raw().hex().encode(), count, idle=idle).leases
+
+    def claim(self, process: bytes, number: int, claim_id: bytes, count: int = 1, *, idle: bool = False) -> Claimed:
+        """The answer of one claim, which can be repeated."""
+        return self.store.run(
+            t.claim(
+                self.home,
+                process=process,
+                number=number,
+                claim_id=claim_id,
+                count=count,
+                idle=idle,
+                lease_ms=self.lease_ms,
+            )
+        )
+
+    def settle(
+        self,
+        process: bytes,
+        *jobs: Lease | tuple[bytes, bytes],
+        state: JobState = JobState.SUCCEEDED,
+        ttl_ms: int = HOUR,
+        window_ms: int = HOUR,
+        digest: bytes = b"",
+        record: bytes = b"record",
+    ) -> list[Verdict]:
+        """Record that jobs ended, each given as its lease or as ``(id, token)``."""
+        pairs = [(job.id, job.token) if isinstance(job, Lease) else job for job in jobs]
+        items = [(id, token, state, ttl_ms, digest, record) for id, token in pairs]
+        return self.store.run(t.settle(self.home, process=process, window_ms=window_ms, items=items))
+
+    def release(self, process: bytes, *jobs: Lease, park_ms: int = 0) -> list[Verdict]:
+        """Give jobs back."""
+        items = [(job.id, job.token, park_ms) for job in jobs]
+        return self.store.run(t.release(self.home, process=process, items=items))
+
+    def reap(
+        self, process: bytes, *started: bytes, rules: Rules = RULES, record: bytes = b"crash"
+    ) -> tuple[int, int, bool]:
+        """A process died having started these ids."""
+        charged = [(id, record, POISON) for id in started]
+        return self.store.run(t.reap(self.home, process=process, rules=rules, started=charged))
+
+    def sweep(self, *, unpark: bool = False, rules: Rules = RULES) -> Swept:
+        """One sweep."""
+        return self.store.run(t.sweep(self.home, lease_ms=self.lease_ms, rules=rules, poison=POISON, unpark=unpark))
+
+    def heartbeat(self, *processes: bytes) -> list[int]:
+        """Renew leases."""
+        return self.store.run(t.heartbeat(self.home, lease_ms=self.lease_ms, processes=processes))
+
+    def look(self, id: bytes) -> Found:
+        """All that is known of one job."""
+        return self.store.run(lookup(self.home, id, all=True))
+
+    def dump(self) -> Dump:
+        """The whole partition at one moment, the invariants checked."""
+        with self.redis.pipeline(transaction=True) as pipe:
+            for name in Dump._fields:
+                READERS[KINDS[name]](pipe, self.key(name))
+            for name in NAMES:
+                pipe.pttl(self.key(name)).type(self.key(name))
+            pipe.keys(self.home.prefix + "*")
+            *found, keys = pipe.execute()
+        contents, rest = found[: len(Dump._fields)], found[len(Dump._fields) :]
+        dump = Dump(
+            *(dict(each) if KINDS[n] == "zset" else each for n, each in zip(Dump._fields, contents, strict=True))
+        )
+        dump = dump._replace(ready=dump.ready[::-1], solo=dump.solo[::-1])
+        # I13: no key outside the fixed list, none with a TTL, each of its kind.
+        assert set(keys) <= {self.key(name) for name in NAMES}
+        for name, ttl, kind in zip(NAMES, rest[::2], rest[1::2], strict=True):
+            assert ttl in (-1, -2), f"{name} has a TTL"
+            assert kind.decode() in (KINDS[name], "none")
+        check(dump)
+        return dump
+
+    # Time, without waiting for it. The scripts ask the server's clock, so what they compare it with is moved instead.
+
+    def let_lapse(self, *processes: bytes) -> None:
+        """Leases of processes end now; the sweeps of the last lease count as seen, so that reaping is allowed.
+
+        A sweep reaps what its lease says if ``last_tick`` is no older than half a lease and ``reap_from`` is over.
+        """
+        self.redis.zadd(self.key("lease"), dict.fromkeys(processes, 1), xx=True)
+        self.allow_reaping()
+
+    def allow_reaping(self) -> None:
+        """As if sweeps had gone on without a gap."""
+        now = int(self.redis.time()[0]) * 1000
+        self.redis.hset(self.key("meta"), mapping={"last_tick": now, "reap_from": now - 1})
+
+    def let_results_expire(self, *jobs: bytes) -> None:
+        """What is due next for these ids is due now."""
+        self.redis.zadd(self.key("done"), dict.fromkeys(jobs, 1), xx=True)
+
+    def let_tombstones_expire(self, *jobs: bytes) -> None:
+        """The tombstones of these ids, and their results, are due now."""
+        for id in jobs:
+            tomb = self.redis.hget(self.key("tomb"), id)
+            if tomb:
+                self.redis.hset(self.key("tomb"), id, tomb[:1] + b"%013d" % 1 + tomb[14:])
+        self.let_results_expire(*jobs)
+
+
+def process_id() -> bytes:
+    """As a worker makes it."""
+    return os.urandom(8)
+
+
+def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
+    """The invariants of engine.md §9 that one dump can show."""
+    places = [*d.ready, *d.solo, *d.parked, *d.active]
+    dead = {id for id, tomb in d.tomb.items() if tomb.startswith(b"f")}
+    # I1: every id with a message is in exactly one place (a dead letter's is kept where it ended); none is there twice.
+    assert len(set(places)) == len(places), "an id is in two places"
+    assert set(d.msg) - dead == set(places), "a message without a place, or a place without a message"
+    assert not set(d.tomb) & set(places), "an ended job is somewhere"
+    # I6: active, held and lease agree.
+    owners = {member[8:]: member[:8] for member in d.held}
+    assert set(owners) == set(d.active)
+    assert len(owners) == len(d.held), "two processes hold one job"
+    assert set(owners.values()) <= set(d.lease), "a job is active without a lease"
+    # I7: no token twice.
+    assert len(set(d.active.values())) == len(d.active)
+    # I8: crashes within limits, none without an attempt.
+    for text in d.tries.values():
+        attempts, crashes, lapses = map(int, text.split())
+        assert crashes < max_crashes
+        assert crashes <= attempts
+        assert crashes + lapses > 0
+    # I10: nothing without an owner.
+    assert set(d.tries) <= set(places)
+    assert set(d.res) <= set(d.tomb)
+    assert set(d.history) <= set(d.tomb) | set(places)
+    assert {id for id in d.done if len(id) == 16} == set(d.tomb), "what has ended is not on the list of what expires"
+    assert {id for id in d.done if len(id) == 8} == {p for p, claim in d.claims.items() if claim == b"closed"}
+    assert not {p for p, claim in d.claims.items() if claim == b"closed"} & set(d.lease) - set(owners.values())
+    assert {p for p, claim in d.claims.items() if claim != b"closed"} <= set(d.lease), "a claim that nobody will forget"
+    # I12: the counters equal the contents.
+    ended = d.number("succeeded") + d.number("failed") + d.number("cancelled")
+    assert d.number("enqueued") - ended == len(places)
+    assert len(d.wake) <= 1
+
+
+def fifo(leases: Sequence[Lease]) -> list[bytes]:
+    """The messages of leases, in their order."""
+    return [lease.message for lease in leases]
+
+
+def keyed(digest: bytes, body: bytes = b"body") -> bytes:
+    """A message with a digest, as far as the scripts look."""
+    return b"\x02" + digest.ljust(16, b"|") + body
+
+
+def unchanged(desk: Desk, call: Callable[[], T]) -> T:
+    """The answer of a call that changes nothing (I19, I24)."""
+    before = desk.dump().without_clock()
+    answer = call()
+    assert desk.dump().without_clock() == before
+    return answer

@@ -1,0 +1,187 @@
+"""The Lua house rules that no linter knows, and that a server takes every script."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from quaff.store import scripts
+from quaff.store.client import Store
+from quaff.store.connect import Endpoint
+from quaff.store.keys import NAMES, partition
+from quaff.store.scripts import load
+from quaff.store.transitions import Call
+
+LUA = Path(scripts.__file__).parent / "lua"
+FILES = sorted(LUA.glob("*.lua"))
+INCLUDES = sorted((LUA / "lib").glob("*.lua"))
+TRANSITIONS = "enqueue claim settle release heartbeat reap sweep lookup".split()
+
+#: Commands a script may call: each O(1) or O(log n), or bounded by its arguments. An account needs no others.
+ALLOWED = set(
+    "DEL EXISTS HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET LLEN LPUSH RPOP RPUSH TIME "
+    "ZADD ZCARD ZRANGEBYLEX ZRANGEBYSCORE ZREM ZSCORE".split()
+)
+BANNED = "KEYS SCAN HSCAN SSCAN ZSCAN LREM SMEMBERS HGETALL HKEYS HVALS LRANGE ZRANGE EXPIRE PEXPIRE SETEX".split()
+
+any_file = pytest.mark.parametrize("path", [*FILES, *INCLUDES], ids=lambda path: path.stem)
+any_script = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def code(path: Path) -> str:
+    """The text without comments and blank lines."""
+    lines = (line.split("--")[0].rstrip() for line in path.read_text().splitlines() if not line.startswith("#!"))
+    return "\n".join(line for line in lines if line)
+
+
+def words(text: str) -> set[str]:
+    """The names in Lua code, texts left out."""
+    return set(re.findall(r"\b[a-z_]\w*", re.sub(r"'[^']*'", "''", text)))
+
+
+@any_script
+def test_a_script_begins_with_its_shebang(path: Path) -> None:
+    """With it, refusals come before the first line; full memory stops new jobs and nothing else (F23, F44)."""
+    first = path.read_text().splitlines()[0]
+    assert first == {
+        "enqueue": "#!lua",
+        "lookup": "#!lua flags=no-writes,allow-oom",
+    }.get(path.stem, "#!lua flags=allow-oom")
+
+
+@any_script
+def test_a_script_says_what_it_does(path: Path) -> None:
+    """``verb: from -> to``, its ARGV, its answer, and what it guarantees unless it changes nothing."""
+    header = []
+    for line in path.read_text().splitlines()[1:]:
+        if not line.startswith("--"):
+            break
+        header.append(line)
+    assert re.fullmatch(rf"--- {path.stem}: \S.*", header[0])
+    text = "\n".join(header)
+    for part in ("-- ARGV: ", "-- Answer: ", *([] if load(path.stem).reads else ["-- Guarantees: "])):
+        assert part in text, f"{part} is missing"
+
+
+@any_script
+def test_keys_come_through_the_declared_line_alone(path: Path) -> None:
+    """Every key is a name of the one fixed list, and none is made up inside (an undeclared key loses jobs)."""
+    text = code(path)
+    declared = re.findall(r"^local ([\w, ]+) = unpack\(KEYS\)$", text, re.MULTILINE)
+    assert len(declared) == 1
+    assert text.count("KEYS") == 1
+    names = declared[0].split(", ")
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(NAMES)
+    assert load(path.stem).keys == tuple(names)
+
+
+@any_file
+def test_a_command_names_its_key_by_a_word(path: Path) -> None:
+    """The first argument is a declared name (or ``k.name``, or a parameter), never a text put together."""
+    for command, key in re.findall(r"redis\.call\('(\w+)'(?:, ([^,)]+))?", code(path)):
+        if command != "TIME":
+            assert re.fullmatch(rf"(?:k\.)?({'|'.join(NAMES)}|key|line)", key), (command, key)
+
+
+@any_file
+def test_only_commands_of_bounded_cost_are_called(path: Path) -> None:
+    """No KEYS, SCAN, LREM, SMEMBERS or HGETALL, no TTL, and every call is spelled out so that this can be seen."""
+    text = code(path)
+    called = re.findall(r"redis\.call\('(\w+)'", text)
+    assert text.count("redis.") == len(called), "something else of redis.* is used"
+    assert "server." not in text
+    assert set(called) <= ALLOWED
+    assert not set(called) & set(BANNED)
+
+
+@any_file
+def test_nothing_looks_for_more_than_its_bound(path: Path) -> None:
+    """Each range has a LIMIT, no loop runs until something happens."""
+    text = code(path)
+    for range_call in re.findall(r"redis\.call\('ZRANGE\w+'.*", text):
+        assert "'LIMIT', 0, " in range_call
+    assert not re.search(r"\b(while|repeat)\b", text)
+
+
+@any_file
+def test_no_number_loses_digits(path: Path) -> None:
+    """``tostring`` writes 1.7e+15, cjson turns a list into an object: neither is used."""
+    text = code(path)
+    assert "tostring(" not in text
+    assert "cjson" not in text
+
+
+@any_file
+def test_time_is_the_servers_and_read_in_one_place(path: Path) -> None:
+    """So that a test can put another clock there, and no script mixes two."""
+    assert ("'TIME'" in code(path)) == (path.stem == "clock")
+
+
+@any_script
+def test_every_include_is_there_and_used(path: Path) -> None:
+    """An include that nobody calls, or calls one that is missing, is a mistake."""
+    text = path.read_text()
+    included = re.findall(r"^-- @include (\w+)$", text, re.MULTILINE)
+    assert text.count("@include") == len(included)
+    assert len(set(included)) == len(included)
+    bodies = {name: code(LUA / "lib" / f"{name}.lua") for name in included}
+    functions = {name: set(re.findall(r"^local function (\w+)", body, re.MULTILINE)) for name, body in bodies.items()}
+    for name in included:
+        others = words(code(path)).union(*(words(body) for other, body in bodies.items() if other != name))
+        assert functions[name] & others, f"{name} is included and not used"
+    everything = {
+        name: set(re.findall(r"^local function (\w+)", code(p), re.MULTILINE)) for p in INCLUDES for name in [p.stem]
+    }
+    for name, names in everything.items():
+        if name not in included and name != path.stem:
+            own = set(re.findall(r"local function (\w+)", code(path)))
+            called = {f for f in names - own if re.search(rf"\b{f}\(", re.sub(r"'[^']*'", "''", code(path)))}
+            assert not called, f"{called} of {name} is called and not included"
+
+
+def test_every_include_belongs_to_somebody() -> None:
+    """A piece that no script includes is dead."""
+    texts = "".join(path.read_text() for path in FILES)
+    assert {path.stem for path in INCLUDES} == set(re.findall(r"^-- @include (\w+)$", texts, re.MULTILINE))
+
+
+def test_the_transitions_are_all_there() -> None:
+    """One file each."""
+    assert set(TRANSITIONS) <= {path.stem for path in FILES}
+
+
+@any_script
+def test_a_server_takes_the_script(path: Path, server_url: str) -> None:
+    """It compiles, and its SHA is the one that EVALSHA will be sent with (S10)."""
+    script = load(path.stem)
+    assert hashlib.sha1(script.source.encode()).hexdigest().encode() == script.sha
+    connection = Endpoint(server_url, "a test", 5).connection()
+    connection.connect()
+    try:
+        connection.send_command("SCRIPT", "LOAD", script.source)
+        assert connection.read_response() == script.sha
+    finally:
+        connection.disconnect()
+
+
+def test_a_partition_lives_in_one_slot() -> None:
+    """One hash tag around namespace, queue and number, and one key for each name (F43)."""
+    home = partition("shop", "mail", 3)
+    keys = home.keys(tuple(NAMES))
+    assert len(set(keys)) == len(NAMES)
+    assert all(key.startswith(b"quaff:{shop/mail#3}:") for key in keys)
+    assert home.key("msg") == b"quaff:{shop/mail#3}:msg"
+    assert partition("shop", "mail", 3) is home
+
+
+def test_a_call_is_the_same_each_time_it_is_sent(server_url: str, namespace: str) -> None:
+    """A value: sending it again is sending the same bytes."""
+    call: Call[list[int]] = Call(load("heartbeat"), partition(namespace, "q"), (1000, b"p" * 8), list)
+    assert call.command == call.command
+    assert call.command[:3] == (b"EVALSHA", load("heartbeat").sha, 2)
+    store = Store(Endpoint(server_url, "a test", 5), 5)
+    assert [store.run(call), store.run(call)] == [[0], [0]]
