@@ -59,7 +59,7 @@ class Dump(NamedTuple):
     def without_clock(self) -> tuple[Any, ...]:
         """All that must not change when a call is repeated: time itself, and what is measured from it, may."""
         meta = {k: v for k, v in self.meta.items() if k not in (b"clock", b"last_tick", b"reap_from")}
-        loose = {name: set(getattr(self, name)) for name in ("lease", "done", "parked")}
+        loose: dict[str, Any] = {name: set(getattr(self, name)) for name in ("lease", "done", "parked")}
         return (*self._replace(meta=meta, **loose),)
 
 

@@ -1,0 +1,167 @@
+"""F8, F25, F26: what may stand still for longer than a lease without anybody losing it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from quaff.store import embedded
+from tests.chaos import ledger
+from tests.conftest import end_server
+from tests.helpers import wait_until
+from tests.worker.support import Stage, kill, side_by_side
+
+LEASE = 1.0  # seconds; the least that can be set
+STILL = 3 * LEASE + 0.5
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[tuple[Callable[[], Stage], int]]:
+    """A server that may be frozen, with its pid, and what makes stages on it."""
+    home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
+    url = f"embedded://{home}"
+    embedded.ensure(home)
+    info = embedded.server_info(home)
+    assert info is not None
+    stages: list[Stage] = []
+
+    def make() -> Stage:
+        stages.append(Stage(url, tmp_path))
+        return stages[-1]
+
+    pid = info["pid"]
+    assert isinstance(pid, int)
+    yield make, pid
+    kill(pid, signal.SIGCONT)
+    for stage in stages:
+        stage.end()
+    end_server(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_task_that_holds_everything_up_keeps_its_lease(new_stage: Callable[[], Stage]) -> None:
+    """F8: the GIL held in C for three leases, and an event loop blocked as long: exactly one start each."""
+
+    def scenario(name: str) -> None:
+        stage = new_stage()
+        stage.worker("-p", "1", LEASE=str(LEASE))
+        stage.worker("-p", "1", LEASE=str(LEASE))  # somebody who could take it
+        job = stage.send(name, name, STILL)
+        assert job.result(timeout=20) == name
+        assert len(stage.runs(name)) == 1
+        assert [attempt.outcome for attempt in job.info().attempts] == ["succeeded"]
+
+    side_by_side(lambda: scenario("hold_gil"), lambda: scenario("block_loop"), lambda: scenario("busy"))
+
+
+def test_a_frozen_server_makes_nothing_run_twice(own_server: tuple[Callable[[], Stage], int]) -> None:
+    """F26: the server stands still for three leases; what ran goes on and is recorded once, what waited runs once."""
+    new_stage, server = own_server
+    stage = new_stage()
+    workers = [stage.worker("-p", "1", "-c", "4", LEASE=str(LEASE)) for _ in range(2)]
+    path = stage.file()
+    running = stage.many("gate", [(f"running {n}", str(path)) for n in range(8)])
+    waiting = stage.many("mark", [(f"waiting {n}",) for n in range(20)])
+    wait_until(lambda: len(stage.runs()) == 8)
+    kill(server, signal.SIGSTOP)
+    until = ledger.now() + STILL
+    wait_until(lambda: ledger.now() > until)
+    path.touch()  # half of what ran ends while the server is away
+    kill(server, signal.SIGCONT)
+    back = ledger.now()
+    for job in running + waiting:
+        job.result(timeout=20)
+    assert {run.tag: run.attempt for run in stage.runs()} == {
+        **{f"running {n}": 1 for n in range(8)},
+        **{f"waiting {n}": 1 for n in range(20)},
+    }
+    assert len(stage.runs()) == 28
+    assert min(run.started for run in stage.runs() if run.tag.startswith("waiting")) - back < 5
+    # The leases were not only spared but renewed: a job that began before all that is still there a while later.
+    for worker in workers:
+        assert worker.stop() == 0, worker.output
+
+
+def test_a_short_lease_is_reaped_all_the_same(stage: Stage) -> None:
+    """The sweeps come often enough for the lease: a gap between them must not look like an outage."""
+    first = stage.worker("-p", "1", LEASE=str(LEASE))
+    path = stage.file()
+    job = stage.send("gate", "lapses", str(path))
+    stage.started("lapses")
+    stage.worker("-p", "1", LEASE=str(LEASE))
+    killed = ledger.now()
+    for process in [each for each in stage.processes() if each.pid == first.pid or each.parent == first.pid]:
+        kill(process.pid)
+    again = stage.started("lapses", 2, timeout=10)
+    assert again.started - killed < 4 * LEASE
+    path.touch()
+    job.result(timeout=10)
+
+
+def test_a_job_of_silent_workers_ends_as_poison_after_four_starts(stage: Stage) -> None:
+    """F54: where no supervisor survives, the first lapse is free, and the fourth start is the last one."""
+    path = stage.file()
+    job = None
+    for number in range(1, 5):
+        worker = stage.worker("-p", "1", LEASE=str(LEASE))
+        job = job or stage.send("gate", "unlucky", str(path))
+        stage.started("unlucky", number, timeout=15)
+        for process in stage.processes():
+            kill(process.pid)
+        worker.wait()
+    assert job is not None
+    stage.worker("-p", "1", LEASE=str(LEASE))
+    wait_until(lambda: job.state == "failed", 15)
+    info = job.info()
+    assert info.error is not None
+    assert info.error.reason == "poison"
+    assert "silent" in info.error.message
+    assert len(stage.runs("unlucky")) == 4
+
+
+def test_a_supervisor_without_its_server_keeps_its_processes(own_server: tuple[Callable[[], Stage], int]) -> None:
+    """F25: a server that does not answer for 19 s, longer than an embedded one is waited for, costs no process."""
+    new_stage, server = own_server
+    stage = new_stage()
+    worker = stage.worker("-p", "1")
+    path = stage.file()
+    job = stage.send("gate", "patient", str(path))
+    run = stage.started("patient")
+    short = stage.send("nap", "short", 0.5)
+    stage.started("short")
+    kill(server, signal.SIGSTOP)
+    until = ledger.now() + 19
+    wait_until(lambda: ledger.now() > until, 25)
+    kill(server, signal.SIGCONT)
+    assert short.result(timeout=10) == "short"
+    path.touch()
+    assert job.result(timeout=10) == "patient"
+    assert len(stage.runs("patient")) == len(stage.runs("short")) == 1, worker.output
+    os.kill(run.pid, 0)
+    assert stage.send("mark", "after").result(timeout=10) == "after"
+
+
+def test_an_orphan_starts_nothing_while_its_server_is_away(own_server: tuple[Callable[[], Stage], int]) -> None:
+    """The supervisor dies while the server is frozen: what was claimed in advance must not be begun any more."""
+    new_stage, server = own_server
+    stage = new_stage()
+    worker = stage.worker("-p", "1", "-c", "1")
+    stage.learn_tiny()
+    tasks = stage.quaff.tasks
+    jobs = [tasks["nap"]._submission((f"nap {n}", 0.02), {}) for n in range(250)]
+    stage.quaff.send(jobs)
+    wait_until(stage.runs)
+    kill(server, signal.SIGSTOP)
+    until = ledger.now() + 0.3
+    wait_until(lambda: ledger.now() > until)
+    killed = kill(worker.pid)
+    wait_until(lambda: not stage.processes(), 15)
+    assert ledger.now() - killed < 6
+    late = [run for run in stage.runs() if run.started > killed + 2]
+    assert not late, (len(stage.runs()), [run.started - killed for run in late])

@@ -1,0 +1,455 @@
+"""The application of the worker's tests: tasks that sign the ledger, and tasks that misbehave in every known way."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quaff import Quaff, current_job
+from tests.chaos import ledger
+
+quaff = Quaff()
+
+
+# Tasks that behave
+
+
+@quaff.task(name="mark")
+def mark(tag: str) -> str:
+    """Run and be seen."""
+    with ledger.run(tag):
+        return tag
+
+
+@quaff.task(name="amark")
+async def amark(tag: str) -> str:
+    """Run and be seen, in the event loop."""
+    with ledger.run(tag):
+        return tag
+
+
+@quaff.task(name="nap")
+def nap(tag: str, seconds: float) -> str:
+    """Sleep in a thread."""
+    with ledger.run(tag):
+        time.sleep(seconds)
+    return tag
+
+
+@quaff.task(name="anap")
+async def anap(tag: str, seconds: float) -> str:
+    """Sleep in the event loop."""
+    with ledger.run(tag):
+        await asyncio.sleep(seconds)
+    return tag
+
+
+@quaff.task(name="gate")
+def gate(tag: str, path: str) -> str:
+    """Wait for a file."""
+    with ledger.run(tag):
+        while not Path(path).exists():
+            time.sleep(0.005)
+    return tag
+
+
+@quaff.task(name="gate_by_pid")
+def gate_by_pid(tag: str, path: str) -> int:
+    """Wait for a file in the process whose pid was written to ``path`` before; any other one goes on at once."""
+    with ledger.run(tag):
+        while Path(path).read_text() in ("", str(os.getpid())):
+            time.sleep(0.005)
+    return os.getpid()
+
+
+@quaff.task(name="agate")
+async def agate(tag: str, path: str) -> str:
+    """Wait for a file, in the event loop."""
+    with ledger.run(tag):
+        while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240  a file has no event
+            await asyncio.sleep(0.005)
+    return tag
+
+
+@quaff.task(name="tiny")
+def tiny() -> None:
+    """Teach a process that jobs are tiny."""
+
+
+@quaff.task(name="about")
+def about() -> dict[str, Any]:
+    """What ``current_job`` says."""
+    return {
+        "id": current_job.id,
+        "task": current_job.task,
+        "queue": current_job.queue,
+        "attempt": current_job.attempt,
+        "should_stop": current_job.should_stop,
+        "there": bool(current_job),
+        "pid": os.getpid(),
+        "thread": threading.current_thread().name,
+    }
+
+
+@quaff.task(name="until_told")
+def until_told(tag: str) -> str:
+    """Work until the worker is stopping."""
+    with ledger.run(tag):
+        while not current_job.should_stop:
+            time.sleep(0.005)
+    return "was told"
+
+
+@quaff.task(name="give")
+def give(what: str) -> Any:
+    """Return something odd."""
+    return RESULTS[what]()
+
+
+@quaff.task(name="fail")
+def fail(what: str) -> None:
+    """Raise something odd."""
+    raise ERRORS[what]()
+
+
+@quaff.task(name="afail")
+async def afail(what: str) -> None:
+    """Raise something odd in the event loop."""
+    await asyncio.sleep(0)
+    raise ERRORS[what]()
+
+
+_colour: ContextVar[str] = ContextVar("colour", default="none")
+
+
+@quaff.task(name="colour")
+def colour(name: str) -> str:
+    """Set a context variable and say what it was before."""
+    before = _colour.get()
+    _colour.set(name)
+    return before
+
+
+@quaff.task(name="acolour")
+async def acolour(name: str) -> str:
+    """As ``colour``, in the event loop."""
+    before = _colour.get()
+    _colour.set(name)
+    await asyncio.sleep(0)
+    return before
+
+
+# Tasks that end their process
+
+
+@quaff.task(name="die")
+def die(tag: str, how: str) -> None:
+    """End this process: a signal's name, ``segfault``, ``abort`` or ``exit 3``."""
+    with ledger.run(tag):
+        _die(how)
+
+
+@quaff.task(name="die_when_neighbours_run")
+def die_when_neighbours_run(tag: str, folder: str, count: int) -> None:
+    """End this process by SIGKILL as soon as so many jobs have begun, or run alone."""
+    with ledger.run(tag):
+        if current_job.attempt == 1:
+            while sum(run.ended is None for run in ledger.runs(Path(folder))) < count:
+                time.sleep(0.005)
+        _die("SIGKILL")
+
+
+def _die(how: str) -> None:
+    if how == "segfault":
+        ctypes.string_at(0)
+    elif how == "abort":
+        os.abort()
+    elif how.startswith("exit "):
+        os._exit(int(how[5:]))
+    else:
+        os.kill(os.getpid(), getattr(signal, how))
+        time.sleep(5)  # another thread may be the one that gets the signal
+
+
+# Tasks that hold things up
+
+
+@quaff.task(name="hold_gil")
+def hold_gil(tag: str, seconds: float) -> str:
+    """Sleep in C without letting any other thread run."""
+    with ledger.run(tag):
+        ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    return tag
+
+
+@quaff.task(name="block_loop")
+async def block_loop(tag: str, seconds: float) -> str:
+    """Sleep without letting any other coroutine run."""
+    with ledger.run(tag):
+        time.sleep(seconds)  # noqa: ASYNC251  what this task is for
+    return tag
+
+
+@quaff.task(name="busy")
+def busy(tag: str, seconds: float) -> str:
+    """Compute, with the GIL and without mercy."""
+    with ledger.run(tag):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            sum(range(100))
+    return tag
+
+
+@quaff.task(name="with_program")
+def with_program(tag: str, path: str, hold: bool) -> str:
+    """Start a program that sleeps, sign for it, and wait for a file, with the GIL held or not."""
+    with ledger.run(tag):
+        program = subprocess.Popen(["sleep", "120"])
+        ledger.write(event="program", program=program.pid, tag=tag)
+        if hold:
+            ctypes.PyDLL(None).usleep(60_000_000)
+        while not Path(path).exists():
+            time.sleep(0.005)
+        program.kill()
+        program.wait()
+    return tag
+
+
+@quaff.task(name="lingering_thread")
+def lingering_thread(tag: str) -> str:
+    """Leave behind a thread that keeps the interpreter from ending."""
+    with ledger.run(tag):
+        threading.Thread(target=time.sleep, args=(60,), daemon=False).start()
+    return tag
+
+
+# Tasks that meddle with the process
+
+
+@quaff.task(name="fork_and_return")
+def fork_and_return(tag: str) -> str:
+    """Fork, and let the child fall out of the task as if it were the worker."""
+    with ledger.run(tag):
+        pid = os.fork()
+        if pid:
+            time.sleep(0.3)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    return tag
+
+
+@quaff.task(name="pool")
+def pool() -> list[int]:
+    """Use processes of its own, as the standard library makes them here."""
+    import multiprocessing
+
+    with multiprocessing.get_context("fork").Pool(2) as workers:
+        return workers.map(abs, range(-3, 0))
+
+
+@quaff.task(name="forked")
+def forked() -> int | None:
+    """Start a process as multiprocessing does here, terminate it, and say how it ended."""
+    import multiprocessing
+
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    process.start()
+    time.sleep(0.1)
+    process.terminate()
+    process.join(5)
+    code = process.exitcode
+    process.kill()
+    return code
+
+
+@quaff.task(name="open_files")
+def open_files(count: int) -> int:
+    """Take the low file numbers away for good."""
+    _hoard.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(count))
+    return _hoard[-1]
+
+
+_hoard: list[int] = []
+
+
+@quaff.task(name="cancel_all")
+async def cancel_all(tag: str) -> str:
+    """Cancel everything that this event loop knows of."""
+    with ledger.run(tag):
+        for each in asyncio.all_tasks() - {asyncio.current_task()}:
+            each.cancel()
+    return tag
+
+
+@quaff.task(name="stop_loop")
+async def stop_loop() -> str:
+    """Stop the event loop."""
+    asyncio.get_running_loop().stop()
+    return "stopped"
+
+
+@quaff.task(name="exit_in_subtask")
+async def exit_in_subtask(what: str) -> None:
+    """Let a task of its own raise what asyncio hands on to whoever runs the loop."""
+
+    async def sub() -> None:
+        raise ERRORS[what]()
+
+    await asyncio.create_task(sub())
+
+
+# What they return and raise
+
+
+@dataclass
+class Point:
+    """Comes back only where a return hint says so."""
+
+    x: int
+
+
+class Thing:
+    """Cannot be stored."""
+
+
+class Moody(Mapping[str, int]):
+    """A mapping that raises what nobody expects."""
+
+    def __getitem__(self, key: str) -> int:
+        raise SystemExit("not today")
+
+    def __iter__(self) -> Any:
+        yield "a"
+
+    def __len__(self) -> int:
+        return 1
+
+
+def _deep(depth: int) -> list[Any]:
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    return nested
+
+
+def _endless() -> list[Any]:
+    endless: list[Any] = []
+    endless.append(endless)
+    return endless
+
+
+RESULTS: dict[str, Any] = {
+    "none": lambda: None,
+    "zero": lambda: 0,
+    "empty": lambda: "",
+    "false": lambda: False,
+    "list": list,
+    "dict": dict,
+    "nan": lambda: float("nan"),
+    "bytes": lambda: b"\0\xff",
+    "thing": Thing,
+    "point": lambda: Point(1),
+    "moody": Moody,
+    "deep": lambda: _deep(100_000),
+    "endless": _endless,
+    "surrogate": lambda: "\ud800",
+    "huge": lambda: b"x" * 2_000_000,
+    "generator": lambda: (n for n in range(3)),
+}
+
+
+class Mute(Exception):
+    """An exception that cannot be told."""
+
+    def __str__(self) -> str:
+        raise SystemExit("no text")
+
+    __repr__ = __str__
+
+
+class Strange(Exception):
+    """An exception whose text is no text."""
+
+    def __str__(self) -> str:
+        return 5  # type: ignore[return-value]  # noqa: PLE0307  on purpose
+
+
+class Nameless(type):
+    """Makes classes without a name."""
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise ValueError("no name")
+
+
+class Anonymous(Exception, metaclass=Nameless):
+    """An exception whose class has no name."""
+
+
+class Traceless(Exception):
+    """An exception that hides its traceback."""
+
+    @property
+    def __traceback__(self) -> Any:  # type: ignore[override]
+        raise ValueError("no trace")
+
+    @__traceback__.setter
+    def __traceback__(self, value: Any) -> None:
+        raise ValueError("no trace")
+
+
+def _knot() -> Exception:
+    first, second = ValueError("one"), ValueError("two")
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
+ERRORS: dict[str, Any] = {
+    "SystemExit": lambda: SystemExit(3),
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "GeneratorExit": GeneratorExit,
+    "CancelledError": asyncio.CancelledError,
+    "StopIteration": StopIteration,
+    "StopAsyncIteration": StopAsyncIteration,
+    "TimeoutError": TimeoutError,
+    "RecursionError": RecursionError,
+    "MemoryError": MemoryError,
+    "BaseException": BaseException,
+    "ExceptionGroup": lambda: ExceptionGroup("two", [ValueError("one"), KeyError("other")]),
+    "Mute": Mute,
+    "Strange": Strange,
+    "Anonymous": Anonymous,
+    "Traceless": Traceless,
+    "Knot": _knot,
+    "Long": lambda: ValueError("x" * 1_000_000),
+    "Surrogate": lambda: ValueError("\ud800 and \x1b[31m and a\nline"),
+    "NoArguments": ValueError,
+}
+
+
+@dataclass
+class Choosy:
+    """A parameter that can be made where it is sent and not where it is run."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if "quaff.worker.process" in sys.modules or "quaff.worker.runners" in sys.modules:
+            raise LookupError("not in a worker")
+
+
+@quaff.task(name="choosy")
+def choosy(what: Choosy) -> str:
+    """Take an argument that cannot be rebuilt here."""
+    return what.name
