@@ -89,7 +89,7 @@ def test_a_failure_says_what_and_where() -> None:
             raise ValueError("outer") from error
 
     error = raised(fails)
-    failure = failure_of(error, skip=error.__traceback__.tb_next if error.__traceback__ else None)
+    failure = failure_of(error, frames=1)
     assert (failure.reason, failure.type, failure.message) == ("error", "ValueError", "outer")
     assert "KeyError: 'inner'" in failure.traceback
     assert failure.traceback.rstrip().endswith("ValueError: outer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
 import msgspec
@@ -70,13 +71,19 @@ def decode_history(data: bytes) -> list[Attempt]:
     return attempts
 
 
-def failure_of(error: BaseException, reason: str = "error", skip: TracebackType | None = None) -> Failure:
+#: Read past whatever a class of the user's has put in their place.
+_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
+_traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
+
+
+def failure_of(error: BaseException, reason: str = "error", frames: int = 0) -> Failure:
     """An exception as data, however badly it behaves; the traceback keeps its end, where the cause stands.
 
     Args:
-        skip: the frame of the executor, left out so that the user's own frames come first.
+        frames: how many of the first frames are the executor's, left out so that the user's own come first; the last
+            one always stays.
     """
-    return Failure(reason, type(error).__name__[:_LIMIT], _text(error), _trace(error, skip))
+    return Failure(reason, _name_of(type(error))[:_LIMIT], _text(error), _trace(error, frames))
 
 
 def _text(error: BaseException) -> str:
@@ -87,10 +94,12 @@ def _text(error: BaseException) -> str:
     return clean(text[:_LIMIT])
 
 
-def _trace(error: BaseException, skip: TracebackType | None) -> str:
+def _trace(error: BaseException, frames: int) -> str:
+    trace = _traceback_of(error)
+    while frames and trace and trace.tb_next:
+        trace, frames = trace.tb_next, frames - 1
     try:
-        frames = (error.__traceback__ or skip) and (skip or error.__traceback__)
-        text = "".join(traceback.format_exception(type(error), error, frames))
+        text = "".join(traceback.format_exception(type(error), error, trace))
     except BaseException as second:  # noqa: BLE001  as above
         text = f"<the traceback could not be read: {type(second).__name__}>"
     return clean(text if len(text) <= _LIMIT else "...\n" + text[-_LIMIT:])

@@ -98,8 +98,8 @@ class Executor:
         began = time.time()
         try:
             args, kwargs = ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
-        except TypeError as error:
-            return self._undeliverable(ready, error, began)
+        except BaseException as error:  # noqa: BLE001  a class of the user's was to be made, and may raise anything
+            return self._failed(ready, error, began, "undeliverable")
         token = enter(self._current(ready))
         try:
             with self._app.attempt_scope():
@@ -115,8 +115,8 @@ class Executor:
         began = time.time()
         try:
             args, kwargs = ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
-        except TypeError as error:
-            return self._undeliverable(ready, error, began)
+        except BaseException as error:  # noqa: BLE001  as in run
+            return self._failed(ready, error, began, "undeliverable")
         token = enter(self._current(ready))
         try:
             with self._app.attempt_scope():
@@ -137,9 +137,10 @@ class Executor:
         try:
             data = ready.task.signature.encode_result(value) if value is not None else b"\xc0"
         except EncodeError as error:
-            return self._failed(
-                ready, EncodeError(f"the result of {ready.task.name} cannot be stored: {error.args[0]}"), began
-            )
+            text = f"the result of {ready.task.name} cannot be stored: {error.args[0]}"
+            return self._failed(ready, EncodeError(text), began)
+        except BaseException as error:  # noqa: BLE001  code of the result's own class, which may raise anything
+            return self._failed(ready, error, began)
         if len(data) > self._settings.max_result:
             text = (
                 f"the result of {ready.task.name} is {len(data):,} bytes, the limit is {self._settings.max_result:,} "
@@ -154,15 +155,9 @@ class Executor:
         ttl_ms = self._result_ms if ttl is None else int(ttl * 1000)
         return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - began)
 
-    def _failed(self, ready: Ready, error: BaseException, began: float) -> Finished:
-        trace = error.__traceback__
-        failure = outcome.failure_of(error, skip=trace.tb_next if trace and trace.tb_next else None)
+    def _failed(self, ready: Ready, error: BaseException, began: float, reason: str = "error") -> Finished:
+        failure = outcome.failure_of(error, reason, frames=1)
         log.warning("%s %s failed: %s: %s", ready.claim.id, ready.task.name, failure.type, first_line(failure.message))
-        return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
-
-    def _undeliverable(self, ready: Ready, error: TypeError, began: float) -> Finished:
-        failure = Failure("undeliverable", "TypeError", str(error))
-        log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, first_line(failure.message))
         return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
 
     def _ended(self, claim: Claim, task: str, created_ms: int, failure: Failure, began: float) -> Finished:

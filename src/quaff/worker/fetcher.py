@@ -1,18 +1,19 @@
 """The loop of one worker process: free slots -> claim a batch; finished attempts -> settle; both in one round trip.
 
-One thread, one ``select`` over three things: the connection it is woken on, the pipe that says attempts have finished,
+One thread, one ``poll`` over three things: the connection it is woken on, the pipe that says attempts have finished,
 and the line to the supervisor. Nothing here runs user code.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import select
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,12 @@ from quaff.model.ids import created_ms
 from quaff.store.faults import NoAnswer
 from quaff.store.keys import Partition
 from quaff.store.link import Link
-from quaff.store.transitions import BATCH, Call, Claimed, claim, release
+from quaff.store.transitions import BATCH, Call, Claimed, claim
 from quaff.worker.completer import Completer
 from quaff.worker.executor import Claim, Executor, Finished, Parked, Ready
+from quaff.worker.holdings import Holdings
 from quaff.worker.prefetch import PATIENCE, Prefetch
-from quaff.worker.runners import Loop, Threads
+from quaff.worker.runners import Runner
 
 log = logging.getLogger("quaff.worker")
 
@@ -55,7 +57,8 @@ class Fetcher:
         process: this process's id, random per start.
         link: its connections.
         lines: the partitions it serves, in order of preference.
-        executor, threads, loop, completer: the parts.
+        executor, completer: the parts.
+        runners: by kind, ``sync`` and ``async``.
         lease_ms: the lease.
         control: the file descriptor of the line to the supervisor.
     """
@@ -66,8 +69,7 @@ class Fetcher:
         link: Link,
         lines: Sequence[Line],
         executor: Executor,
-        threads: Threads,
-        loop: Loop,
+        runners: Mapping[str, Runner],
         completer: Completer,
         lease_ms: int,
         control: int,
@@ -77,14 +79,12 @@ class Fetcher:
         self._lines = lines
         self._by_key = {line.partition.key("wake"): line for line in lines}
         self._executor = executor
-        self._runners: dict[str, Threads | Loop] = {"sync": threads, "async": loop}
-        self._threads = threads
+        self._runners = runners
         self._completer = completer
         self._lease_ms = lease_ms
         self._control = control
         self._prefetch = Prefetch()
-        self._held: dict[bytes, tuple[Claim, Threads | Loop | None]] = {}
-        self._back: list[tuple[Claim, int]] = []
+        self._held = Holdings(process)
         self._claiming: tuple[Line, Call[Claimed]] | None = None
         self._alone = False
         self._emptying = False
@@ -123,10 +123,7 @@ class Fetcher:
 
     def _calls(self) -> list[Call[Any]]:
         calls = self._completer.calls() if self._completer.pending else []
-        by_partition: dict[Partition, list[tuple[bytes, bytes, int]]] = {}
-        for each, park_ms in self._back[:BATCH]:
-            by_partition.setdefault(each.partition, []).append((each.lease.id, each.lease.token, park_ms))
-        calls += [release(partition, process=self._process, items=items) for partition, items in by_partition.items()]
+        calls += self._held.calls()
         if self._claiming is None and self.claiming:
             self._claiming = self._next_claim()
         if self._claiming is not None:
@@ -163,13 +160,7 @@ class Fetcher:
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
-        rooms = []
-        for kind in line.kinds:
-            runner = self._runners[kind]
-            depth = self._prefetch.depth
-            free = runner.size + (depth if kind == "sync" else 0) - runner.load
-            # Half a batch or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste.
-            rooms.append(free if free > depth // 2 or runner.load < runner.size else 0)
+        rooms = [self._runners[kind].room(self._prefetch.depth) for kind in line.kinds]
         return max(0, min(BATCH, *rooms))
 
     @property
@@ -181,13 +172,9 @@ class Fetcher:
 
     def _answered(self, calls: list[Call[Any]], replies: list[Any]) -> None:
         settles = sum(1 for call in calls if call.script.name == "settle")
-        releases = len(calls) - settles - (self._claiming is not None)
         for refused, verdict in self._completer.answered(replies[:settles]):
             log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
-        if releases:
-            for each, _ in self._back[:BATCH]:
-                self._drop(each)
-            del self._back[:BATCH]
+        self._held.answered()
         if self._claiming is not None:
             line, _ = self._claiming
             self._claiming = None
@@ -210,10 +197,10 @@ class Fetcher:
             prepared = self._executor.prepare(each)
             if isinstance(prepared, Ready):
                 kind = "async" if prepared.task.is_async else "sync"
-                self._held[lease.id] = (each, self._runners[kind])
+                self._held.take(each, self._runners[kind])
                 ready[kind].append(prepared)
             else:
-                self._held[lease.id] = (each, None)
+                self._held.take(each, None)
                 self._cannot_run(prepared)
         for kind, jobs in ready.items():
             if jobs:
@@ -227,45 +214,39 @@ class Fetcher:
         # Soon at first, rarely later: a deploy of the right worker may be seconds or days away.
         made = created_ms(prepared.claim.lease.id)
         age_ms = int(time.time() * 1000) - made if made else 0
-        self._back.append((prepared.claim, max(1000, min(60_000, age_ms // 4))))
+        self._held.give_back(prepared.claim, park_ms=max(1000, min(60_000, age_ms // 4)))
         log.warning("%s is parked: %s", prepared.claim.id, prepared.why)
 
     def _gather(self) -> None:
         news = self._completer.gather()
         seconds, count = 0.0, 0
         for finished in news:
-            runner = self._drop(finished.claim)
-            if runner is self._threads:
+            runner = self._held.drop(finished.claim)
+            if runner is self._runners["sync"]:
                 seconds += finished.seconds
                 count += 1
         if count:
             self._prefetch.learn(seconds, count)
 
-    def _drop(self, each: Claim) -> Threads | Loop | None:
-        _, runner = self._held.pop(each.lease.id, (each, None))
-        if runner is not None:
-            runner.load -= 1
-        return runner
-
     # Giving back
 
-    def give_back_waiting(self) -> None:
-        """Give back what has not been started."""
-        for job in self._threads.take_back():
-            claimed, _ = self._held[job.claim.lease.id]
-            self._held[job.claim.lease.id] = (claimed, None)
-            self._back.append((claimed, 0))
+    def halt(self) -> None:
+        """Claim and start nothing more, and give back what has not been started."""
+        self.claiming = False
+        for runner in self._runners.values():
+            runner.halt()
+            self._held.give_back_waiting(runner)
 
     def give_back_everything(self) -> None:
         """Give back all that is held, running or not; what runs on will be fenced."""
-        known = {each.lease.id for each, _ in self._back}
-        self._back += [(each, 0) for id, (each, _) in self._held.items() if id not in known]
+        self._held.give_back_everything()
 
     def _give_back_what_is_stuck(self) -> None:
-        # Nothing may wait behind a long job here while another worker has a free slot.
-        if self._threads.waiting and time.monotonic() - self._threads.last_start > PATIENCE:
-            self._prefetch.stuck()
-            self.give_back_waiting()
+        # Nothing may wait behind a long job while another worker has a free slot; nor in a process that is stopping.
+        for runner in self._runners.values():
+            if runner.waiting and (not self.claiming or time.monotonic() - runner.last_start > PATIENCE):
+                self._prefetch.stuck()
+                self._held.give_back_waiting(runner)
 
     # Waiting
 
@@ -286,7 +267,7 @@ class Fetcher:
             wake = self._link.listen((), 0)
         if wake >= 0:
             watched.append(wake)
-        readable, _, _ = select.select(watched, (), (), max(0.0, longest))
+        readable = _readable(watched, longest)
         self._completer.sleeping = False
         if self._completer.read_end in readable:
             self._completer.drain_wakeups()
@@ -296,9 +277,10 @@ class Fetcher:
 
     def _until_flush(self, longest: float) -> float:
         """Tiny jobs are settled in company, long ones at once."""
-        enough = len(self._threads.waiting) // 2
+        waiting = sum(len(runner.waiting) for runner in self._runners.values())
+        enough = waiting // 2
         self._completer.wake_at = max(1, enough)
-        if self._threads.waiting:
+        if waiting:
             return min(longest, _FLUSH if enough > 1 else PATIENCE)
         return longest
 
@@ -336,10 +318,18 @@ class Fetcher:
         if not self._away:
             log.error("%s; trying again", error)
         self._away = min(1.0, random.uniform(0.05, max(0.05, self._away * 3)))
-        readable, _, _ = select.select([self._control], (), (), self._away)
-        return bool(readable)
+        return bool(_readable([self._control], self._away))
 
     def _back_again(self) -> None:
         if self._away:
             log.warning("the server answers again")
             self._away = 0.0
+
+
+def _readable(watched: Sequence[int], seconds: float) -> set[int]:
+    """Which file descriptors have something to read, waited for. Not ``select``: tasks may open a thousand files."""
+    poll = select.poll()
+    for descriptor in watched:
+        poll.register(descriptor, select.POLLIN)
+    # Rounded up: a wait that ends before its time would turn the loop for nothing.
+    return {descriptor for descriptor, _ in poll.poll(math.ceil(max(0.0, seconds) * 1000))}

@@ -25,7 +25,7 @@ from quaff.worker.starts import Start
 
 log = logging.getLogger("quaff.worker")
 
-#: Seconds between two sweeps: with the lease, the time after which the jobs of a lost machine run again.
+#: Seconds between two sweeps, at most: with the lease, the time after which the jobs of a lost machine run again.
 _SWEEP = 2.0
 
 _SILENT = Failure("poison", "lease", "the worker that ran it fell silent, and this was one time too many")
@@ -56,6 +56,8 @@ class Chores:
         self._store = store
         self._partitions = partitions
         self._lease = lease
+        # Half a lease without a sweep counts as an outage, after which nothing is reaped for a while.
+        self._between = min(_SWEEP, lease / 4)
         self._rules = rules
         self._alive: set[bytes] = set()
         self._deaths: deque[Death] = deque()
@@ -97,7 +99,7 @@ class Chores:
                     beat = now + self._lease / 3
                 if now >= swept:
                     self._sweep()
-                    swept = now + _SWEEP * random.uniform(0.7, 1.0)
+                    swept = now + self._between * random.uniform(0.7, 1.0)
             except QuaffError as error:
                 self._wait_out(error)
                 continue

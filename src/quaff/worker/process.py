@@ -55,8 +55,8 @@ class Process:
         executor = Executor(app, orders.worker, self._stopping)
         completer = Completer(id, int(settings.key_window * 1000))
         home = Home()
-        self._threads = Threads(executor, starts, home, settings.concurrency, completer.report)
-        self._loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
+        threads = Threads(executor, starts, home, 0, settings.concurrency, completer.report)
+        loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
         self.queues = orders.queues or queues_of(app)
         lines = [
             Line(place, partition(settings.namespace, queue), kinds_of(app, queue))
@@ -69,8 +69,7 @@ class Process:
             self._link,
             lines,
             executor,
-            self._threads,
-            self._loop,
+            {"sync": threads, "async": loop},
             completer,
             int(settings.lease * 1000),
             control.fileno(),
@@ -104,10 +103,7 @@ class Process:
 
     def _drain(self) -> None:
         self._stopping.append(True)
-        self._fetcher.claiming = False
-        self._threads.halt()
-        self._loop.halt()
-        self._fetcher.give_back_waiting()
+        self._fetcher.halt()
 
     def _give_up(self) -> None:
         self._drain()

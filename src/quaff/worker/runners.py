@@ -3,44 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from functools import partial
 from queue import SimpleQueue
 
 from quaff.worker.executor import Executor, Finished, Ready
 from quaff.worker.home import Home
 from quaff.worker.starts import Starts
 
+log = logging.getLogger("quaff.worker")
+
 Report = Callable[[Finished], None]
 
 
-class Threads:
-    """Runs plain functions in a fixed number of threads that share one line of waiting jobs.
+class Runner:
+    """What both kinds have: a line of waiting jobs, a number of slots, and an end.
 
     Args:
         executor, starts: run an attempt; note its start.
         home: says where nothing may be started.
-        count: threads; they use the slots 0 … count-1.
-        report: called in the thread with each finished attempt.
+        first_slot: the first of ``size`` slots; each has its own start record.
+        report: called with each finished attempt, where it ran.
+
+    Attributes:
+        waiting: handed over and not started; the fetcher adds at one end, whoever starts takes from the other.
+        load: jobs handed over and not taken off the books again. Only the fetcher changes it.
+        last_start: monotonic seconds of the latest start, or of the submit that ended an empty line.
     """
 
-    def __init__(self, executor: Executor, starts: Starts, home: Home, count: int, report: Report) -> None:
+    def __init__(
+        self, executor: Executor, starts: Starts, home: Home, first_slot: int, size: int, report: Report
+    ) -> None:
         self._executor = executor
         self._starts = starts
-        self._report = report
-        self._parked: deque[None] = deque()
-        self._tokens: SimpleQueue[None] = SimpleQueue()
-        self._halted = False
         self._home = home
+        self._report = report
+        self._halted = False
+        self._slots = range(first_slot, first_slot + size)
         self.waiting: deque[Ready] = deque()
-        self.size = count
+        self.size = size
         self.load = 0
         self.last_start = time.monotonic()
-        for slot in range(count):
-            threading.Thread(target=self._work, args=(slot,), name=f"quaff-{slot}", daemon=True).start()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
         """Put jobs in line. Only the fetcher calls it."""
@@ -48,15 +56,13 @@ class Threads:
         if not self.waiting:
             self.last_start = time.monotonic()  # these wait from now on, not since the last job, long ago
         self.waiting.extend(jobs)
-        for _ in range(min(len(jobs), len(self._parked))):
-            try:
-                self._parked.popleft()
-            except IndexError:
-                break
-            self._tokens.put(None)
+
+    def room(self, ahead: int) -> int:
+        """How many more jobs it takes now; ``ahead`` is how many may wait beyond those that run."""
+        return self.size - self.load
 
     def take_back(self) -> list[Ready]:
-        """What has not been started, oldest first; it will not be."""
+        """What has not been started, oldest first; it will not be. Only the fetcher calls it."""
         taken: list[Ready] = []
         while self.waiting:
             try:
@@ -70,25 +76,61 @@ class Threads:
         """Start nothing more."""
         self._halted = True
 
+    def _may_start(self) -> bool:
+        return not (self._halted or self._home.left)
+
+    def _begin(self, slot: int, job: Ready) -> None:
+        claim = job.claim
+        self.last_start = time.monotonic()
+        self._starts.begin(slot, claim.place, claim.lease.id, claim.lease.token, time.time_ns() // 1_000_000)
+
+    def _end(self, slot: int) -> None:
+        self._home.leave_if_copied()
+        self._starts.end(slot)
+
+
+class Threads(Runner):
+    """Runs plain functions in a fixed number of threads that share one line of waiting jobs."""
+
+    def __init__(
+        self, executor: Executor, starts: Starts, home: Home, first_slot: int, size: int, report: Report
+    ) -> None:
+        super().__init__(executor, starts, home, first_slot, size, report)
+        self._parked: deque[None] = deque()
+        self._tokens: SimpleQueue[None] = SimpleQueue()
+        for slot in self._slots:
+            threading.Thread(target=self._work, args=(slot,), name=f"quaff-{slot}", daemon=True).start()
+
+    def submit(self, jobs: Sequence[Ready]) -> None:
+        """Put jobs in line and wake as many threads."""
+        super().submit(jobs)
+        for _ in range(min(len(jobs), len(self._parked))):
+            try:
+                self._parked.popleft()
+            except IndexError:
+                break
+            self._tokens.put(None)
+
+    def room(self, ahead: int) -> int:
+        """Half a batch or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste."""
+        free = self.size + ahead - self.load
+        return free if free > ahead // 2 or self.load < self.size else 0
+
     def _work(self, slot: int) -> None:
-        waiting, starts, run, report = self.waiting, self._starts, self._executor.run, self._report
-        home = self._home
+        run, report = self._executor.run, self._report
         while True:
             try:
-                job = waiting.popleft()
+                job = self.waiting.popleft()
             except IndexError:
                 self._park()
                 continue
-            if self._halted or home.left:
-                waiting.appendleft(job)
+            if not self._may_start():
+                self.waiting.appendleft(job)
                 return
-            claim = job.claim
-            self.last_start = time.monotonic()
-            starts.begin(slot, claim.place, claim.lease.id, claim.lease.token, time.time_ns() // 1_000_000)
+            self._begin(slot, job)
             # An empty context for each attempt: what a task sets must not be seen by the next one.
             finished = Context().run(run, job)
-            home.leave_if_copied()
-            starts.end(slot)
+            self._end(slot)
             report(finished)
 
     def _park(self) -> None:
@@ -103,56 +145,66 @@ class Threads:
             self._tokens.get()
 
 
-class Loop:
-    """Runs coroutine functions in one event loop of its own thread.
-
-    Args:
-        executor, starts: run an attempt; note its start.
-        home: says where nothing may be started.
-        first_slot: the first of ``size`` slots.
-        size: the most coroutines at a time.
-        report: called in the loop's thread with each finished attempt.
-    """
+class Loop(Runner):
+    """Runs coroutine functions in one event loop of its own thread; no more are handed over than there are slots."""
 
     def __init__(
         self, executor: Executor, starts: Starts, home: Home, first_slot: int, size: int, report: Report
     ) -> None:
-        self._executor = executor
-        self._starts = starts
-        self._report = report
-        self._slots = deque(range(first_slot, first_slot + size))
+        super().__init__(executor, starts, home, first_slot, size, report)
+        self._free = deque(self._slots)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._deaf = False
         self._loop = _new_loop()
-        self._halted = False
-        self._home = home
-        self.size = size
-        self.load = 0
-        threading.Thread(target=self._loop.run_forever, name="quaff-async", daemon=True).start()
+        threading.Thread(target=self._turn, name="quaff-async", daemon=True).start()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
-        """Start jobs. Only the fetcher calls it, with no more than there is room for."""
-        self.load += len(jobs)
-        self._loop.call_soon_threadsafe(self._start, jobs)
+        """Put jobs in line and have the loop start them."""
+        super().submit(jobs)
+        self._loop.call_soon_threadsafe(self._start)
 
-    def halt(self) -> None:
-        """Start nothing more."""
-        self._halted = True
+    def room(self, ahead: int) -> int:
+        """As many as there are free slots; none while a coroutine keeps the loop from turning."""
+        return 0 if self._deaf else super().room(ahead)
 
-    def _start(self, jobs: Sequence[Ready]) -> None:
-        for job in jobs:
-            if self._halted or self._home.left:
+    def take_back(self) -> list[Ready]:
+        """What has not been started. The loop did not come to it in time: it gets no more before it turns again."""
+        self._deaf = True
+        self._loop.call_soon_threadsafe(self._start)
+        return super().take_back()
+
+    def _turn(self) -> None:
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException as error:  # noqa: BLE001  asyncio hands SystemExit and KeyboardInterrupt of any task on
+                log.warning("a coroutine raised %s past its task; the event loop goes on", type(error).__name__)
+            # A task may also have called loop.stop(). The loop is every coroutine's, so it goes on either way.
+
+    def _start(self) -> None:
+        self._deaf = False
+        while self.waiting and self._may_start():
+            try:
+                job = self.waiting.popleft()
+            except IndexError:
                 return
             task = self._loop.create_task(self._run(job), context=Context())
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._done, job))
+
+    def _done(self, job: Ready, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            # Cancelled by another task before its first step: afterwards _run ends in a report, whatever it was told.
+            self.waiting.append(job)
+            self._start()
 
     async def _run(self, job: Ready) -> None:
-        slot, claim = self._slots.popleft(), job.claim
-        self._starts.begin(slot, claim.place, claim.lease.id, claim.lease.token, time.time_ns() // 1_000_000)
+        slot = self._free.popleft()
+        self._begin(slot, job)
         finished = await self._executor.arun(job)
-        self._home.leave_if_copied()
-        self._starts.end(slot)
-        self._slots.append(slot)
+        self._end(slot)
+        self._free.append(slot)
         self._report(finished)
 
 
