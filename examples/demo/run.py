@@ -146,7 +146,8 @@ def notes(tally: Tally, killed: int) -> Iterator[str]:
     """What else a person may want to know."""
     reports = tally.reports
     problems = sum(each["problem"] is not None for each in reports)
-    yield f"{problems:,} files are no Python of today (bad on purpose, for tests): their jobs succeeded and say so."
+    if problems:
+        yield f"{problems:,} files are no Python of today (bad on purpose, for tests): their jobs succeeded and say so."
     if killed:
         again = sum(each["attempt"] > 1 for each in reports)
         successors = [str(pid) for pid in tally.pids if pid != killed][WORKERS - 1 :]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from quaff.cli import Group
+from quaff.cli import worker as commands
 from quaff.errors import ConfigurationError
 
 
@@ -34,18 +36,13 @@ def spec_of(context: click.Context) -> str:
     return ":".join(filter(None, (path.stem if path.suffix == ".py" else module, attribute)))
 
 
-@quaff_group.command()
-@click.option("-Q", "--queues", metavar="A,B", help="Queues to serve, best first. [all that the tasks name]")
-@click.option("-p", "--processes", type=click.IntRange(min=1), help="Worker processes. [CPUs]")
-@click.option("-c", "--concurrency", type=click.IntRange(min=1, max=1024), help="Threads in each process. [8]")
+@quaff_group.command(
+    help=commands.worker.help, params=[option for option in commands.worker.params if option.name != "app"]
+)
 @click.pass_context
-def worker(context: click.Context, queues: str | None, processes: int | None, concurrency: int | None) -> None:
-    """Run jobs until SIGTERM or Ctrl+C."""
-    from quaff.cli.worker import worker as command
-
-    options = {"-Q": queues, "-p": processes, "-c": concurrency}
-    given = [text for name, value in options.items() if value is not None for text in (name, str(value))]
-    command.main(["-A", spec_of(context), *given], standalone_mode=False)
+def worker(context: click.Context, /, **options: Any) -> None:
+    """``quaff worker`` with all its options but the application's, which Flask has found."""
+    context.invoke(commands.worker, app=spec_of(context), **options)
 
 
 @quaff_group.command()
