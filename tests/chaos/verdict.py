@@ -12,6 +12,8 @@ from tests.chaos.ledger import Run
 
 #: Seconds that a SIGKILL takes to arrive on a busy machine.
 SLACK = 0.1
+#: Seconds from the end of a run until the server knows of it: a kill that comes later is no reason to run again.
+SETTLED = 1.0
 #: Seconds after which a process without supervisor starts nothing more, and a crash limit as in the settings.
 ORPHAN_STARTS, MAX_CRASHES = 2.0, 3
 
@@ -61,7 +63,8 @@ def judge(
     def killed_between(run: Run, until: float) -> bool:
         pids = {run.pid, run.parent, parents.get(run.pid, 0)}
         near = [kill for pid in pids for kill in kills_of[pid]]
-        return any(run.started <= kill.after + SLACK and kill.before <= until for kill in near)
+        last = until if run.ended is None else min(until, run.ended + SETTLED)
+        return any(run.started <= kill.after + SLACK and kill.before <= last for kill in near)
 
     for job in sent:
         ran, ending = by_job.get(job, []), endings.get(job, Ending("unknown"))
@@ -73,7 +76,7 @@ def judge(
                 verdict.faults.append(f"lost: {job} is recorded as succeeded and never ran to its end")
         elif ending.state == "failed" and ending.reason == "poison":
             verdict.counts["poison"] += 1
-            verdict.faults += _poison(job, ending, kills_of)
+            verdict.faults += _poison(job, ending, ran, kills_of)
         elif ending.state == "failed":
             verdict.faults.append(f"failed: {job} for the reason {ending.reason!r}, and its task never fails")
         else:
@@ -92,11 +95,12 @@ def judge(
     return verdict
 
 
-def _poison(job: str, ending: Ending, kills_of: Mapping[int, list[Kill]]) -> list[str]:
-    killed = [pid for pid in ending.crashed if kills_of.get(pid)]
+def _poison(job: str, ending: Ending, ran: Sequence[Run], kills_of: Mapping[int, list[Kill]]) -> list[str]:
+    # Each start of its own, seen by the task itself, and each process killed: none dies twice.
+    killed = {run.pid for run in ran if run.pid in ending.crashed and kills_of.get(run.pid)}
     if len(killed) == len(ending.crashed) == MAX_CRASHES:
         return []
-    return [f"poison: {job} after crashes in {ending.crashed}, of which {killed} had been killed"]
+    return [f"poison: {job} after crashes in {ending.crashed}, of which {sorted(killed)} had begun it and been killed"]
 
 
 def _orphans(runs: Sequence[Run], kills_of: Mapping[int, list[Kill]], parents: Mapping[int, int]) -> list[str]:
