@@ -199,6 +199,9 @@ class Supervisor:
                 log.info("%s: stopping; running jobs have %g s", signal.Signals(number).name, grace)
                 self._tell_all("drain")
                 self._stop_at = now + grace
+                for child in self._children:
+                    if not child.ready:  # it holds no job, and cannot hear while it imports or waits for the server
+                        child.kill()
             elif len(self._stops) == 2:
                 log.info("%s again: giving everything back", signal.Signals(number).name)
                 self._stop_at = now
