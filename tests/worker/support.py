@@ -54,19 +54,27 @@ class Stage:
         self, *arguments: str, app: str = "tests.worker.workapp:quaff", ready: bool = True, cwd: Path = ROOT, **env: str
     ) -> Program:
         """Start a worker on this stage; ``env`` are settings: ``LEASE="2"``."""
-        own = {
-            "QUAFF_URL": self.url,
-            "QUAFF_NAMESPACE": self.namespace,
-            "STAGE": self.namespace,
-            ledger.FOLDER: str(self.ledger),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
-            **{f"QUAFF_{name}": value for name, value in env.items()},
-        }
+        own = self.environment() | {f"QUAFF_{name}": value for name, value in env.items()}
         program = helpers.start_worker(app, *arguments, cwd=cwd, env=own, ready=False)
         self._programs.append(program)
         if ready:
             program.wait_for("ready")
         return program
+
+    def command(self, *command: str, cwd: Path = ROOT) -> Program:
+        """Start any program on this stage."""
+        self._programs.append(Program(*command, cwd=cwd, env=self.environment()))
+        return self._programs[-1]
+
+    def environment(self) -> dict[str, str]:
+        """What tells a program which stage it is on."""
+        return {
+            "QUAFF_URL": self.url,
+            "QUAFF_NAMESPACE": self.namespace,
+            "STAGE": self.namespace,
+            ledger.FOLDER: str(self.ledger),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        }
 
     def send(self, name: str, *arguments: Any, **options: Any) -> Job[Any]:
         """Enqueue one call of a task of workapp.py."""
