@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-import weakref
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import redis
 import redis.asyncio
@@ -45,8 +45,7 @@ class Endpoint:
         self.where = f"{mask(url)} (from {source})"
         self._lock = threading.Lock()
         self._pool: redis.ConnectionPool | None = None
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.ConnectionPool]
-        self._pools = weakref.WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, redis.asyncio.ConnectionPool] = {}
 
     def revive(self, seconds: float) -> None:
         """See to it that an embedded server runs; costs nothing for any other.
@@ -66,11 +65,20 @@ class Endpoint:
     def async_pool(self) -> Any:
         """The running event loop's pool: a connection belongs to the loop that opened it."""
         loop = asyncio.get_running_loop()
+        self.tidy()
         with self._lock:
             pool = self._pools.get(loop)
             if pool is None:
                 pool = self._pools[loop] = self._make(redis.asyncio.ConnectionPool)
             return pool
+
+    def tidy(self) -> None:
+        """Close the connections of event loops that are closed: a pool holds its loop, so nothing else would."""
+        with self._lock:
+            over = [self._pools.pop(loop) for loop in list(self._pools) if loop.is_closed()]
+        for pool in over:
+            for connection in (*pool._available_connections, *pool._in_use_connections):
+                _abandon(connection)
 
     def connection(self) -> Any:
         """A connection of one's own, outside the pool, not yet connected."""
@@ -92,13 +100,37 @@ class Endpoint:
         try:
             return kind.from_url(self._url, **options)
         except ValueError as error:
-            raise ConfigurationError(f"{self.where} is not a URL of a server: {error}") from None
+            # What it could not read may be a part of the password.
+            why = error if self.where.startswith(self._url) else "escape / as %2F, ? as %3F, # as %23 and @ as %40"
+            raise ConfigurationError(f"{self.where} is not a URL of a server: {why}") from None
+
+
+def _abandon(connection: Any) -> None:
+    """Close a connection whose event loop is closed, where nothing can be awaited and no callback will ever run."""
+    writer, connection._reader, connection._writer = connection._writer, None, None
+    if writer is None:
+        return
+    transport = writer.transport
+    with suppress(RuntimeError):  # "Event loop is closed", said to the transport when it wants its socket closed later
+        transport.abort()
+    transport = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+    close = getattr(transport, "_call_connection_lost", None)  # what it wanted called; uvloop has closed the socket
+    if close is not None and getattr(transport, "_sock", None) is not None:
+        with suppress(RuntimeError):
+            close(None)
 
 
 def mask(url: str) -> str:
-    """The URL without its password, fit for logs and errors."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    """The URL without its password, fit for logs and errors; of an ambiguous one it rather hides too much.
+
+    People forget to escape ``/ ? # @`` in a password, so this does not parse: from the first ``:`` to the last ``@``.
+    """
+    found = re.match(r"(\w+://(?!/)[^:]*):(.*)@(.*)", url, re.DOTALL)
+    if found:
+        head, secret, rest = found.groups()
+        # The last @ may be one of a password in the query, and what follows it the rest of that password.
+        url = f"{head}:***@{'***' if _PASSWORD.search(secret) else rest}"
+    return _PASSWORD.sub(r"\1***", url)
+
+
+_PASSWORD = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)

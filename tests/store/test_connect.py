@@ -1,0 +1,127 @@
+"""From a URL to connections: one pool for each event loop that lives, and no password in any text."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quaff.errors import ConfigurationError
+from quaff.store.client import Store
+from quaff.store.connect import Endpoint, mask
+from quaff.store.keys import partition
+from quaff.store.queries import lookup
+
+FDS = Path("/proc/self/fd")
+
+# Event loops
+
+
+def by_run(main: Callable[[], Any]) -> None:
+    """A loop for one coroutine, as most programs make it."""
+    asyncio.run(main())
+
+
+def by_hand(main: Callable[[], Any]) -> None:
+    """A loop that is only closed, as older programs do: nothing that it could have told anybody is said."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
+
+
+def sockets() -> int:
+    """How many sockets this process has open."""
+    return sum(os.readlink(each).startswith("socket:") for each in FDS.iterdir() if each.is_symlink())
+
+
+@pytest.mark.skipif(not FDS.exists(), reason="counts sockets as Linux shows them")
+@pytest.mark.parametrize("run", [by_run, by_hand])
+def test_a_closed_event_loop_leaves_no_connection_behind(
+    run: Callable[[Callable[[], Any]], None], server_url: str, namespace: str
+) -> None:
+    """However many loops a program opens, one after another: one connection, and no ResourceWarning (an error here)."""
+    store = Store(Endpoint(server_url, "a test", 5), 5)
+    call = lookup(partition(namespace, "q"), b"0" * 16)
+
+    async def both() -> None:
+        await asyncio.gather(store.aio.run(call), store.aio.run(call))
+
+    async def one() -> None:
+        await store.aio.run(call)
+
+    run(both)
+    before = sockets()
+    for _ in range(20):
+        run(one)
+    assert sockets() <= before
+    store.endpoint.tidy()
+    assert sockets() < before
+    gc.collect()
+
+
+def test_an_event_loop_that_lives_keeps_its_connection(server_url: str, namespace: str) -> None:
+    """The end of another loop, in another thread, is not its end."""
+    store = Store(Endpoint(server_url, "a test", 5), 5)
+    call = lookup(partition(namespace, "q"), b"0" * 16)
+
+    async def main() -> None:
+        await store.aio.run(call)
+        pool = store.endpoint.async_pool()
+        await asyncio.to_thread(asyncio.run, store.aio.run(call))
+        await store.aio.run(call)
+        assert store.endpoint.async_pool() is pool
+        await pool.disconnect()
+
+    asyncio.run(main())
+
+
+# Passwords
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:secret@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis://u:secret@host", "redis://u:***@host"),
+        ("redis://:se/ret@host", "redis://:***@host"),
+        ("redis://u:se#ret@host", "redis://u:***@host"),
+        ("redis://u:se?ret@host", "redis://u:***@host"),
+        ("redis://u:se@ret@host", "redis://u:***@host"),
+        ("redis://u:se:ret@[::1]:6379", "redis://u:***@[::1]:6379"),
+        ("rediss://h/0?password=secret", "rediss://h/0?password=***"),
+        ("redis://h/0?db=1&password=se#ret&username=u", "redis://h/0?db=1&password=***&username=u"),
+        ("redis://u:secret@h/0?password=secret", "redis://u:***@h/0?password=***"),
+        ("redis://h:6379/0?password=secr@et", "redis://h:***@***"),
+        ("redis://u:se?password=secr@h", "redis://u:***@***"),
+        ("unix://u:secret@/run/valkey.sock", "unix://u:***@/run/valkey.sock"),
+        ("unix:///run/valkey.sock?password=secret", "unix:///run/valkey.sock?password=***"),
+        ("reddis://u:secret@host", "reddis://u:***@host"),
+        ("redis://[secret", "redis://[secret"),
+    ],
+)
+def test_a_password_is_masked_however_it_is_written(url: str, shown: str) -> None:
+    """Also where somebody forgot to escape what it consists of."""
+    assert mask(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://host:6379/0", "redis://user@host:6379", "redis://[::1]:6379", "unix:///run/a:b@c", "embedded:///a:b@c"],
+)
+def test_a_url_without_a_password_is_shown_as_it_is(url: str) -> None:
+    """Ports and paths are no secrets."""
+    assert mask(url) == url
+
+
+@pytest.mark.parametrize("url", ["redis://[bad", "redis://host:port", "redis://:pa/ss@host", "redis://u:pa#ss@host"])
+def test_a_url_that_cannot_be_read_is_a_configuration_error(url: str) -> None:
+    """It names the place it comes from, and no part of a password."""
+    endpoint = Endpoint(url, "QUAFF_URL in the environment", 1)
+    with pytest.raises(ConfigurationError, match="QUAFF_URL in the environment") as caught:
+        endpoint.pool()
+    assert "'pa'" not in str(caught.value)
