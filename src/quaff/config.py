@@ -15,18 +15,19 @@ from typing import Any
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
-from quaff.model.options import check_name
+from quaff.model.options import LONGEST, check_name
+from quaff.store import embedded
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What can be set, with its default. Times in seconds, sizes in bytes.
 
     Attributes:
-        url: the server; ``url_source`` says where it comes from.
+        url: the server; ``url_source`` says where it comes from. A relative ``embedded:`` is made absolute.
         lease: how long a silent worker keeps its jobs; its supervisor renews it every third of that.
         grace: how long a stopping worker lets running jobs finish.
         deadline: for one call to the server, all tries together.
-        key_window: how long ``key=`` protects after the end of its job.
+        key_window: how long ``key=`` protects after the end of its job; no shorter than any call goes on trying.
         processes: 0 takes the number of CPUs.
     """
 
@@ -48,7 +49,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "url_source")
-_AT_LEAST = {"lease": 1.0, "deadline": 0.05, "concurrency": 1, "async_concurrency": 1, "max_crashes": 1}
+_AT_LEAST = {"concurrency": 1, "async_concurrency": 1, "max_crashes": 1}
+
+_DAY = 24 * 3600
+#: The least and the most of each time. A tombstone of KEY_WINDOW also keeps the late try of an enqueue from storing the
+#: job again, so it outlives the longest DEADLINE, whatever each process has set.
+SECONDS: dict[str, tuple[float, float]] = {
+    "lease": (1, _DAY),
+    "grace": (0, 7 * _DAY),
+    "deadline": (0.05, 30),
+    "result_ttl": (0, LONGEST),
+    "failed_ttl": (0, LONGEST),
+    "key_window": (60, LONGEST),
+}
 
 
 def resolve(
@@ -103,13 +116,23 @@ def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
             values[name] = msgspec.convert(value, kind, strict=False) if kind is not str else str(value)
         except msgspec.ValidationError:
             raise ConfigurationError(f"{name}={value!r} from {source}: give a number.") from None
-        if kind is not str and values[name] < _AT_LEAST.get(name, 0):
+        if name in SECONDS:
+            least, most = SECONDS[name]
+            if not least <= values[name] <= most:  # nan is not, either
+                raise ConfigurationError(f"{name}={value!r} from {source}: give seconds from {least:g} to {most}.")
+        elif kind is int and values[name] < _AT_LEAST.get(name, 0):
             raise ConfigurationError(f"{name}={value!r} from {source}: give at least {_AT_LEAST.get(name, 0):g}.")
     if "namespace" in values:
         check_name("namespace", values["namespace"])
-    if "url" in found:
-        values["url_source"] = found["url"][1]
-    return Settings(**values)
+    url, source = values.get("url", Settings().url), found["url"][1] if "url" in found else "default"
+    return Settings(**{**values, **_settled(url, source)})
+
+
+def _settled(url: str, source: str) -> dict[str, str]:
+    """A URL that means the same in every process, and where it comes from."""
+    if url.startswith("embedded:") and not url.startswith("embedded://"):
+        return {"url": f"embedded://{embedded.directory(url)}", "url_source": f"{source}: {url}"}
+    return {"url": url, "url_source": source}
 
 
 def _pyproject(directory: Path) -> dict[str, Any]:
