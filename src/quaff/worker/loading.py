@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import traceback
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from quaff.app import Quaff
-from quaff.errors import ConfigurationError, did_you_mean
+from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 
 #: An application before a bare Quaff: what a factory makes is what the Quaff of its module belongs to.
 _USUAL = ("app", "application", "create_app", "make_app", "quaff")
@@ -24,8 +25,31 @@ def load(spec: str) -> Quaff:
             a Flask application that has one, or a function without parameters that returns either.
 
     Raises:
-        ConfigurationError: no such module or object, or nothing of Quaff in it; the text has the nearest name.
+        ConfigurationError: no such module or object, or nothing of Quaff in it; the text has the nearest name. Or the
+            module raises; the text has the frames of its code.
     """
+    try:
+        return _load(spec)
+    except QuaffError:
+        raise
+    except BaseException as error:
+        raise ConfigurationError(f"{spec!r} cannot be loaded: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """What user code raised, without our frames and those of the import system."""
+    *where, what = (line.rstrip() for line in traceback.format_exception_only(error))  # where: of a syntax error
+    if isinstance(error, SystemExit):
+        what += '. It ends the program when it is imported; put that under if __name__ == "__main__":'
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and "importlib" not in frame.filename
+    ]
+    return "\n".join([what, *(line.rstrip() for line in traceback.format_list(frames)), *where])
+
+
+def _load(spec: str) -> Quaff:
     name, _, attribute = spec.partition(":")
     module = _module(name, spec)
     attribute = attribute.removesuffix("()")
@@ -52,6 +76,8 @@ def load(spec: str) -> Quaff:
 def _module(name: str, spec: str) -> ModuleType:
     if not name:
         raise ConfigurationError(f"{spec!r}: give -A module:object")
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigurationError(f"{name!r} is not the name of a module: give -A package.module:object, not a path.")
     # At the end, never in front: a file in the working directory must not hide a module of the standard library.
     here = os.getcwd()
     if here not in sys.path:
