@@ -17,6 +17,7 @@ from quaff.errors import (
     EnqueueUnknown,
     IdConflict,
     JobNotFound,
+    ServerUnavailable,
     UnknownTask,
     did_you_mean,
 )
@@ -178,6 +179,11 @@ class Quaff:
             )
             unknown.jobs = _stored(jobs)
             raise unknown from None
+        except ServerUnavailable as error:
+            error.jobs = _stored(jobs)
+            stored = f"{len(jobs)} of {len(submissions)} jobs were stored before." if jobs else "Nothing was stored."
+            error.args = (f"{error.args[0]} {stored}",)
+            raise
         except EnqueueError as error:
             error.jobs = _stored(jobs)
             raise
@@ -191,8 +197,9 @@ class Quaff:
             if answer == b"x":
                 conflict = submission
             else:
-                existing = answer != 0
-                jobs[place] = self._handle(submission.id, submission.key, existing=existing, fresh=not existing)
+                # Without a key the id was drawn for this call, so what is there already is an earlier try of this call.
+                existing = answer != 0 and submission.key is not None
+                jobs[place] = self._handle(submission.id, submission.key, existing=existing, fresh=answer == 0)
         if conflict is not None:
             raise IdConflict(
                 f"{conflict.task}: the key {conflict.key!r} was used with other arguments. Use another key, "

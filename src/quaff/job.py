@@ -10,13 +10,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from quaff.errors import JobFailed, JobNotFound, ResultExpired, ResultTimeout, ServerUnavailable
+from quaff.errors import JobFailed, JobNotFound, ResultExpired, ResultTimeout
 from quaff.model import codec, ids, message, outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.states import JobState
 from quaff.store.client import Store
-from quaff.store.faults import NoAnswer
 from quaff.store.keys import partition
 from quaff.store.queries import Found, lookup
 from quaff.store.transitions import Call
@@ -67,7 +66,8 @@ class Job(Generic[R]):
         id: where the job lives.
         key: ``<queue>/<task>/<key>`` for a job with ``key=``.
         decode: bytes of a value -> the value.
-        existing: True if ``delay`` found the job there already.
+        existing: True if ``delay`` found a job with its ``key=`` there already; also where a reply was lost and the job
+            found by the second try may be the one that the first has made.
         fresh: it was put in line by the call that makes this handle.
     """
 
@@ -137,10 +137,7 @@ class Job(Generic[R]):
         """As ``result``, in a coroutine."""
         until, pause = _until(timeout), _FIRST_LOOK
         while True:
-            try:
-                found = await self._store.aio.run(self._call())
-            except NoAnswer as error:
-                raise ServerUnavailable(error.args[0]) from None
+            found = await self._store.aio.run(self._call())
             if self._state(found).terminal:
                 return self._value(found)
             pause = self._next(pause, until, timeout)

@@ -31,6 +31,22 @@ _REFUSED_TEXTS = (
     "ERR max number of clients",
 )
 
+#: Replies to which redis-py gives the class of a broken connection.
+_ANSWERS = (
+    redis_errors.ResponseError,
+    redis_errors.BusyLoadingError,
+    redis_errors.AuthenticationError,
+    redis_errors.AuthorizationError,
+)
+
+#: What to do about a server that answers and will not; for the others its own words have to do.
+_REMEDIES = {
+    redis_errors.ReadOnlyError: "It is a replica: set QUAFF_URL to its primary.",
+    redis_errors.BusyLoadingError: "Try again when it has loaded its data.",
+    redis_errors.AuthenticationError: "Mend the user and the password in QUAFF_URL.",
+    redis_errors.AuthorizationError: "Mend the user and the password in QUAFF_URL.",
+}
+
 #: What a broken connection raises, on the way out or back; ServerUnavailable is an embedded server that does not start.
 LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, ServerUnavailable)
 
@@ -70,22 +86,35 @@ class Patience:
         """Seconds to wait before the next try, with decorrelated jitter.
 
         Raises:
-            ServerUnavailable: time is out and nothing was applied.
+            ServerUnavailable: time is out and nothing was applied; the text says what to do.
             NoAnswer: time is out and something may have been.
             StoreError, QueueFull: no retry mends this.
         """
-        self.in_doubt = self.in_doubt or (sent and not self.harmless)
+        self.in_doubt = self.in_doubt or (sent and not self.harmless and not _answered(error))
         if not isinstance(error, LOST):
             sort_out(error, self.where)
         if time.monotonic() + self._pause >= self._until:
             if self.in_doubt:
                 raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({_short(error)})") from None
-            raise ServerUnavailable(
-                f"no Valkey or Redis answers at {self.where}: {_short(error)}. "
-                "Nothing was stored. Start the server there, or set QUAFF_URL; QUAFF_URL=embedded: needs none."
-            ) from None
+            raise ServerUnavailable(self._away(error)) from None
         self._pause = min(0.25, random.uniform(0.005, self._pause * 3))
         return self._pause
+
+    def _away(self, error: Exception) -> str:
+        """What, where, why and what to do. What it means for a job, its sender knows."""
+        why = _short(error)
+        if _answered(error):
+            remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "Try again later.")
+            return f"the server at {self.where} answers, but refused for {self.seconds:g} s: {why}. {remedy}"
+        if self.where.startswith("embedded:"):
+            remedy = "Quaff starts this server by itself: look into valkey.log there, or set QUAFF_URL to another one."
+        else:
+            remedy = "Start the server there, or set QUAFF_URL; QUAFF_URL=embedded: needs none."
+        return f"no Valkey or Redis answers at {self.where}: {why}. {remedy}"
+
+
+def _answered(error: Exception) -> bool:
+    return isinstance(error, _ANSWERS) or str(error).startswith(_REFUSED_TEXTS)
 
 
 def sort_out(error: Exception, where: str) -> None:

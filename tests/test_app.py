@@ -1,0 +1,185 @@
+"""Sending: what the handles and the errors say when the line breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import redis
+
+from quaff import Job, Quaff, ServerUnavailable
+from quaff.model.message import Submission
+from quaff.store import embedded
+from tests.conftest import end_server
+from tests.relay import Relay
+
+NOBODY = "redis://127.0.0.1:1"
+
+
+def double(number: int) -> int:
+    """A task."""
+    return number * 2
+
+
+@pytest.fixture
+def relay(server_url: str) -> Iterator[Relay]:
+    """A line to the server of all tests."""
+    relay = Relay(embedded.ensure(embedded.directory(server_url)))
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def quaff(relay: Relay, namespace: str) -> Iterator[Quaff]:
+    """An application at the far end of the line; it has sent a job already, so the next reply is that of the next."""
+    quaff = Quaff(relay.url, namespace=namespace)
+    quaff.task(double).delay(0)
+    yield quaff
+    quaff.store.endpoint.pool().disconnect()
+
+
+Send = Callable[[Quaff, Relay, str | None], Job[int]]
+
+
+def in_a_thread(quaff: Quaff, relay: Relay, key: str | None) -> Job[int]:
+    """Send a job whose reply is lost."""
+    task = quaff.task(double)
+    relay.lose_next_reply()
+    return task.options(key=key).delay(1) if key else task.delay(1)
+
+
+def in_a_coroutine(quaff: Quaff, relay: Relay, key: str | None) -> Job[int]:
+    """The same with ``adelay``."""
+
+    async def main() -> Job[int]:
+        task = quaff.task(double)
+        relay.lose_next_reply()
+        job = await (task.options(key=key).adelay(1) if key else task.adelay(1))
+        await quaff.store.endpoint.async_pool().disconnect()
+        return job
+
+    return asyncio.run(main())
+
+
+both = pytest.mark.parametrize("send", [in_a_thread, in_a_coroutine])
+
+
+@both
+def test_a_job_whose_reply_was_lost_is_not_taken_for_an_older_one(send: Send, quaff: Quaff, relay: Relay) -> None:
+    """The second try finds what the first has stored: it was this very call that made the job."""
+    job = send(quaff, relay, None)
+    assert relay.lost == 1
+    assert not job.existing
+    assert job.state_at_hand() == "queued"
+
+
+@both
+def test_a_job_with_a_key_that_was_there_before_is_existing(send: Send, quaff: Quaff, relay: Relay) -> None:
+    """Whatever became of the replies."""
+    key = uuid4().hex
+    assert not quaff.task(double).options(key=key).delay(1).existing
+    assert send(quaff, relay, key).existing
+    assert relay.lost == 1
+
+
+# A server that is away, or will not
+
+
+@pytest.fixture
+def own_server() -> Iterator[str]:
+    """The socket of a server of one test's own."""
+    home = Path(f"/tmp/quaff-t{uuid4().hex[:6]}")
+    yield embedded.ensure(home)
+    end_server(home)
+    shutil.rmtree(home)
+
+
+def refusal(quaff: Quaff, act: Callable[[Quaff], object] = lambda quaff: quaff.task(double).delay(1)) -> str:
+    """The text of the error, which is ServerUnavailable."""
+    with pytest.raises(ServerUnavailable) as caught:
+        act(quaff)
+    return str(caught.value)
+
+
+def test_a_server_that_is_away_is_named_with_what_to_do() -> None:
+    """What, where, why, what to do, and that nothing was stored."""
+    text = refusal(Quaff(NOBODY, deadline=0.1))
+    assert text.startswith(f"no Valkey or Redis answers at {NOBODY} (from Quaff(...)): ")
+    assert "Start the server there, or set QUAFF_URL" in text
+    assert text.endswith("Nothing was stored. [QF011]")
+
+
+def test_a_question_to_a_server_that_is_away_says_nothing_of_storing() -> None:
+    """It would have stored nothing anyway; in a thread and in a coroutine the same."""
+    job = Quaff(NOBODY, deadline=0.1).job("default-0-" + "0" * 32)
+    with pytest.raises(ServerUnavailable, match="no Valkey or Redis answers") as sync:
+        job.result(1)
+    with pytest.raises(ServerUnavailable, match="no Valkey or Redis answers") as aio:
+        asyncio.run(job.aresult(1))
+    assert "stored" not in str(sync.value) + str(aio.value)
+
+
+class Interrupted(list[Submission]):
+    """Submissions; something happens as the last of them is come to, when a full chunk has been sent."""
+
+    def __init__(self, submissions: list[Submission], happens: Callable[[], object]) -> None:
+        super().__init__(submissions)
+        self._happens = happens
+
+    def __iter__(self) -> Iterator[Submission]:
+        yield from self[:-1]
+        self._happens()
+        yield self[-1]
+
+
+def test_what_was_stored_before_the_server_would_no_longer_is_counted(own_server: str) -> None:
+    """Chunks of 500: the error has the handles, and its text does not say that nothing was stored."""
+    quaff = Quaff(f"unix://{own_server}", deadline=0.1)
+    task = quaff.task(double)
+    with redis.Redis(unix_socket_path=own_server) as raw:
+        submissions = [task._submission((number,), {}) for number in range(502)]
+        text = refusal(quaff, lambda quaff: quaff.send(Interrupted(submissions, lambda: raw.replicaof("::1", "1"))))
+    assert text.endswith("500 of 502 jobs were stored before. [QF011]")
+
+
+def test_a_replica_is_told_from_a_server_that_is_away(own_server: str) -> None:
+    """Nobody has to start what runs."""
+    with redis.Redis(unix_socket_path=own_server) as raw:
+        raw.replicaof("127.0.0.1", "1")
+    text = refusal(Quaff(f"unix://{own_server}", deadline=0.1))
+    assert text.startswith(f"the server at unix://{own_server} (from Quaff(...)) answers, but refused for 0.1 s: ")
+    assert "set QUAFF_URL to its primary. Nothing was stored." in text
+
+
+def test_a_server_with_no_room_for_another_client_is_told_from_one_that_is_away(own_server: str) -> None:
+    """The call was refused before it began, so nobody has to wonder whether it was applied."""
+    with redis.Redis(unix_socket_path=own_server) as raw:
+        raw.config_set("maxclients", 1)
+        text = refusal(Quaff(f"unix://{own_server}", deadline=0.1))
+    assert "answers, but refused for 0.1 s: max number of clients" in text
+    assert "Try again later. Nothing was stored." in text
+
+
+def test_a_wrong_password_is_told_from_a_server_that_is_away(own_server: str) -> None:
+    """And does not show the password."""
+    with redis.Redis(unix_socket_path=own_server) as raw:
+        raw.config_set("requirepass", "right")
+        text = refusal(Quaff(f"unix://:wrong@{own_server}", deadline=0.1))
+        raw.config_set("requirepass", "")
+    assert "answers, but refused" in text
+    assert "the password in QUAFF_URL" in text
+    assert "wrong" not in text
+
+
+def test_an_embedded_server_that_does_not_start_is_not_for_the_user_to_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log says why it did not."""
+    monkeypatch.setenv("QUAFF_SERVER_BINARY", "false")
+    text = refusal(Quaff(f"embedded://{tmp_path}/home", deadline=1))
+    assert text.startswith(f"no Valkey or Redis answers at embedded://{tmp_path}/home (from Quaff(...)): the embedded ")
+    assert "look into valkey.log there, or set QUAFF_URL to another one. Nothing was stored." in text
