@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,18 @@ def test_an_absolute_directory_stays_as_it_is_written() -> None:
     """Nothing is added to what is plain."""
     settings = config.resolve(environ={"QUAFF_URL": "embedded:///var/lib/shop"})
     assert (settings.url, settings.url_source) == ("embedded:///var/lib/shop", "QUAFF_URL in the environment")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is text")
+def test_a_working_directory_whose_name_is_no_text_can_be_worked_in(
+    tmp_path: Path, start_worker: Callable[..., Program]
+) -> None:
+    """It cannot be told to another process, so each finds it by itself."""
+    home = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xff"))
+    home.mkdir()
+    (home / "tasks.py").write_text("from quaff import Quaff\nquaff = Quaff()\n")
+    assert start_worker("tasks:quaff", "-p", "1", cwd=home).stop() == 0
+    end_server(home / ".quaff")
 
 
 ROAMING = """

@@ -130,9 +130,12 @@ def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
 
 def _settled(url: str, source: str) -> dict[str, str]:
     """A URL that means the same in every process, and where it comes from."""
-    if url.startswith("embedded:") and not url.startswith("embedded://"):
-        return {"url": f"embedded://{embedded.directory(url)}", "url_source": f"{source}: {url}"}
-    return {"url": url, "url_source": source}
+    if not url.startswith("embedded:") or url.startswith("embedded://"):
+        return {"url": url, "url_source": source}
+    home = str(embedded.directory(url))
+    # The name of a directory can be any bytes, and only text can be told to another process.
+    told = url if any("\ud800" <= each <= "\udfff" for each in home) else f"embedded://{home}"
+    return {"url": told, "url_source": f"{source}: {url}"}
 
 
 def _pyproject(directory: Path) -> dict[str, Any]:
