@@ -191,6 +191,10 @@ class Desk:
         now = int(self.redis.time()[0]) * 1000
         self.redis.hset(self.key("meta"), mapping={"last_tick": now, "reap_from": now - 1})
 
+    def let_patience_end(self) -> None:
+        """Jobs that must run alone have waited long enough for a process that is idle anyway."""
+        self.redis.hset(self.key("meta"), "solo_since", 1)
+
     def let_results_expire(self, *jobs: bytes) -> None:
         """What is due next for these ids is due now."""
         self.redis.zadd(self.key("done"), dict.fromkeys(jobs, 1), xx=True)

@@ -49,6 +49,7 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
     assert first == {
         "enqueue": "#!lua",
         "lookup": "#!lua flags=no-writes,allow-oom",
+        "holds": "#!lua flags=no-writes,allow-oom",
     }.get(path.stem, "#!lua flags=allow-oom")
 
 

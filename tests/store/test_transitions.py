@@ -9,6 +9,7 @@ import pytest
 
 from quaff.model import ids
 from quaff.model.states import JobState
+from quaff.store.queries import holds
 from quaff.store.transitions import BATCH, Verdict
 from tests.store.engine import Desk, fifo, keyed, process_id, unchanged
 
@@ -222,3 +223,29 @@ class TestClaim:
         again = unchanged(desk, lambda: desk.claim(process, 1, b"all", BATCH))
         assert len(first.leases) == BATCH
         assert {lease.token for lease in again.leases} == {lease.token for lease in first.leases}
+
+
+class TestHolds:
+    """holds: what the server thinks a process holds."""
+
+    def test_all_of_it_comes_page_by_page(self, desk: Desk) -> None:
+        """By id, with the tokens; nothing of another process (F20)."""
+        desk.put(*(b"%d" % n for n in range(700)))
+        mine, other = process_id(), process_id()
+        leases = desk.take(mine, 500) + desk.take(mine, 150)
+        desk.take(other, 50)
+        first = desk.store.run(holds(desk.home, mine, b""))
+        second = desk.store.run(holds(desk.home, mine, first[-1][0]))
+        assert (len(first), len(second)) == (500, 150)
+        assert dict(first + second) == {lease.id: lease.token for lease in leases}
+        assert desk.store.run(holds(desk.home, process_id(), b"")) == []
+
+    def test_a_repeated_claim_finds_its_jobs_among_many(self, desk: Desk) -> None:
+        """Fifteen hundred held, the last claim sent again: its five hundred, not the oldest thousand (F28)."""
+        desk.put(*(b"%d" % n for n in range(1500)))
+        process = process_id()
+        for number in (1, 2):
+            assert len(desk.claim(process, number, b"c%d" % number, 500).leases) == 500
+        last = desk.claim(process, 3, b"c3", 500)
+        again = unchanged(desk, lambda: desk.claim(process, 3, b"c3", 500))
+        assert sorted(lease.token for lease in again.leases) == sorted(lease.token for lease in last.leases)

@@ -92,6 +92,7 @@ class TestReap:
         dump = desk.dump()
         assert dump.tries == {jobs[1]: b"1 1 0"}
         assert dump.solo == [jobs[1]]
+        desk.let_patience_end()
         desk.take(process_id())  # which is told to empty itself for the one that is to run alone
         assert fifo(desk.take(process_id(), 9)) == [b"0", b"2", b"3", b"4", b"5"]
 
@@ -198,17 +199,54 @@ class TestAlone:
     def test_one_busy_process_is_told_to_empty_itself_and_the_others_go_on(self, desk: Desk, lonely: bytes) -> None:
         """Else a loaded queue would never run it."""
         one, two = process_id(), process_id()
+        desk.let_patience_end()
         told = desk.claim(one, 1, b"one", 1)
         assert (told.empty_yourself, told.leases) == (True, [])
         assert fifo(desk.claim(two, 1, b"two", 1).leases) == [b"a"]
         assert desk.claim(one, 2, b"three", 1).empty_yourself
         assert [lease.id for lease in desk.claim(one, 3, b"four", 5, idle=True).leases] == [lonely]
         assert fifo(desk.claim(two, 2, b"five", 1).leases) == [b"b"]
-        assert b"solo_for" not in desk.dump().meta
+        assert not {b"solo_for", b"solo_since"} & set(desk.dump().meta)
+
+    def test_for_a_second_it_is_left_to_idle_processes(self, desk: Desk, lonely: bytes) -> None:
+        """The replacement of the dead process will be one; until then nobody stops working. One hint is passed on."""
+        one, two = process_id(), process_id()
+        desk.redis.delete(desk.key("wake"))
+        answer = desk.claim(one, 1, b"one", 9)
+        assert fifo(answer.leases) == [b"a", b"b", b"c", b"d"]
+        assert answer.again_ms == 1000
+        assert desk.dump().wake, "an idle process must hear of it"
+        answer = desk.claim(two, 1, b"two", 9)
+        assert not answer.empty_yourself
+        assert 0 < (answer.again_ms or 0) <= 1000
+        assert not desk.dump().wake, "busy processes must not wake each other for ever"
+        assert [lease.id for lease in desk.claim(process_id(), 1, b"three", 9, idle=True).leases] == [lonely]
+
+    def test_a_process_that_empties_itself_hears_when_it_need_not_any_more(self, desk: Desk, lonely: bytes) -> None:
+        """Another one became idle first."""
+        one = process_id()
+        desk.let_patience_end()
+        told = desk.claim(one, 1, b"one", 2)
+        assert (told.empty_yourself, told.again_ms) == (True, 1000)
+        assert desk.claim(one, 2, b"two", 2).empty_yourself
+        assert desk.claim(process_id(), 1, b"three", 2, idle=True).alone
+        answer = desk.claim(one, 3, b"four", 2)
+        assert (answer.empty_yourself, answer.again_ms, fifo(answer.leases)) == (False, None, [b"a", b"b"])
+
+    def test_whoever_takes_a_token_and_nothing_else_passes_it_on(self, desk: Desk, lonely: bytes) -> None:
+        """A process without room, one that is to empty itself, and one that was closed."""
+        full, emptied, closed = process_id(), process_id(), process_id()
+        desk.reap(closed)
+        desk.let_patience_end()
+        for process, count in ((full, 0), (emptied, 5), (closed, 0)):
+            desk.redis.delete(desk.key("wake"))
+            assert desk.claim(process, 1, b"one", count).leases == []
+            assert desk.dump().wake == [b"1"]
 
     def test_when_the_chosen_process_is_gone_another_is_told(self, desk: Desk, lonely: bytes) -> None:
         """A process without a lease is not waited for."""
         one, two = process_id(), process_id()
+        desk.let_patience_end()
         assert desk.claim(one, 1, b"one", 1).empty_yourself
         assert not desk.claim(two, 1, b"two", 1).empty_yourself
         desk.reap(one)
@@ -244,6 +282,7 @@ class TestAlone:
     def test_several_wait_in_line(self, desk: Desk, lonely: bytes) -> None:
         """Each alone, first come first served."""
         dead = process_id()
+        desk.let_patience_end()
         desk.take(process_id())  # which is told to empty itself
         busy = desk.take(dead, 2)
         desk.reap(dead, *(lease.id for lease in busy))

@@ -108,7 +108,7 @@ def test_a_worker_that_was_frozen_past_its_lease_is_refused(stage: Stage) -> Non
     assert info.attempts[-1].pid == second.pid
     assert len(stage.runs("zombie")) == 2
     # The frozen process was given up by the server: a new one takes its place, and both workers go on.
-    frozen.wait_for("is replaced")
+    frozen.wait_for("which was silent for too long, has ended")
     wait_until(lambda: children(frozen) and children(frozen) != [first.pid])
     assert other.stop() == 0
     assert stage.send("mark", "after").result(timeout=10) == "after"

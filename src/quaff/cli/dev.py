@@ -18,6 +18,7 @@ from typing import IO
 import click
 
 from quaff.errors import ConfigurationError
+from quaff.worker.guarding import Guard
 
 #: Seconds that running jobs get at a restart, and that a part gets to end before it is killed.
 _GRACE, _END = 3, 6
@@ -71,12 +72,7 @@ class Ensemble:
         self._changed = threading.Event()
         self._over = threading.Event()
         self._stops = 0
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).parent.parent / "worker" / "guard.py")],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-            text=True,
-        )
+        self._guard = Guard()
 
     def run(self) -> None:
         """Until Ctrl+C or SIGTERM."""
@@ -94,6 +90,7 @@ class Ensemble:
                 self._start()
         self._over.set()
         self._end()
+        self._guard.close()
 
     def _stop(self, *_: object) -> None:
         self._stops += 1
@@ -104,7 +101,7 @@ class Ensemble:
         for part in self._parts:
             output = part.start()
             assert part.process is not None
-            self._guarded("+", part.process.pid)
+            self._guard.add(part.process.pid)
             os.set_blocking(output.fileno(), False)
             self._selector.register(output, selectors.EVENT_READ, (part.name, output, bytearray()))
 
@@ -117,15 +114,10 @@ class Ensemble:
         for part in self._parts:
             part.end(until)
             assert part.process is not None
-            self._guarded("-", part.process.pid)
+            self._guard.discard(part.process.pid)
         self._show(0.0)
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
-
-    def _guarded(self, sign: str, group: int) -> None:
-        if self._guard.stdin is not None:
-            self._guard.stdin.write(f"{sign}{group}\n")
-            self._guard.stdin.flush()
 
     def _show(self, timeout: float) -> None:
         for key, _ in self._selector.select(timeout):

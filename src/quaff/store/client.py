@@ -46,11 +46,19 @@ class Store:
             try:
                 if again:
                     self.endpoint.revive(patience.left)
+                    # A connection of the pool may take the whole deadline to connect; one of its own what is left.
+                    connection = self.endpoint.connection(patience.left)
+                    try:
+                        connection.connect()
+                        sent = True
+                        return decoded(calls, exchange(connection, calls, patience.left))
+                    finally:
+                        connection.disconnect()
                 pool = self.endpoint.pool()
                 connection = pool.get_connection()
                 try:
                     sent = True
-                    return exchange(connection, calls, patience.left)
+                    return decoded(calls, exchange(connection, calls, patience.left))
                 finally:
                     pool.release(connection)
             except (*LOST, ResponseError) as error:
@@ -79,32 +87,34 @@ class AsyncStore:
             try:
                 if again:
                     await asyncio.to_thread(self.endpoint.revive, patience.left)
-                pool = self.endpoint.async_pool()
-                connection = await pool.get_connection()
-                try:
-                    sent = True
-                    return await self._exchange(connection, calls, patience.left)
-                finally:
-                    await pool.release(connection)
+                # redis-py's own timeout of a reply would be answered with None.
+                async with asyncio.timeout(patience.left):
+                    pool = self.endpoint.async_pool()
+                    connection = await pool.get_connection()
+                    try:
+                        sent = True
+                        return await self._exchange(connection, calls)
+                    finally:
+                        await pool.release(connection)
             except (*LOST, ResponseError) as error:
                 pause = patience.after(error, sent=sent and isinstance(error, LOST))
             again, sent = True, False
             await asyncio.sleep(pause)
 
-    async def _exchange(self, connection: Any, calls: Sequence[Call[Any]], timeout: float) -> list[Any]:
+    async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
         try:
             await connection.send_packed_command(connection.pack_commands([call.command for call in calls]))
             replies: list[Any] = []
             for _ in calls:
                 try:
-                    replies.append(await connection.read_response(timeout=timeout))
+                    replies.append(await connection.read_response())
                 except ResponseError as error:
                     replies.append(error)
             for index in unknown_scripts(replies):
                 await connection.send_command("SCRIPT", "LOAD", calls[index].script.source)
-                await connection.read_response(timeout=timeout)
+                await connection.read_response()
                 await connection.send_packed_command(connection.pack_command(*calls[index].command))
-                replies[index] = await connection.read_response(timeout=timeout)
+                replies[index] = await connection.read_response()
             return decoded(calls, replies)
         except (ResponseError, *LOST):
             raise
@@ -115,25 +125,39 @@ class AsyncStore:
 
 
 def exchange(connection: Any, calls: Sequence[Call[Any]], timeout: float) -> list[Any]:
-    """Send calls on one connection and read their answers, loading a script that the server has forgotten.
+    """Send calls on one connection and read their replies, loading a script that the server has forgotten.
+
+    Args:
+        timeout: seconds for all replies together.
+
+    Returns:
+        A reply for each call as the server gave it; in the place of an error reply stands its ResponseError.
 
     Raises:
-        ResponseError: the first error among the answers, when all have been read.
         ConnectionError, TimeoutError: of redis-py; the connection is closed then.
+        ResponseError: the script could not be loaded.
     """
+    until = time.monotonic() + timeout
+
+    def read() -> Any:
+        return connection.read_response(timeout=max(0.001, until - time.monotonic()))
+
     connection.send_packed_command(connection.pack_commands([call.command for call in calls]))
     replies: list[Any] = []
     for _ in calls:
         try:
-            replies.append(connection.read_response(timeout=timeout))
+            replies.append(read())
         except ResponseError as error:
             replies.append(error)
     for index in unknown_scripts(replies):
         connection.send_command("SCRIPT", "LOAD", calls[index].script.source)
-        connection.read_response(timeout=timeout)
+        read()
         connection.send_packed_command(connection.pack_command(*calls[index].command))
-        replies[index] = connection.read_response(timeout=timeout)
-    return decoded(calls, replies)
+        try:
+            replies[index] = read()
+        except ResponseError as error:
+            replies[index] = error
+    return replies
 
 
 def unknown_scripts(replies: Sequence[Any]) -> list[int]:

@@ -6,11 +6,13 @@ loop sends the blocking command here, waits for both its sockets with one ``sele
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
 
+from quaff.errors import QuaffError
 from quaff.store.client import exchange
 from quaff.store.connect import Endpoint
 from quaff.store.faults import LOST, NoAnswer, sort_out
@@ -31,6 +33,7 @@ class Link:
         self._talk: Any = None
         self._wake: Any = None
         self._waiting = False
+        self._answer_by = 0.0
 
     @property
     def listening(self) -> bool:
@@ -38,19 +41,26 @@ class Link:
         return self._waiting
 
     def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Send calls in one round trip, once.
+        """Send calls in one round trip, once. In the place of an answer that no retry mends stands its StoreError.
 
         Raises:
             NoAnswer: they may or may not have been applied; send the same calls again.
-            StoreError: no retry mends this.
         """
         try:
             self._talk = self._connected(self._talk)
-            return exchange(self._talk, calls, self._timeout)
+            replies = exchange(self._talk, calls, self._timeout)
         except (*LOST, ResponseError) as error:
-            if not isinstance(error, LOST):
-                sort_out(error, self._endpoint.where)
             raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
+        return [self._read(call, reply) for call, reply in zip(calls, replies, strict=True)]
+
+    def _read(self, call: Call[Any], reply: Any) -> Any:
+        if not isinstance(reply, ResponseError):
+            return call.decode(reply)
+        try:
+            sort_out(reply, self._endpoint.where)
+        except QuaffError as error:
+            return error
+        raise NoAnswer(f"{self._endpoint.where} refused: {reply}") from reply
 
     def listen(self, keys: Sequence[bytes], seconds: float) -> int:
         """Begin to wait for a token in one of ``keys``; returns the file descriptor that becomes readable.
@@ -60,36 +70,44 @@ class Link:
         """
         try:
             self._wake = self._connected(self._wake)
-            if not self._waiting:
-                self._wake.send_command("BLPOP", *keys, f"{seconds:.3f}")
-                self._waiting = True
-            descriptor: int = self._wake._sock.fileno()  # redis-py has no public name for it
-            return descriptor
+            self._wake.send_command("BLPOP", *keys, f"{seconds:.3f}")
         except LOST as error:
-            self._waiting = False
             raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
+        self._waiting = True
+        self._answer_by = time.monotonic() + seconds + self._timeout
+        return self.descriptor()
+
+    def descriptor(self) -> int:
+        """The file descriptor that becomes readable when the waiting is over.
+
+        Raises:
+            NoAnswer: it should have been over long ago: the line is dead, though nobody has told us.
+        """
+        if time.monotonic() > self._answer_by:
+            self.hang_up()
+            raise NoAnswer(f"{self._endpoint.where} no longer answers on the connection that wakes this process")
+        descriptor: int = self._wake._sock.fileno()  # redis-py has no public name for it
+        return descriptor
 
     def heard(self) -> bytes | None:
         """Read what ended the waiting: the key whose token came, or None when time ran out.
 
         Raises:
-            NoAnswer: the connection is gone.
+            NoAnswer: the connection is gone, or the server will not let us wait.
         """
         self._waiting = False
         try:
             reply = self._wake.read_response(timeout=self._timeout)
             return reply[0] if reply else None
-        except ResponseError:
-            return None
+        except ResponseError as error:
+            raise NoAnswer(f"{self._endpoint.where} does not let this process wait: {error}") from error
         except LOST as error:
             raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
 
-    def close(self) -> None:
-        """Close both connections; the next call opens them anew."""
-        for connection in (self._talk, self._wake):
-            if connection is not None:
-                connection.disconnect()
-        self._talk = self._wake = None
+    def hang_up(self) -> None:
+        """Wait no more; a token that was on its way is lost."""
+        if self._wake is not None:
+            self._wake.disconnect()
         self._waiting = False
 
     def _connected(self, connection: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from quaff.model.states import BY_LETTER, JobState
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
-from quaff.store.transitions import Call
+from quaff.store.transitions import BATCH, Call
 
 
 class Found(NamedTuple):
@@ -32,6 +32,12 @@ class Found(NamedTuple):
 def lookup(partition: Partition, id: bytes, *, all: bool = False) -> Call[Found]:
     """One job, by its id."""
     return Call(load("lookup"), partition, (id, int(all)), _found)
+
+
+def holds(partition: Partition, process: bytes, after: bytes) -> Call[list[tuple[bytes, bytes]]]:
+    """A page of ``(id, token)`` of what the server thinks a process holds: the ids after that one, BATCH at most."""
+    args = (process, after, BATCH)
+    return Call(load("holds"), partition, args, lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
 
 
 _STATES = {b"running": JobState.RUNNING, b"queued": JobState.QUEUED, b"parked": JobState.QUEUED}

@@ -58,13 +58,17 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claimed(NamedTuple):
-    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: one waits for this process."""
+    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: one waits for this process.
+
+    ``again_ms``: asking again makes sense then, token or not; None where no such time is known.
+    """
 
     leases: list[Lease]
     left: int
     alone: bool
     closed: bool
     empty_yourself: bool
+    again_ms: int | None
 
 
 class Rules(NamedTuple):
@@ -89,9 +93,9 @@ def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
 
 
 def _claimed(reply: list[Any]) -> Claimed:
-    status, left, alone = reply[:3]
-    leases = list(map(Lease, reply[3::3], reply[4::3], reply[5::3]))
-    return Claimed(leases, left, alone == 1, status == 1, status == 2)
+    status, left, alone, again_ms = reply[:4]
+    leases = list(map(Lease, reply[4::3], reply[5::3], reply[6::3]))
+    return Claimed(leases, left, alone == 1, status == 1, status == 2, None if again_ms < 0 else again_ms)
 
 
 def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[list[Any]]:

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from contextlib import ExitStack
+
+import msgspec
 
 from quaff.worker import starts
 from quaff.worker.control import Control, Orders, Word
@@ -20,39 +22,43 @@ class Child:
     """A worker process.
 
     Args:
-        app, flags, queues, worker, level: its orders.
+        orders: what it is told; its id and its start records are added here.
+
+    Attributes:
+        introduction: what it said when it had loaded the application.
+        ready: it can claim.
+        closed: the server gave it up; it ends when its jobs have, and another one does the work.
+        hopeless: why it cannot start.
+        began: monotonic time.
+
+    Raises:
+        OSError: the system has no room for another process.
     """
 
-    def __init__(
-        self, app: str, flags: Mapping[str, str | int | float], queues: list[str] | None, worker: str, level: str
-    ) -> None:
+    def __init__(self, orders: Orders) -> None:
         self.id = new_process_id()
-        self.worker = worker
-        self.loaded = False
-        self.ready = False
+        self.worker = orders.worker
+        self.introduction: Word | None = None
+        self.ready = self.closed = False
         self.hopeless = ""
         self.began = time.monotonic()
-        descriptor = starts.create()
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "quaff.worker.process", str(theirs.fileno())]
-        # A group of its own: Ctrl+C in the terminal reaches only the supervisor, and what tasks start can be ended too.
-        self._popen = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), descriptor), process_group=0
-        )
-        theirs.close()
-        self._starts = Starts(descriptor)
-        orders = Orders(
-            app=app,
-            flags=dict(flags),
-            queues=queues,
-            process=self.id.hex(),
-            worker=worker,
-            starts=descriptor,
-            level=level,
-        )
-        os.close(descriptor)
+        with ExitStack() as opened:
+            descriptor = starts.create()
+            opened.callback(os.close, descriptor)
+            ours, theirs = socket.socketpair()
+            opened.enter_context(theirs)
+            on_failure = opened.enter_context(ExitStack())
+            on_failure.callback(ours.close)
+            self._starts = Starts(descriptor)
+            command = [sys.executable, "-P", "-m", "quaff.worker.process", str(theirs.fileno())]
+            # A group of its own: Ctrl+C in the terminal reaches only the supervisor, and what tasks start ends with it.
+            self._popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), descriptor), process_group=0
+            )
+            on_failure.pop_all()
         self.control = Control(ours)
-        self.control.say(Word(said="orders", orders=orders))
+        own = msgspec.structs.replace(orders, process=self.id.hex(), starts=descriptor)
+        self.control.say(Word(said="orders", orders=own))
 
     @property
     def pid(self) -> int:

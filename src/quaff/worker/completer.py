@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
+from quaff.errors import QuaffError
 from quaff.model import message
 from quaff.model.states import JobState
 from quaff.store.keys import Partition
 from quaff.store.transitions import BATCH, Call, Verdict, settle
 from quaff.worker.executor import Claim, Finished
+from quaff.worker.holdings import LATER
+
+log = logging.getLogger("quaff.worker")
 
 #: Bytes of records in one settle, for the server's sake.
 _BYTES = 4 * 1024 * 1024
@@ -29,6 +36,7 @@ class Completer:
         self._window_ms = window_ms
         self._unsettled: dict[Partition, list[Finished]] = {}
         self._sent: list[tuple[Partition, int]] = []
+        self._later: dict[Partition, float] = {}
         self.finished: deque[Finished] = deque()
         self.wake_at = 1
         self.sleeping = False
@@ -55,11 +63,18 @@ class Completer:
         """True if something waits to be settled."""
         return bool(self._unsettled)
 
+    def __contains__(self, token: bytes) -> bool:
+        waiting = (finished for each in self._unsettled.values() for finished in each)
+        return any(finished.claim.lease.token == token for finished in waiting)
+
     def calls(self) -> list[Call[Any]]:
         """Settles for what waits, at most one batch a partition."""
         calls: list[Call[Any]] = []
         self._sent = []
+        now = time.monotonic()
         for partition, waiting in self._unsettled.items():
+            if self._later and self._later.get(partition, 0.0) > now:
+                continue
             items: list[tuple[bytes, bytes, JobState, int, bytes, bytes]] = []
             size = 0
             for finished in waiting[:BATCH]:
@@ -81,10 +96,18 @@ class Completer:
             self._sent.append((partition, len(items)))
         return calls
 
-    def answered(self, verdicts: list[list[Verdict]]) -> list[tuple[Claim, Verdict]]:
-        """The answers to ``calls()``: what they cover is done. Returns what was refused."""
+    def answered(self, verdicts: Sequence[list[Verdict] | QuaffError]) -> list[tuple[Claim, Verdict]]:
+        """The answers to ``calls()``: what they cover is done, an error leaves it for later.
+
+        Returns:
+            What was refused, and how.
+        """
         refused: list[tuple[Claim, Verdict]] = []
         for (partition, count), answers in zip(self._sent, verdicts, strict=True):
+            if isinstance(answers, QuaffError):
+                log.error("queue %s: %s; results are kept here until it takes them", partition.queue, answers)
+                self._later[partition] = time.monotonic() + LATER
+                continue
             waiting = self._unsettled[partition]
             refused += [
                 (finished.claim, verdict)

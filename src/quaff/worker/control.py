@@ -16,7 +16,9 @@ class Orders(msgspec.Struct, kw_only=True):
         app: ``module:object``.
         flags: settings of the command line.
         queues: None serves every queue that the application's tasks name, and ``default``.
+        ordered: the first queue with work comes first; else they take turns.
         process: the process's id in hex.
+        supervisor: its pid.
         worker: the worker's name, kept with each attempt.
         starts: the descriptor of the shared start records.
     """
@@ -24,17 +26,20 @@ class Orders(msgspec.Struct, kw_only=True):
     app: str
     flags: dict[str, str | int | float]
     queues: list[str] | None
-    process: str
+    ordered: bool
+    supervisor: int
     worker: str
-    starts: int
     level: str = "info"
+    process: str = ""
+    starts: int = -1
 
 
 class Word(msgspec.Struct, kw_only=True):
     """A message either way.
 
     ``said``: from the supervisor ``orders``, ``drain`` or ``stop``; from the process ``loaded`` (it knows the
-    application), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot start).
+    application), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot start), ``closed`` (the server
+    gave it up; it ends when its jobs have).
     """
 
     said: str

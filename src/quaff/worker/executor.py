@@ -48,10 +48,14 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """A claim that nobody here can run: give it back, for a worker that can. ``why`` is for the log."""
+    """A claim that nobody here can run: give it back, for a worker that can.
+
+    ``why`` is for the log; ``created_ms`` is 0 where nothing tells.
+    """
 
     claim: Claim
     why: str
+    created_ms: int = 0
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -90,7 +94,7 @@ class Executor:
             return Parked(claim, str(error))
         task = self._app.tasks.get(sent.task)
         if task is None:
-            return Parked(claim, f"task {sent.task!r} is not registered in this worker")
+            return Parked(claim, f"task {sent.task!r} is not registered in this worker", sent.created_ms)
         return Ready(claim, task, sent)
 
     def run(self, ready: Ready) -> Finished:

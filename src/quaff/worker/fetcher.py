@@ -14,40 +14,34 @@ import select
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from quaff.errors import StoreError
-from quaff.model.ids import created_ms
+from quaff.errors import QuaffError
 from quaff.store.faults import NoAnswer
-from quaff.store.keys import Partition
 from quaff.store.link import Link
 from quaff.store.transitions import BATCH, Call, Claimed, claim
 from quaff.worker.completer import Completer
+from quaff.worker.control import Control
 from quaff.worker.executor import Claim, Executor, Finished, Parked, Ready
-from quaff.worker.holdings import Holdings
+from quaff.worker.holdings import Comparison, Holdings
+from quaff.worker.lookout import Line, Lookout
+from quaff.worker.parking import Parking
 from quaff.worker.prefetch import PATIENCE, Prefetch
 from quaff.worker.runners import Runner
 
 log = logging.getLogger("quaff.worker")
 
-#: Seconds between two looks when no token came; a lost token costs this much.
-_POLL = 5.0
-#: Under load, how soon a queue found empty is looked at again, so that an order of queues holds.
-_LOOK_AGAIN = 0.05
 #: Finished attempts wait at most this long for company.
 _FLUSH = 0.002
 
 
-@dataclass(slots=True)
-class Line:
-    """One partition as this process sees it. ``kinds``: which runners its jobs need, as the application has it."""
+class Asked(NamedTuple):
+    """A claim on its way. It is sent again, as it is, until it is answered."""
 
-    place: int
-    partition: Partition
-    kinds: frozenset[str]
-    number: int = 0
-    look_at: float = 0.0
+    line: Line
+    id: bytes
+    wanted: int
+    call: Call[Claimed]
 
 
 class Fetcher:
@@ -56,41 +50,45 @@ class Fetcher:
     Args:
         process: this process's id, random per start.
         link: its connections.
-        lines: the partitions it serves, in order of preference.
+        lookout: which queue is asked when.
         executor, completer: the parts.
         runners: by kind, ``sync`` and ``async``.
         lease_ms: the lease.
-        control: the file descriptor of the line to the supervisor.
+        control: the line to the supervisor.
+
+    Attributes:
+        closed: the server gave this process up: its lease had lapsed.
     """
 
     def __init__(
         self,
         process: bytes,
         link: Link,
-        lines: Sequence[Line],
+        lookout: Lookout,
         executor: Executor,
         runners: Mapping[str, Runner],
         completer: Completer,
         lease_ms: int,
-        control: int,
+        control: Control,
     ) -> None:
         self._process = process
         self._link = link
-        self._lines = lines
-        self._by_key = {line.partition.key("wake"): line for line in lines}
+        self._lookout = lookout
         self._executor = executor
         self._runners = runners
         self._completer = completer
         self._lease_ms = lease_ms
         self._control = control
         self._prefetch = Prefetch()
+        self._parking = Parking()
         self._held = Holdings(process)
-        self._claiming: tuple[Line, Call[Claimed]] | None = None
+        places = [(line.place, line.partition) for line in lookout.lines]
+        self._comparison = Comparison(process, places, lease_ms / 3000)
+        self._asked: Asked | None = None
+        self._claiming = True
         self._alone = False
-        self._emptying = False
+        self._emptying: Line | None = None
         self._away = 0.0
-        self._token_from: Line | None = None
-        self.claiming = True
         self.closed = False
 
     @property
@@ -106,49 +104,48 @@ class Fetcher:
         """
         self._gather()
         self._give_back_what_is_stuck()
-        calls = self._calls()
-        if calls:
-            try:
-                self._answered(calls, self._link.exchange(calls))
-                self._back_again()
-            except NoAnswer as error:
-                return self._wait_out(error)
-            except StoreError as error:
-                # A reply that no retry mends (rights, a damaged key): say so, and go on asking, slowly.
-                return self._wait_out(error)
-            return self._wait(0.0)
-        return self._wait(longest)
+        settles = self._completer.calls() if self._completer.pending else []
+        releases = self._held.calls()
+        comparison = self._comparison.call()
+        if self._asked is None:
+            self._asked = self._next_claim()
+        calls: list[Call[Any]] = [*settles, *releases]
+        calls += [] if comparison is None else [comparison]
+        calls += [] if self._asked is None else [self._asked.call]
+        if not calls:
+            return self._wait(longest)
+        try:
+            answers = iter(self._link.exchange(calls))
+        except NoAnswer as error:
+            return self._wait_out(error)
+        self._back_again()
+        for refused, verdict in self._completer.answered([next(answers) for _ in settles]):
+            log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
+        self._held.answered([next(answers) for _ in releases])
+        if comparison is not None:
+            self._compared(next(answers))
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            self._claimed(asked, next(answers))
+        return self._wait(0.0)
 
-    # What to send
+    # Claiming
 
-    def _calls(self) -> list[Call[Any]]:
-        calls = self._completer.calls() if self._completer.pending else []
-        calls += self._held.calls()
-        if self._claiming is None and self.claiming:
-            self._claiming = self._next_claim()
-        if self._claiming is not None:
-            calls.append(self._claiming[1])
-        return calls
-
-    def _next_claim(self) -> tuple[Line, Call[Claimed]] | None:
-        now = time.monotonic()
-        if self._token_from is not None:
-            line, self._token_from = self._token_from, None
-            return self._claim(line, self._room(line) if self._hungry else 0)
-        if not self._hungry:
+    def _next_claim(self) -> Asked | None:
+        token, self._lookout.token = self._lookout.token, None
+        if token is not None:
+            # It is ours now: claim with it, or hand it on by a claim of nothing.
+            return self._claim(token, self._room(token) if self._hungry else 0)
+        if not self._claiming or (self._alone and self._held):
             return None
-        for line in self._lines:
-            if line.look_at <= now:
-                room = self._room(line)
-                if room:
-                    return self._claim(line, room)
-        return None
+        chosen = self._lookout.next(self._room_for_emptying if self._emptying else self._room)
+        return chosen and self._claim(*chosen)
 
-    def _claim(self, line: Line, count: int) -> tuple[Line, Call[Claimed]]:
+    def _claim(self, line: Line, count: int) -> Asked:
         line.number += 1
         # Random, and made once: a lost reply is answered with the same jobs when the same claim is sent again.
         claim_id = urlsafe_b64encode(os.urandom(8)).rstrip(b"=")
-        return line, claim(
+        call = claim(
             line.partition,
             process=self._process,
             number=line.number,
@@ -157,41 +154,34 @@ class Fetcher:
             idle=not self._held,
             lease_ms=self._lease_ms,
         )
+        return Asked(line, claim_id, count, call)
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
         rooms = [self._runners[kind].room(self._prefetch.depth) for kind in line.kinds]
         return max(0, min(BATCH, *rooms))
 
+    def _room_for_emptying(self, line: Line) -> int:
+        return self._room(line) if line is self._emptying else 0
+
     @property
     def _hungry(self) -> bool:
-        """Whether jobs may be claimed at all: not while one runs alone, or while the process empties itself for one."""
-        return self.claiming and not (self._held and (self._alone or self._emptying))
+        """Whether any job will do: not while one runs alone, or while the process empties itself for one."""
+        return self._claiming and not (self._alone and self._held) and self._emptying is None
 
-    # What came back
-
-    def _answered(self, calls: list[Call[Any]], replies: list[Any]) -> None:
-        settles = sum(1 for call in calls if call.script.name == "settle")
-        for refused, verdict in self._completer.answered(replies[:settles]):
-            log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
-        self._held.answered()
-        if self._claiming is not None:
-            line, _ = self._claiming
-            self._claiming = None
-            self._claimed(line, replies[-1])
-
-    def _claimed(self, line: Line, answer: Claimed) -> None:
-        self.closed = self.closed or answer.closed
+    def _claimed(self, asked: Asked, answer: Any) -> None:
+        line = asked.line
+        if isinstance(answer, QuaffError):
+            self._lookout.put_off(line, answer)
+            return
+        self._lookout.answered(line, answer)
         if answer.closed:
-            self.claiming = False
-        self._emptying = answer.empty_yourself
-        self._alone = answer.alone
-        now = time.monotonic()
-        if answer.empty_yourself:
-            line.look_at = 0.0
-        elif not answer.left:
-            line.look_at = now + (_POLL if self._link.listening else _LOOK_AGAIN)
-        ready: dict[str, list[Ready]] = {"sync": [], "async": []}
+            self.closed, self._claiming = True, False
+        if asked.wanted:
+            # Not after a claim of nothing: that one is answered without a look at who must run alone.
+            self._alone = answer.alone
+            self._emptying = line if answer.empty_yourself else None
+        ready: dict[str, list[Ready]] = {kind: [] for kind in self._runners}
         for lease in answer.leases:
             each = Claim(line.place, line.partition, lease)
             prepared = self._executor.prepare(each)
@@ -210,29 +200,25 @@ class Fetcher:
         if isinstance(prepared, Finished):
             log.warning("%s is not a message of ours; it is kept as failed (corrupt)", prepared.claim.id)
             self._completer.report(prepared)
-            return
-        # Soon at first, rarely later: a deploy of the right worker may be seconds or days away.
-        made = created_ms(prepared.claim.lease.id)
-        age_ms = int(time.time() * 1000) - made if made else 0
-        self._held.give_back(prepared.claim, park_ms=max(1000, min(60_000, age_ms // 4)))
-        log.warning("%s is parked: %s", prepared.claim.id, prepared.why)
+        else:
+            self._held.give_back(prepared.claim, park_ms=self._parking.park(prepared))
 
-    def _gather(self) -> None:
-        news = self._completer.gather()
-        seconds, count = 0.0, 0
-        for finished in news:
-            runner = self._held.drop(finished.claim)
-            if runner is self._runners["sync"]:
-                seconds += finished.seconds
-                count += 1
-        if count:
-            self._prefetch.learn(seconds, count)
+    def _compared(self, answer: Any) -> None:
+        strangers = self._comparison.answered(answer, self._knows)
+        for stranger in strangers:
+            self._held.give_back(stranger)
+        if strangers:
+            log.warning("the server has lost what it was told of %d jobs; they run again", len(strangers))
+
+    def _knows(self, token: bytes) -> bool:
+        on_its_way = self._asked is not None and token.startswith(self._asked.id + b".")
+        return on_its_way or token in self._held or token in self._completer
 
     # Giving back
 
     def halt(self) -> None:
         """Claim and start nothing more, and give back what has not been started."""
-        self.claiming = False
+        self._claiming = False
         for runner in self._runners.values():
             runner.halt()
             self._held.give_back_waiting(runner)
@@ -241,10 +227,29 @@ class Fetcher:
         """Give back all that is held, running or not; what runs on will be fenced."""
         self._held.give_back_everything()
 
+    def leave(self) -> None:
+        """The last words: a token that was taken in the meantime goes on to somebody who stays."""
+        self._lookout.hang_up()
+        try:
+            self._link.exchange([self._claim(line, 0).call for line in self._lookout.lines])
+        except NoAnswer:
+            return  # then there are no tokens either
+
+    def _gather(self) -> None:
+        seconds, count = 0.0, 0
+        for finished in self._completer.gather():
+            if self._held.drop(finished.claim) is self._runners["sync"]:
+                seconds += finished.seconds
+                count += 1
+        if count:
+            self._prefetch.learn(seconds, count)
+        if self._emptying and not self._held:
+            self._emptying.look_at = 0.0
+
     def _give_back_what_is_stuck(self) -> None:
         # Nothing may wait behind a long job while another worker has a free slot; nor in a process that is stopping.
         for runner in self._runners.values():
-            if runner.waiting and (not self.claiming or time.monotonic() - runner.last_start > PATIENCE):
+            if runner.waiting and (not self._claiming or time.monotonic() - runner.last_start > PATIENCE):
                 self._prefetch.stuck()
                 self._held.give_back_waiting(runner)
 
@@ -252,28 +257,27 @@ class Fetcher:
 
     def _wait(self, longest: float) -> bool:
         """Sleep until something happens; True if it was the supervisor."""
-        now = time.monotonic()
-        watched = [self._completer.read_end, self._control]
-        wake = -1
+        lines: Sequence[Line] = ()
         if longest > 0:
-            wake = self._listen(now)
             if self._hungry:
-                longest = min([longest, *(line.look_at - now for line in self._lines if self._room(line))])
-            longest = self._until_flush(longest)
+                lines = [line for line in self._lookout.lines if self._room(line)]
+            elif self._emptying:
+                lines = [self._emptying] if self._room(self._emptying) else []
+            longest = min(longest, self._comparison.seconds_left)
+        wake = self._lookout.listen(lines if longest > 0 and self._hungry else ())
+        if longest > 0:
+            longest = self._until_flush(min(longest, self._lookout.wait_for(lines)))
             self._completer.sleeping = True
             if len(self._completer.finished) >= self._completer.wake_at:
                 longest = 0.0
-        elif self._link.listening:
-            wake = self._link.listen((), 0)
-        if wake >= 0:
-            watched.append(wake)
-        readable = _readable(watched, longest)
+        control = -1 if self._control.closed else self._control.fileno()
+        readable = _readable([self._completer.read_end, control, wake], longest)
         self._completer.sleeping = False
         if self._completer.read_end in readable:
             self._completer.drain_wakeups()
         if wake in readable:
-            self._heard()
-        return self._control in readable
+            self._lookout.heard()
+        return control in readable
 
     def _until_flush(self, longest: float) -> float:
         """Tiny jobs are settled in company, long ones at once."""
@@ -284,41 +288,12 @@ class Fetcher:
             return min(longest, _FLUSH if enough > 1 else PATIENCE)
         return longest
 
-    def _listen(self, now: float) -> int:
-        """Block on the wake lists if there is room and nothing left to ask."""
-        if not self._link.listening:
-            if not self._hungry or not all(self._room(line) for line in self._lines):
-                return -1
-            if any(line.look_at <= now for line in self._lines):
-                return -1
-            # From here on a token tells; until one comes there is no need to look.
-            for line in self._lines:
-                line.look_at = now + _POLL * random.uniform(0.8, 1.0)
-        try:
-            return self._link.listen(tuple(self._by_key), _POLL)
-        except NoAnswer:
-            return -1
-
-    def _heard(self) -> None:
-        try:
-            key = self._link.heard()
-        except NoAnswer:
-            for line in self._lines:
-                line.look_at = 0.0
-            return
-        woken = self._by_key.get(key) if key else None
-        if woken is None:
-            return
-        woken.look_at = 0.0
-        # The token is ours now: claim with it, or hand it on with an empty claim.
-        self._token_from = woken if self.claiming else None
-
     def _wait_out(self, error: Exception) -> bool:
         """The server is away: say so once, wait a little, keep everything."""
         if not self._away:
             log.error("%s; trying again", error)
         self._away = min(1.0, random.uniform(0.05, max(0.05, self._away * 3)))
-        return bool(_readable([self._control], self._away))
+        return bool(_readable([-1 if self._control.closed else self._control.fileno()], self._away))
 
     def _back_again(self) -> None:
         if self._away:
@@ -327,9 +302,13 @@ class Fetcher:
 
 
 def _readable(watched: Sequence[int], seconds: float) -> set[int]:
-    """Which file descriptors have something to read, waited for. Not ``select``: tasks may open a thousand files."""
+    """Which file descriptors have something to read, waited for; those below 0 are none.
+
+    Not ``select``: tasks may open a thousand files.
+    """
     poll = select.poll()
     for descriptor in watched:
-        poll.register(descriptor, select.POLLIN)
+        if descriptor >= 0:
+            poll.register(descriptor, select.POLLIN)
     # Rounded up: a wait that ends before its time would turn the loop for nothing.
     return {descriptor for descriptor, _ in poll.poll(math.ceil(max(0.0, seconds) * 1000))}

@@ -1,15 +1,26 @@
-"""The jobs that one process has under lease, and those among them that go back."""
+"""The jobs that one process has under lease, those that go back, and whether the server sees it the same way."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from quaff.errors import QuaffError
 from quaff.store.keys import Partition
-from quaff.store.transitions import BATCH, Call, Verdict, release
+from quaff.store.queries import holds
+from quaff.store.transitions import BATCH, Call, Lease, Verdict, release
 from quaff.worker.executor import Claim
 from quaff.worker.runners import Runner
 
+#: Seconds until a settle or release is tried again that the server answered with an error.
+LATER = 2.0
+
 
 class Holdings:
-    """What is held. A job leaves it when its settle is on its way, or when its release was answered.
+    """What is held, by token: a server that lost its last writes may hand the same id out again.
+
+    A job leaves when its attempt has finished, or when its release was answered.
 
     Args:
         process: this process's id.
@@ -19,48 +30,117 @@ class Holdings:
         self._process = process
         self._held: dict[bytes, tuple[Claim, Runner | None]] = {}
         self._back: list[tuple[Claim, int]] = []
-        self._sent = 0
+        self._sent: list[list[tuple[Claim, int]]] = []
+        self._later: dict[Partition, float] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, token: bytes) -> bool:
+        return token in self._held
+
     def take(self, claim: Claim, runner: Runner | None) -> None:
         """A job was claimed; ``runner`` has it, None if nobody here can run it."""
-        self._held[claim.lease.id] = (claim, runner)
+        self._held[claim.lease.token] = (claim, runner)
 
     def drop(self, claim: Claim) -> Runner | None:
         """A job is off the books; the runner that had it."""
-        _, runner = self._held.pop(claim.lease.id, (claim, None))
+        _, runner = self._held.pop(claim.lease.token, (claim, None))
         if runner is not None:
             runner.load -= 1
         return runner
 
     def give_back(self, claim: Claim, park_ms: int = 0) -> None:
         """A job that was not started goes back, and is parked for so many milliseconds (0: to the queue's head)."""
+        self._held.setdefault(claim.lease.token, (claim, None))
         self._back.append((claim, park_ms))
 
     def give_back_waiting(self, runner: Runner) -> None:
         """What a runner has not started goes back."""
         for job in runner.take_back():
-            self._held[job.claim.lease.id] = (job.claim, None)
+            self._held[job.claim.lease.token] = (job.claim, None)
             self.give_back(job.claim)
 
     def give_back_everything(self) -> None:
         """All that is held goes back, running or not; what runs on will be fenced."""
-        known = {each.lease.id for each, _ in self._back}
-        self._back += [(each, 0) for id, (each, _) in self._held.items() if id not in known]
+        going = {each.lease.token for each, _ in self._back}
+        self._back += [(each, 0) for token, (each, _) in self._held.items() if token not in going]
 
     def calls(self) -> list[Call[list[Verdict]]]:
         """Releases for what goes back, at most one batch in all."""
-        by_partition: dict[Partition, list[tuple[bytes, bytes, int]]] = {}
-        for each, park_ms in self._back[:BATCH]:
-            by_partition.setdefault(each.partition, []).append((each.lease.id, each.lease.token, park_ms))
-        self._sent = min(BATCH, len(self._back))
-        return [release(partition, process=self._process, items=items) for partition, items in by_partition.items()]
+        now = time.monotonic()
+        by_partition: dict[Partition, list[tuple[Claim, int]]] = {}
+        for each in self._back[:BATCH]:
+            if self._later.get(each[0].partition, 0.0) <= now:
+                by_partition.setdefault(each[0].partition, []).append(each)
+        self._sent = list(by_partition.values())
+        return [
+            release(
+                partition,
+                process=self._process,
+                items=[(each.lease.id, each.lease.token, park_ms) for each, park_ms in going],
+            )
+            for partition, going in by_partition.items()
+        ]
 
-    def answered(self) -> None:
-        """The releases of the last ``calls()`` were answered: what they cover is off the books."""
-        for each, _ in self._back[: self._sent]:
-            self.drop(each)
-        del self._back[: self._sent]
-        self._sent = 0
+    def answered(self, answers: Sequence[Any]) -> None:
+        """The answers to ``calls()``: what they cover is off the books; an error leaves it for later."""
+        done: set[bytes] = set()
+        for going, answer in zip(self._sent, answers, strict=True):
+            if isinstance(answer, QuaffError):
+                self._later[going[0][0].partition] = time.monotonic() + LATER
+            else:
+                for each, _ in going:
+                    self.drop(each)
+                    done.add(each.lease.token)
+        if done:
+            self._back = [each for each in self._back if each[0].lease.token not in done]
+        self._sent = []
+
+
+class Comparison:
+    """Asks, a few times a lease, what the server thinks this process holds.
+
+    A server that lost acknowledged writes (a failover, a power cut) may have jobs of ours as running that were settled
+    or given back: their lease is renewed with ours, so nobody else would ever find them.
+
+    Args:
+        process: this process's id.
+        places: the partitions, each with its place in the worker's list.
+        every: seconds between two comparisons.
+    """
+
+    def __init__(self, process: bytes, places: Sequence[tuple[int, Partition]], every: float) -> None:
+        self._process = process
+        self._places = places
+        self._every = every
+        self._next_at = time.monotonic() + every
+        self._pages: list[tuple[int, Partition, bytes]] = []
+
+    @property
+    def seconds_left(self) -> float:
+        """Until there is something to ask."""
+        return 0.0 if self._pages else max(0.0, self._next_at - time.monotonic())
+
+    def call(self) -> Call[list[tuple[bytes, bytes]]] | None:
+        """The next page to ask for, if it is time."""
+        if not self._pages and self.seconds_left == 0.0:
+            self._next_at = time.monotonic() + self._every
+            self._pages = [(place, partition, b"") for place, partition in self._places]
+        if not self._pages:
+            return None
+        _, partition, after = self._pages[-1]
+        return holds(partition, self._process, after)
+
+    def answered(self, answer: Any, known: Callable[[bytes], bool]) -> list[Claim]:
+        """The page has come: pairs of id and token, or an error, which leaves it for the next time.
+
+        Returns:
+            What this process does not know that it holds.
+        """
+        place, partition, _ = self._pages.pop()
+        if isinstance(answer, QuaffError):
+            return []
+        if len(answer) == BATCH:
+            self._pages.append((place, partition, answer[-1][0]))
+        return [Claim(place, partition, Lease(id, b"", token)) for id, token in answer if not known(token)]

@@ -11,10 +11,13 @@ class Home:
 
     A task may fork, and its copy of this process has copies of the waiting jobs; an orphan whose fetcher waits for a
     server cannot hear that its supervisor is gone. Neither may start anything.
+
+    Args:
+        supervisor: its pid; by now the parent may be another one.
     """
 
-    def __init__(self) -> None:
-        self._parent = os.getppid()
+    def __init__(self, supervisor: int) -> None:
+        self._supervisor = supervisor
         self.copied = False
         os.register_at_fork(after_in_child=self._forked)
 
@@ -27,7 +30,7 @@ class Home:
     @property
     def left(self) -> bool:
         """True where nothing may be started."""
-        return self.copied or os.getppid() != self._parent
+        return self.copied or os.getppid() != self._supervisor
 
     def leave_if_copied(self) -> None:
         """End a copy that came out of a task as if it were the worker."""

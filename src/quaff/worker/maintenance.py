@@ -12,10 +12,11 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from quaff.errors import QuaffError
 from quaff.model import outcome
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.store.client import Store
@@ -42,8 +43,28 @@ class Death(NamedTuple):
     message: str
 
 
+@dataclass
+class Chore:
+    """Something done again and again, in small steps.
+
+    Attributes:
+        name: as the log calls it.
+        step: does one; returns the seconds until the next one.
+        at: monotonic time of that.
+        trouble: the last step failed, and the log says so.
+    """
+
+    name: str
+    step: Callable[[], float]
+    at: float = 0.0
+    trouble: bool = False
+
+
 class Chores:
     """Keeps the leases of a worker's processes and sweeps its queues.
+
+    One step at a time, the most important first, so that no backlog of one chore and no error in another keeps the
+    leases from being renewed.
 
     Args:
         store: the server.
@@ -56,15 +77,20 @@ class Chores:
         self._store = store
         self._partitions = partitions
         self._lease = lease
+        self._lease_ms = int(lease * 1000)
         # Half a lease without a sweep counts as an outage, after which nothing is reaped for a while.
         self._between = min(_SWEEP, lease / 4)
         self._rules = rules
         self._alive: set[bytes] = set()
-        self._deaths: deque[Death] = deque()
+        self._burials: deque[tuple[Death, int]] = deque()
+        self._unpark = set(partitions)
         self._call = threading.Event()
         self._closing = False
-        self._away = False
-        self._newcomer = True
+        self._funeral = Chore("giving back the jobs of a dead process", self._bury)
+        self._regular = [
+            Chore("renewing leases", self._renew),
+            *(Chore(f"sweeping queue {each.queue}", partial(self._sweep, each)) for each in partitions),
+        ]
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
 
@@ -75,7 +101,7 @@ class Chores:
     def bury(self, death: Death) -> None:
         """A process is gone: its jobs are given back at once."""
         self._alive.discard(death.process)
-        self._deaths.append(death)
+        self._burials.extend((death, place) for place in range(len(self._partitions)))
         self._call.set()
 
     def close(self, seconds: float) -> None:
@@ -85,70 +111,62 @@ class Chores:
         self._thread.join(seconds)
 
     def _work(self) -> None:
-        beat = swept = 0.0
-        while True:
+        beat, *sweeps = self._regular
+        while not self._closing or self._burials:
             now = time.monotonic()
-            try:
-                while self._deaths:
-                    self._give_back(self._deaths[0])
-                    self._deaths.popleft()
-                if self._closing:
-                    return
-                if now >= beat:
-                    self._renew()
-                    beat = now + self._lease / 3
-                if now >= swept:
-                    self._sweep()
-                    swept = now + self._between * random.uniform(0.7, 1.0)
-            except QuaffError as error:
-                self._wait_out(error)
-                continue
-            self._away = False
-            self._call.wait(max(0.0, min(beat, swept) - time.monotonic()))
-            self._call.clear()
+            waiting = [beat, *([self._funeral] if self._burials else []), *sorted(sweeps, key=lambda each: each.at)]
+            due = next((chore for chore in waiting if chore.at <= now), None)
+            if due is not None:
+                self._do(due)
+            else:
+                self._call.wait(min(chore.at for chore in waiting) - now)
+                self._call.clear()
 
-    def _wait_out(self, error: QuaffError) -> None:
-        if self._closing:
+    def _do(self, chore: Chore) -> None:
+        try:
+            pause = chore.step()
+        except Exception as error:  # noqa: BLE001  whatever it is, the other chores and the next try go on
+            if not chore.trouble and not self._closing:
+                log.error("%s: %s; trying again", chore.name, error)
+            chore.trouble = True
+            chore.at = time.monotonic() + random.uniform(0.1, 0.5)
             return
-        if not self._away:
-            log.error("%s; leases cannot be renewed meanwhile", error)
-        self._away = True
-        time.sleep(random.uniform(0.1, 0.5))
+        chore.trouble = False
+        chore.at = time.monotonic() + pause
 
-    def _renew(self) -> None:
+    def _renew(self) -> float:
         processes = list(self._alive)
         if processes:
-            lease_ms = int(self._lease * 1000)
-            self._store.run_many([heartbeat(each, lease_ms=lease_ms, processes=processes) for each in self._partitions])
+            self._store.run_many(
+                [heartbeat(each, lease_ms=self._lease_ms, processes=processes) for each in self._partitions]
+            )
+        return self._lease / 3
 
-    def _sweep(self) -> None:
+    def _sweep(self, partition: Partition) -> float:
         poison = outcome.encode(Outcome("", 0, Attempt(0, 0, int(time.time() * 1000), "", 0, "poison", _SILENT)))
-        for partition in self._partitions:
-            more, unpark = True, self._newcomer
-            while more and not self._deaths:
-                swept = self._store.run(
-                    sweep(partition, lease_ms=int(self._lease * 1000), rules=self._rules, poison=poison, unpark=unpark)
-                )
-                # Parked jobs come back once: if nobody here knows them they will be parked again.
-                unpark = unpark and swept.unparked == STEP
-                more = swept.more
-                if swept.taken:
-                    log.warning("%s: took %d jobs back from workers that fell silent", partition.queue, swept.taken)
-        self._newcomer = False
+        unpark = partition in self._unpark
+        swept = self._store.run(
+            sweep(partition, lease_ms=self._lease_ms, rules=self._rules, poison=poison, unpark=unpark)
+        )
+        # Parked jobs come back once: if nobody here knows them they will be parked again.
+        if swept.unparked < STEP:
+            self._unpark.discard(partition)
+        if swept.taken:
+            log.warning("%s: took %d jobs back from workers that fell silent", partition.queue, swept.taken)
+        return 0.0 if swept.more else self._between * random.uniform(0.7, 1.0)
 
-    def _give_back(self, death: Death) -> None:
-        now = int(time.time() * 1000)
-        for place, partition in enumerate(self._partitions):
-            charged = [(start.id, *_records(start, death, now)) for start in death.started if start.partition == place]
-            more = True
-            while more:
-                back, dead, more = self._store.run(
-                    reap(partition, process=death.process, rules=self._rules, started=charged)
-                )
-                if back or dead:
-                    log.warning(
-                        "%s: gave back %d jobs of process %d, %d are poison", partition.queue, back, death.pid, dead
-                    )
+    def _bury(self) -> float:
+        death, place = self._burials[0]
+        # To the end first: one that fails must not keep the others waiting.
+        self._burials.rotate(-1)
+        partition, now = self._partitions[place], int(time.time() * 1000)
+        charged = [(start.id, *_records(start, death, now)) for start in death.started if start.partition == place]
+        back, dead, more = self._store.run(reap(partition, process=death.process, rules=self._rules, started=charged))
+        if back or dead:
+            log.warning("%s: gave back %d jobs of process %d, %d are poison", partition.queue, back, death.pid, dead)
+        if not more:
+            self._burials.remove((death, place))
+        return 0.0
 
 
 def _records(start: Start, death: Death, now: int) -> tuple[bytes, bytes]:

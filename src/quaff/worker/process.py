@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import sys
+import threading
 import time
 import traceback
 
@@ -20,10 +22,11 @@ from quaff.store.link import Link
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control, Orders, Word, adopt
 from quaff.worker.executor import Executor
-from quaff.worker.fetcher import Fetcher, Line
+from quaff.worker.fetcher import Fetcher
 from quaff.worker.home import Home
 from quaff.worker.loading import load
 from quaff.worker.logs import set_up
+from quaff.worker.lookout import Line, Lookout
 from quaff.worker.runners import Loop, Threads
 from quaff.worker.starts import SLOTS, Starts
 
@@ -31,8 +34,8 @@ log = logging.getLogger("quaff.worker")
 
 #: Exit codes the supervisor reads: told to go, closed by the server (start another), cannot start (do not).
 DONE, CLOSED, HOPELESS = 0, 75, 2
-#: Seconds an orphan lets its running jobs go on, and the longest turn of the loop.
-_ORPHAN, _TURN = 3.0, 1.0
+#: Seconds an orphan lets its running jobs go on, the longest turn of the loop, and what exit handlers get.
+_ORPHAN, _TURN, _FAREWELL = 3.0, 1.0, 2.0
 
 
 class Process:
@@ -50,11 +53,13 @@ class Process:
             )
         self._until = float("inf")
         self.code = DONE
+        self._abandoned = False
         starts = Starts(orders.starts)
+        os.close(orders.starts)  # mapped; what tasks start must not inherit it
         id = bytes.fromhex(orders.process)
         executor = Executor(app, orders.worker, self._stopping)
         completer = Completer(id, int(settings.key_window * 1000))
-        home = Home()
+        home = Home(orders.supervisor)
         threads = Threads(executor, starts, home, 0, settings.concurrency, completer.report)
         loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
         self.queues = orders.queues or queues_of(app)
@@ -62,33 +67,39 @@ class Process:
             Line(place, partition(settings.namespace, queue), kinds_of(app, queue))
             for place, queue in enumerate(self.queues)
         ]
-        self._link = Link(app.backend.endpoint, settings.deadline)
+        link = Link(app.backend.endpoint, settings.deadline)
         self._completer = completer
         self._fetcher = Fetcher(
             id,
-            self._link,
-            lines,
+            link,
+            Lookout(link, lines, ordered=orders.ordered),
             executor,
             {"sync": threads, "async": loop},
             completer,
             int(settings.lease * 1000),
-            control.fileno(),
+            control,
         )
 
     @property
     def idle(self) -> bool:
-        """True if no job is held and nothing waits to be settled."""
-        return self._fetcher.holds == 0 and not self._completer.pending
+        """True if no task runs here any more and nothing waits to be settled."""
+        return not self._abandoned and self._fetcher.holds == 0 and not self._completer.pending
 
     def run(self) -> None:
         """Work until told to stop, or until the supervisor is gone."""
         while not self._finished():
             if self._fetcher.step(min(_TURN, max(0.0, self._until - time.monotonic()))):
                 self._listen()
+            if self._control.closed and self._until == float("inf"):
+                # The supervisor is gone and with it the lease: finish what can be finished soon, give back the rest.
+                self._drain()
+                self._until = time.monotonic() + _ORPHAN
             if self._fetcher.closed and not self._stopping:
                 log.warning("this process was silent for longer than its lease; another one takes its place")
                 self.code = CLOSED
+                self._control.say(Word(said="closed"))
                 self._drain()
+        self._fetcher.leave()
 
     def _listen(self) -> None:
         for word in self._control.hear():
@@ -96,10 +107,6 @@ class Process:
                 self._drain()
             elif word.said == "stop":
                 self._give_up()
-        if self._control.closed and self._until == float("inf"):
-            # The supervisor is gone and with it the lease: finish what can be finished soon, give back the rest.
-            self._drain()
-            self._until = time.monotonic() + _ORPHAN
 
     def _drain(self) -> None:
         self._stopping.append(True)
@@ -116,6 +123,7 @@ class Process:
             return True
         if time.monotonic() < self._until:
             return False
+        self._abandoned = not self.idle
         self._fetcher.give_back_everything()
         self._fetcher.step(0.0)
         return True
@@ -161,9 +169,9 @@ def wait_for_server(app: Quaff, control: Control) -> None:
             if not said:
                 log.error("%s; trying again", error)
             said = True
-            if control.closed:
+            # Whatever the supervisor says to a process that has nothing yet means that it is to go.
+            if select.select([control], (), (), 0.2)[0]:
                 os._exit(DONE)
-            time.sleep(0.2)
         else:
             return
 
@@ -202,6 +210,10 @@ def leave(code: int, *, idle: bool, orphan: bool) -> None:
     if orphan and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     if idle:
+        # In time: a thread that the application left running would hold the interpreter for ever.
+        timer = threading.Timer(_FAREWELL, os._exit, (code,))
+        timer.daemon = True
+        timer.start()
         sys.exit(code)
     os._exit(code)
 

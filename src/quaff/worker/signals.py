@@ -40,5 +40,6 @@ class Signals:
             os.read(self._read, 4096)
         except BlockingIOError:
             pass
-        taken, self._stops[:] = list(self._stops), []
+        taken = self._stops[:]
+        del self._stops[: len(taken)]  # no more than that: another one may have come in between
         return taken

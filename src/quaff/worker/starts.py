@@ -1,6 +1,6 @@
 """Which jobs had been started, written where the supervisor can read it after the process was killed.
 
-A shared file without a name, mapped by both sides. One record a slot: a flag, the id, the token and the start time;
+Memory with a file descriptor, mapped by both sides. One record a slot: a flag, the id, the token and the start time;
 the flag is written last and cleared first, so a record that was being written when the process died does not count.
 """
 
@@ -29,10 +29,23 @@ class Start(NamedTuple):
 
 
 def create() -> int:
-    """A file for SLOTS records; returns its descriptor, to be inherited by the process."""
-    with tempfile.TemporaryFile(prefix="quaff-") as file:
-        os.ftruncate(file.fileno(), SLOTS * _SIZE)
-        return os.dup(file.fileno())
+    """Room for SLOTS records; returns its descriptor, to be inherited by the process.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("quaff-starts", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile(prefix="quaff-") as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        # Written, not only made longer: a page that the system cannot give later would end both processes by SIGBUS.
+        os.write(descriptor, bytes(SLOTS * _SIZE))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 class Starts:

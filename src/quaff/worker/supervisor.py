@@ -11,22 +11,23 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+
+import msgspec
 
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint, mask
 from quaff.store.keys import partition
 from quaff.store.transitions import Rules
 from quaff.worker.child import Child, describe
-from quaff.worker.control import Word
+from quaff.worker.control import Orders, Word
+from quaff.worker.guarding import Guard
 from quaff.worker.maintenance import Chores, Death
-from quaff.worker.process import CLOSED, DONE, HOPELESS
+from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.signals import Signals
 
 log = logging.getLogger("quaff.worker")
@@ -35,8 +36,9 @@ log = logging.getLogger("quaff.worker")
 _STOP, _BURY = 0.5, 0.4
 #: Seconds in which a stop signal is the same one again: whoever started us passed on what the group got anyway.
 _ECHO = 0.1
-#: Seconds between two starts of a process that does not come up: the first pause and the longest.
-_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+#: Seconds between two starts of a process that does not stay: the first pause and the longest; and how long it must
+#: have lived for the next pause to be the first one again.
+_PAUSE, _LONGEST_PAUSE, _SETTLED = 0.2, 5.0, 1.0
 
 
 class Plan(NamedTuple):
@@ -72,12 +74,15 @@ class Supervisor:
         self._plan = plan
         self._name = plan.name or f"{socket.gethostname()}-{os.getpid()}"
         self._signals = Signals()
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            text=True,
+        self._guard = Guard()
+        self._orders = Orders(
+            app=plan.app,
+            flags=dict(plan.flags),
+            queues=plan.queues,
+            ordered=plan.queues is not None,
+            supervisor=os.getpid(),
+            worker=self._name,
+            level=plan.level,
         )
         self._children: list[Child] = []
         self._wanted = plan.processes or 1
@@ -105,11 +110,12 @@ class Supervisor:
                 self._start_missing()
             self._press()
             self._listen()
+        for child in self._children:
+            child.see_off()
+            self._guard.discard(child.pid)
         if self._chores is not None:
             self._chores.close(_BURY)
-        if self._guard.stdin is not None:
-            self._guard.stdin.close()
-        self._guard.wait()
+        self._guard.close()
         self._signals.restore()
         return self._code()
 
@@ -122,11 +128,14 @@ class Supervisor:
     # Starting
 
     def _start_missing(self) -> None:
-        now = time.monotonic()
-        while len(self._children) < self._wanted and now >= self._start_at:
-            child = Child(self._plan.app, self._plan.flags, self._plan.queues, self._name, self._plan.level)
+        while sum(not child.closed for child in self._children) < self._wanted and time.monotonic() >= self._start_at:
+            try:
+                child = Child(self._orders)
+            except OSError as error:
+                self._try_later(f"no other process can be started: {error}")
+                return
             self._children.append(child)
-            self._tell_guard("+", child)
+            self._guard.add(child.pid)
             if self._chores is not None:
                 self._chores.add(child.id)
 
@@ -145,20 +154,27 @@ class Supervisor:
     def _heard(self, child: Child) -> None:
         for word in child.control.hear():
             if word.said == "loaded":
-                child.loaded = True
-                self._meet(word)
+                self._meet(child, word)
             elif word.said == "ready":
                 child.ready = True
-                self._pause = _PAUSE
                 self._announce()
+            elif word.said == "closed":
+                child.closed = True
             elif word.said == "failed":
                 child.hopeless = word.text
 
-    def _meet(self, word: Word) -> None:
-        """The first process has loaded the application: now the chores can begin."""
+    def _meet(self, child: Child, word: Word) -> None:
+        """A process has loaded the application. With the first one the chores can begin."""
+        child.introduction = word
         if self._introduction is not None:
+            if _essence(word) != _essence(self._introduction):
+                # The code has changed since. Its leases would be renewed elsewhere, or in time for another lease.
+                child.hopeless = "its server, namespace or lease is not that of this worker: restart the worker"
+                child.kill()
             return
         self._introduction = word
+        # A later process must serve the same, in the same order, whatever its code says by then.
+        self._orders = msgspec.structs.replace(self._orders, queues=word.queues)
         settings = word.settings
         if self._plan.processes is None:
             self._wanted = int(settings["processes"]) or os.cpu_count() or 1
@@ -222,14 +238,16 @@ class Supervisor:
                 self._heard(child)
             code = child.see_off()
             self._children.remove(child)
-            self._tell_guard("-", child)
+            self._guard.discard(child.pid)
             started = child.started()
-            if child.hopeless or not child.loaded:
+            if child.hopeless or child.introduction is None:
                 self._not_up(child, code)
-            elif code == CLOSED and not started:
-                log.info("process %d is replaced", child.pid)
+            elif child.closed and not started:
+                log.info("process %d, which was silent for too long, has ended", child.pid)
             elif not self._stops and not (code == DONE and not started):
                 log.warning("process %d: %s; %d jobs were running in it", child.pid, describe(code)[1], len(started))
+                if not started:
+                    self._try_later(None, child)
             if self._chores is not None:
                 # Nobody is charged for a process that was told to go. One that was closed by the server has ended its
                 # jobs first: where some were running, a task used the same exit code.
@@ -241,11 +259,17 @@ class Supervisor:
         if self._introduction is None and child.hopeless:
             self._hopeless = child.hopeless
         elif not self._stops:
-            log.error(
-                "process %d did not start (%s); next try in %.1f s", child.pid, child.hopeless or code, self._pause
-            )
-            self._start_at = time.monotonic() + self._pause
-            self._pause = min(_LONGEST_PAUSE, self._pause * 2)
+            self._try_later(f"process {child.pid} did not start: {child.hopeless or describe(code)[1]}", child)
+
+    def _try_later(self, why: str | None, child: Child | None = None) -> None:
+        """No other process for a while, and longer each time, until one has lived for a while."""
+        now = time.monotonic()
+        if child is not None and now - child.began > _SETTLED:
+            self._pause = _PAUSE
+        if why is not None:
+            log.error("%s; next try in %.1f s", why.rstrip(), self._pause)
+        self._start_at = now + self._pause
+        self._pause = min(_LONGEST_PAUSE, self._pause * 2)
 
     # Telling
 
@@ -253,13 +277,9 @@ class Supervisor:
         for child in self._children:
             child.control.say(Word(said=what))
 
-    def _tell_guard(self, sign: str, child: Child) -> None:
-        try:
-            if self._guard.stdin is not None:
-                self._guard.stdin.write(f"{sign}{child.pid}\n")
-                self._guard.stdin.flush()
-        except BrokenPipeError:
-            log.error("the guard process is gone; if this supervisor is killed, jobs in C code may outlive it")
+
+def _essence(word: Word) -> tuple[str, str, float]:
+    return word.url, word.namespace, word.settings["lease"]
 
 
 def serve(plan: Plan) -> int:

@@ -2,7 +2,7 @@
 --- claim: queued -> running
 -- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
 --   is sent again), how many (0 to 500), idle (1 if the process holds no job at all), lease in ms
--- Answer: {status, left in the queue, alone, id, message, token, id, message, token, ...}
+-- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, id, message, token, id, message, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle.
 --   alone is 1 if the one job handed out must run alone in its process.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
@@ -11,17 +11,23 @@ local msg, ready, wake, active, held, lease, tries, claims, solo, meta = unpack(
 -- @include clock
 -- @include wake
 
+-- Milliseconds that a job which must run alone waits for a process that is idle anyway.
+local SOLO_PATIENCE = 1000
 local process, number, claim = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local want, idle, lease_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 
 local last = redis.call('HGET', claims, process)
-if last == 'closed' then return {1, 0, 0} end
+if last == 'closed' then
+  -- It may have taken the token of somebody who lives.
+  if redis.call('LLEN', ready) > 0 then hint(wake) end
+  return {1, 0, 0, -1}
+end
 if last then
   local last_number, last_claim = last:match('^(%d+):(.*)$')
   if tonumber(last_number) >= number then
-    local answer = {0, redis.call('LLEN', ready), 0}
+    local answer = {0, redis.call('LLEN', ready), 0, -1}
     if last_claim ~= claim then return answer end
-    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 1000)
+    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
     for _, member in ipairs(range) do
       local id = member:sub(9)
       local token = redis.call('HGET', active, id)
@@ -40,37 +46,51 @@ end
 redis.call('HSET', claims, process, ms(number) .. ':' .. claim)
 -- Its first: from now on its silence is noticed, or nothing would ever remove this entry.
 if not last then redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process) end
-if redis.call('HGET', meta, 'paused') then return {0, 0, 0} end
+if redis.call('HGET', meta, 'paused') then return {0, 0, 0, -1} end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
   local left = redis.call('LLEN', ready)
-  if left > 0 then hint(wake) end
-  return {0, left, 0}
+  if left + redis.call('LLEN', solo) > 0 then hint(wake) end
+  return {0, left, 0, -1}
 end
 
-local ids, alone = nil, 0
+local ids, alone, again, pass_on = nil, 0, -1, false
 if redis.call('LLEN', solo) > 0 then
-  local waiting_for = redis.call('HGET', meta, 'solo_for')
+  local now = clock(meta)
+  local waiting = redis.call('HMGET', meta, 'solo_for', 'solo_since')
+  local waiting_for, since = waiting[1], tonumber(waiting[2] or now)
   if idle then
     ids, alone = redis.call('RPOP', solo, 1), 1
-    if waiting_for == process or redis.call('LLEN', solo) == 0 then redis.call('HDEL', meta, 'solo_for') end
-    if redis.call('LLEN', solo) > 0 then hint(wake) end
+    local left = redis.call('LLEN', solo)
+    if waiting_for == process or left == 0 then redis.call('HDEL', meta, 'solo_for') end
+    if left == 0 then redis.call('HDEL', meta, 'solo_since') else pass_on = true end
+  elseif now - since < SOLO_PATIENCE then
+    -- For a moment it is left to idle processes, and to the replacement of the one that died. Told once, or the
+    -- processes that cannot take it would wake each other for ever.
+    again = SOLO_PATIENCE - (now - since)
+    if not waiting[2] then
+      redis.call('HSET', meta, 'solo_since', ms(now))
+      pass_on = true
+    end
   elseif not waiting_for or waiting_for == process or not redis.call('ZSCORE', lease, waiting_for) then
-    -- One process empties itself for it; the others go on.
+    -- One process empties itself for it, and asks now and then whether it still has to; the others go on.
     redis.call('HSET', meta, 'solo_for', process)
-    return {2, redis.call('LLEN', ready), 0}
+    local left = redis.call('LLEN', ready)
+    if left > 0 then hint(wake) end
+    return {2, left, 0, SOLO_PATIENCE}
   end
 end
 ids = ids or redis.call('RPOP', ready, want)
 if not ids then
   redis.call('DEL', wake)
-  return {0, 0, 0}
+  if pass_on then hint(wake) end
+  return {0, 0, 0, again}
 end
 
 local messages = redis.call('HMGET', msg, unpack(ids))
 local running = redis.call('HMGET', active, unpack(ids))
 local tried = redis.call('EXISTS', tries) == 1 and redis.call('HMGET', tries, unpack(ids)) or {}
-local leases, members, answer, given, strangers = {}, {}, {0, 0, alone}, {}, 0
+local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again}, {}, 0
 for i, id in ipairs(ids) do
   -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
   if messages[i] and not running[i] and not given[id] then
@@ -96,5 +116,5 @@ if #leases > 0 then
   redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process)
 end
 if strangers > 0 then redis.call('HINCRBY', meta, 'strangers', strangers) end
-if left > 0 then hint(wake) elseif alone == 0 then redis.call('DEL', wake) end
+if left > 0 or pass_on then hint(wake) elseif alone == 0 then redis.call('DEL', wake) end
 return answer
