@@ -80,9 +80,11 @@ class Endpoint:
             for connection in (*pool._available_connections, *pool._in_use_connections):
                 _abandon(connection)
 
-    def connection(self) -> Any:
-        """A connection of one's own, outside the pool, not yet connected."""
-        return self.pool().make_connection()
+    def connection(self, seconds: float | None = None) -> Any:
+        """A connection of one's own, outside the pool, not yet connected; ``seconds`` instead of the endpoint's."""
+        pool = self.pool()
+        limits = {} if seconds is None else {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        return pool.connection_class(**pool.connection_kwargs | limits)
 
     def _make(self, kind: Any) -> Any:
         # redis-py would send a script again up to ten times by itself; only the senders here know which may be.
