@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.store.engine import Desk
+from quaff.store import embedded
+from tests.conftest import end_server
+from tests.proxy import Proxy
+from tests.store.engine import Desk, process_id
+from tests.store.wire import Own
 
 
 @pytest.fixture
@@ -16,3 +24,32 @@ def desk(server_url: str, namespace: str) -> Iterator[Desk]:
     yield desk
     desk.dump()
     desk.close()
+
+
+@pytest.fixture
+def own() -> Iterator[Own]:
+    """A server of its own, gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
+    server = Own(home)
+    yield server
+    server.kill(signal.SIGCONT)
+    end_server(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def proxy(server_url: str) -> Iterator[Proxy]:
+    """A proxy before the shared server."""
+    proxy = Proxy(embedded.ensure(embedded.directory(server_url)))
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def calls(desk: Desk) -> Desk:
+    """The desk, with every script of these tests in the server's memory: what the wire loses is no SCRIPT LOAD."""
+    process = process_id()
+    desk.put(b"")
+    desk.settle(process, *desk.take(process))
+    desk.look(b"0" * 16)
+    return desk

@@ -1,0 +1,144 @@
+"""A proxy between a client and a real server: it loses replies, cuts connections and takes its time, as it is told."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class Proxy:
+    """Listens on a TCP port and passes on to a server's unix socket, one chunk of bytes at a time.
+
+    Every chunk is passed on unless a fate waits for it: ``lose`` (it is thrown away, the connection stays), ``cut``
+    (thrown away, the connection is reset), a number (so many of its bytes arrive, then the connection is reset), or
+    ``hold`` (it waits for ``let_go``, in front of all that follows it on its connection).
+
+    Args:
+        upstream: the path of the server's socket.
+
+    Attributes:
+        url: what a client is given.
+        met: the fates that have been met, in order.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.met: list[str | int] = []
+        self._requests: deque[str | int] = deque()
+        self._replies: deque[str | int] = deque()
+        self._go = threading.Event()
+        self._dead = threading.Event()
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._fillers: list[socket.socket] = []
+        self._drip = 0.0
+        self._last = False
+        self._run(self._accept)
+
+    def on_request(self, *fates: str | int) -> None:
+        """What happens to the next chunks on their way to the server."""
+        self._requests.extend(fates)
+
+    def on_reply(self, *fates: str | int) -> None:
+        """What happens to the next chunks on their way back."""
+        self._replies.extend(fates)
+
+    def drip(self, seconds: float) -> None:
+        """From now on replies come line by line, with so much time between two."""
+        self._drip = seconds
+
+    def let_go(self) -> None:
+        """Pass on what is held, and hold nothing more."""
+        self._go.set()
+
+    def cut(self) -> None:
+        """Reset all connections."""
+        with self._lock:
+            connections = list(self._open)
+        for connection in connections:
+            _reset(connection)
+
+    def stop_accepting(self) -> None:
+        """After one more connection, connecting hangs: the kernel's line is full and nobody takes from it."""
+        self._last = True
+
+    def close(self) -> None:
+        """End everything."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept(); close alone would not
+        self._listener.close()
+        for filler in self._fillers:
+            filler.close()
+        self._dead.set()
+        self.let_go()
+        self.cut()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _run(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._upstream)
+            with self._lock:
+                self._open |= {client, server}
+            self._run(self._connection, client, server)
+            if self._last:
+                self._fill()
+                return
+
+    def _fill(self) -> None:
+        self._listener.listen(0)
+        for _ in range(3):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self._listener.getsockname())
+            self._fillers.append(filler)
+
+    def _connection(self, client: socket.socket, server: socket.socket) -> None:
+        back = threading.Thread(target=self._pump, args=(server, client, self._replies), daemon=True)
+        back.start()
+        self._pump(client, server, self._requests)
+        back.join()
+        with self._lock:
+            self._open -= {client, server}
+        client.close()
+        server.close()
+
+    def _pump(self, source: socket.socket, target: socket.socket, fates: deque[str | int]) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 20):
+                fate = fates.popleft() if fates else "pass"
+                if fate != "pass":
+                    self.met.append(fate)
+                if fate == "hold":
+                    self._go.wait(60)
+                if fate == "lose":
+                    continue
+                if fate == "cut" or isinstance(fate, int):
+                    target.sendall(data[: fate if isinstance(fate, int) else 0])
+                    break
+                for line in data.splitlines(keepends=True) if self._drip and fates is self._replies else [data]:
+                    target.sendall(line)
+                    self._dead.wait(self._drip if line is not data else 0)
+        for each in (source, target):
+            _reset(each)
+
+
+def _reset(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
