@@ -155,12 +155,12 @@ def test_a_replica_is_told_from_a_server_that_is_away(own_server: str) -> None:
     assert "set QUAFF_URL to its primary. Nothing was stored." in text
 
 
-def test_a_server_with_no_room_for_another_client_is_told_from_one_that_is_away(own_server: str) -> None:
-    """The call was refused before it began, so nobody has to wonder whether it was applied."""
+def test_a_server_that_refuses_for_now_is_quoted(own_server: str) -> None:
+    """It knows why, here that it has no replica that it was told to have."""
     with redis.Redis(unix_socket_path=own_server) as raw:
-        raw.config_set("maxclients", 1)
-        text = refusal(Quaff(f"unix://{own_server}", deadline=0.1))
-    assert "answers, but refused for 0.1 s: max number of clients" in text
+        raw.config_set("min-replicas-to-write", 1)
+    text = refusal(Quaff(f"unix://{own_server}", deadline=0.1))
+    assert "answers, but refused for 0.1 s: NOREPLICAS " in text
     assert "Try again later. Nothing was stored." in text
 
 
