@@ -23,6 +23,7 @@ def desk(server_url: str, namespace: str) -> Iterator[Desk]:
     desk = Desk(server_url, namespace)
     yield desk
     desk.dump()
+    desk.store.endpoint.tidy()
     desk.close()
 
 
