@@ -16,7 +16,9 @@ from quaff import errors
 SRC = Path(__file__).parent.parent / "src"
 SOURCES = sorted(SRC.rglob("*.py"))
 MAX_LINES = 350
-IMPORT_BUDGET = 0.030  # seconds; every `flask` command of an application with Quaff installed pays it
+# Of the time that importing asyncio takes, 40 ms here, so that Quaff stays under 30: every `flask` command of an
+# application with Quaff installed pays it.
+IMPORT_BUDGET = 0.7
 
 # What our own floors need, and standard modules that cost milliseconds each.
 HEAVY = {
@@ -73,10 +75,11 @@ def test_importing_quaff_loads_only_itself_and_the_standard_library(loaded: set[
 
 
 def test_importing_quaff_is_quick() -> None:
-    code = "import time; start = time.perf_counter(); import quaff; print(time.perf_counter() - start)"
-    # The best of several: a busy machine can make an import slower, never quicker.
-    times = [in_fresh_interpreter(code) for _ in range(7)]
-    assert min(time for time in times if isinstance(time, float)) < IMPORT_BUDGET
+    code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+    # In turns, and the best of several: a busy machine can make an import slower, never quicker.
+    times = [[float(str(in_fresh_interpreter(code.format(name)))) for name in ("quaff", "asyncio")] for _ in range(7)]
+    own, asyncio = map(min, zip(*times, strict=True))
+    assert own < asyncio * IMPORT_BUDGET
 
 
 def test_the_public_names_are_sorted_and_said_once() -> None:
