@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.worker.support import Stage
+from quaff.store import embedded
+from tests.conftest import end_server
+from tests.worker.support import Stage, kill
 
 
 @pytest.fixture
@@ -28,3 +33,27 @@ def new_stage(server_url: str, tmp_path: Path) -> Iterator[Callable[[], Stage]]:
 def stage(new_stage: Callable[[], Stage]) -> Stage:
     """One stage."""
     return new_stage()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[tuple[Callable[[], Stage], int]]:
+    """A server that may be frozen, with its pid, and what makes stages on it."""
+    home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
+    url = f"embedded://{home}"
+    embedded.ensure(home)
+    info = embedded.server_info(home)
+    assert info is not None
+    stages: list[Stage] = []
+
+    def make() -> Stage:
+        stages.append(Stage(url, tmp_path))
+        return stages[-1]
+
+    pid = info["pid"]
+    assert isinstance(pid, int)
+    yield make, pid
+    kill(pid, signal.SIGCONT)
+    for stage in stages:
+        stage.end()
+    end_server(home)
+    shutil.rmtree(home, ignore_errors=True)

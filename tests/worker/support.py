@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from uuid import uuid4
 import redis
 
 from quaff import Job, Quaff
+from quaff.model import ids, message
 from quaff.store import embedded
 from quaff.store.keys import partition
 from tests import helpers
@@ -93,6 +95,13 @@ class Stage:
         """A path where nothing is yet."""
         return self.folder / uuid4().hex
 
+    def forge(self, pipe: Any, name: str, *arguments: Any) -> bytes:
+        """Store a job's message without giving the job a place; returns its id."""
+        raw = ids.new_raw()
+        pipe.hset(self.key("msg"), raw, message.encode(name, list(arguments), {}))
+        pipe.hincrby(self.key("meta"), "enqueued", 1)
+        return raw
+
     # Looking
 
     def runs(self, tag: str | None = None) -> list[Run]:
@@ -111,6 +120,13 @@ class Stage:
     def key(self, name: str, queue: str = "default") -> bytes:
         """A key of one of this stage's queues."""
         return partition(self.namespace, queue).key(name)
+
+    def leases(self, queue: str = "default") -> dict[bytes, float]:
+        """The processes that have a lease, and how many seconds of it are left."""
+        raw = self.raw()
+        now = raw.time()
+        now_ms = now[0] * 1000 + now[1] / 1000
+        return {each: (at - now_ms) / 1000 for each, at in raw.zrange(self.key("lease", queue), 0, -1, withscores=True)}
 
     def processes(self) -> list[fleet.Process]:
         """What lives of this stage's workers, guards and programs of tasks."""
@@ -148,6 +164,25 @@ def kill(pid: int, number: int = signal.SIGKILL) -> float:
     except ProcessLookupError:
         pass
     return before
+
+
+def after(seconds: float) -> None:
+    """Let time pass where only that is what is tested."""
+    until = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > until, seconds + 30)
+
+
+def cpu(pid: int) -> float:
+    """CPU seconds that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load_of(pid: int, seconds: float = 2.0) -> float:
+    """The share of one core that a process uses for a while."""
+    before, since = cpu(pid), time.monotonic()
+    after(seconds)
+    return (cpu(pid) - before) / (time.monotonic() - since)
 
 
 def side_by_side(*scenarios: Callable[[], None]) -> None:

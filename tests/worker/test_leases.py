@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-import pytest
-
-from quaff.store import embedded
 from tests.chaos import ledger
-from tests.conftest import end_server
 from tests.helpers import wait_until
 from tests.worker.support import Stage, kill, side_by_side
 
 LEASE = 1.0  # seconds; the least that can be set
 STILL = 3 * LEASE + 0.5
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[tuple[Callable[[], Stage], int]]:
-    """A server that may be frozen, with its pid, and what makes stages on it."""
-    home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
-    url = f"embedded://{home}"
-    embedded.ensure(home)
-    info = embedded.server_info(home)
-    assert info is not None
-    stages: list[Stage] = []
-
-    def make() -> Stage:
-        stages.append(Stage(url, tmp_path))
-        return stages[-1]
-
-    pid = info["pid"]
-    assert isinstance(pid, int)
-    yield make, pid
-    kill(pid, signal.SIGCONT)
-    for stage in stages:
-        stage.end()
-    end_server(home)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 def test_a_task_that_holds_everything_up_keeps_its_lease(new_stage: Callable[[], Stage]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from quaff.store import embedded
 from tests.conftest import end_server
 from tests.helpers import Program, wait_until
-from tests.worker.support import Stage, children, kill, side_by_side, tree
+from tests.worker.support import Stage, after, children, kill, side_by_side, tree
 
 NewStage = Callable[[], Stage]
 
@@ -37,12 +37,6 @@ def ends(stage: Stage, worker: Program, number: int = signal.SIGTERM, within: fl
 def nothing_left(stage: Stage) -> None:
     """No process of this stage lives; what was killed a moment ago may still be on its way out."""
     wait_until(lambda: not stage.processes(), 2, f"nobody is left: {stage.processes()}")
-
-
-def after(seconds: float) -> None:
-    """Let time pass where only that is what is tested."""
-    until = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() > until)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
