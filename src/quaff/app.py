@@ -89,7 +89,8 @@ class Quaff:
         """
         if fn is None:
             return lambda function: self.task(function, **given)
-        name = check_name("task", given.pop("name", None) or _name_of(fn))
+        name = given.pop("name", None)
+        name = check_name("task", _name_of(fn) if name is None else name)
         known = self.tasks.get(name)
         if known is not None and not _same_source(known.fn, fn):
             raise ConfigurationError(f"the task name {name!r} is taken by {known.fn!r}; give one of them name=.")

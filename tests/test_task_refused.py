@@ -1,0 +1,198 @@
+"""Calls that are refused before anything is sent, options that do not exist, and the same job sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from quaff import (
+    ConfigurationError,
+    EncodeError,
+    IdConflict,
+    Job,
+    MessageTooLarge,
+    Quaff,
+)
+from quaff.model import message
+from tests import taskapp
+from tests.taskapp import Colour, Order, Point, own, stored
+
+WHEN = dt.datetime(2011, 9, 24, 19, 49, 1, 2, ZoneInfo("Europe/Vienna"))
+POINT = Point(2**70, WHEN.astimezone(dt.UTC), Decimal("1.10"))
+ORDER = Order(UUID(int=7), (Colour.RED, Colour.BLUE), POINT)
+LIMIT = 256 * 1024
+
+
+@pytest.fixture
+def quaff(server_url: str, namespace: str) -> Iterator[Quaff]:
+    """An application with the same tasks and no worker."""
+    with taskapp.twin(server_url, namespace) as quaff:
+        yield quaff
+
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs", "told"),
+    [
+        ("add", (), {}, "'a'"),
+        ("add", (1, 2, 3), {}, "too many positional arguments"),
+        ("add", (1,), {"c": 2}, "'c'"),
+        ("add", ("one",), {}, "argument 'a' is a str"),
+        ("add", (1,), {"b": None}, "argument 'b' is a NoneType"),
+        ("aadd", (1.5,), {}, "argument 'a' is a float"),
+        ("echo", (object(),), {}, "argument 'value' is a object"),
+        ("echo", (threading.Lock(),), {}, "argument 'value' is a lock"),
+        ("echo", (lambda: 1,), {}, "argument 'value' is a function"),
+        ("echo", (ENDLESS,), {}, "argument 'value' is a list: it is nested too deeply, or contains itself"),
+        ("echo", (Colour.RED,), {}, "argument 'value' is a Colour: a Colour comes back only where the type hint says"),
+        ("echo", ({"deep": [POINT]},), {}, "argument 'value' is a dict: a Point comes back only"),
+        ("ship", (ORDER, "green"), {}, "argument 'colour' is a str"),
+        ("ship", (ORDER, Colour.RED, POINT, 7), {}, r"argument 'more\[1\]' is a int"),
+        ("ship", (ORDER, Colour.RED), {"other": "green"}, "argument 'other' is a str"),
+    ],
+    ids=range(15),
+)
+def test_a_call_that_cannot_be_is_refused_before_anything_is_sent(
+    name: str, args: Any, kwargs: Any, told: str, quaff: Quaff
+) -> None:
+    """A TypeError that names the task and the argument, in each way of sending, and nothing is in the server."""
+    task = own(quaff, name)
+    with pytest.raises(TypeError, match=rf"^tests\.taskapp\.{name}\.delay\(\): .*{told}"):
+        task.delay(*args, **kwargs)
+    with pytest.raises(TypeError, match=told):
+        asyncio.run(task.adelay(*args, **kwargs))
+    with pytest.raises(TypeError, match=told):
+        task.map([args]) if not kwargs else task.delay(*args, **kwargs)
+    assert stored(quaff) == []
+
+
+def test_a_map_with_one_bad_call_sends_none(quaff: Quaff) -> None:
+    """Not even those before it."""
+    with pytest.raises(EncodeError, match="argument 'a' is a str"):
+        own(quaff, "add").map([(1,)] * 600 + [("one",)])
+    assert stored(quaff) == []
+
+
+def test_a_message_that_is_too_large_is_refused_and_nothing_is_stored(quaff: Quaff) -> None:
+    """The error names the task, both sizes, the setting and what to do."""
+    give = own(quaff, "give")
+    with pytest.raises(MessageTooLarge) as caught:
+        give.delay(b"x" * LIMIT)
+    assert re.fullmatch(
+        r"tests\.taskapp\.give\.delay\(\): the arguments are 262,\d{3} bytes, the limit is 262,144 \(MAX_MESSAGE\)\. "
+        r"Store the data and send its id or path\. \[QF015\]",
+        str(caught.value),
+    )
+    with pytest.raises(MessageTooLarge):
+        give.map([(1,), (b"x" * LIMIT,)])
+    with pytest.raises(MessageTooLarge):
+        asyncio.run(give.adelay(b"x" * LIMIT))
+    assert stored(quaff) == []
+
+
+def test_a_message_of_just_the_limit_is_sent(server_url: str, namespace: str) -> None:
+    """One byte more is not."""
+    size = len(message.encode("tests.taskapp.give", [b"x" * 1000], {}))
+    for limit, count in ((size, 1), (size - 1, 0)):
+        quaff = Quaff(server_url, namespace=f"{namespace}-{limit}", max_message=limit)
+        with nullcontext() if count else pytest.raises(MessageTooLarge):
+            quaff.task(taskapp.give.fn).delay(b"x" * 1000)
+        assert len(stored(quaff)) == count
+        quaff.store.endpoint.pool().disconnect()
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda quaff: own(quaff, "add").options(queu="x"), "unknown option 'queu'. Did you mean 'queue'?"),
+        (lambda quaff: own(quaff, "add").options(result_ttl=1), "It belongs to the task: @quaff.task(result_ttl=...)."),
+        (lambda quaff: quaff.task(result_tl=1)(print), "unknown option 'result_tl'. Did you mean 'result_ttl'?"),
+        (lambda quaff: quaff.task(print, kee_none=1), "Did you mean 'keep_none'?"),
+        (lambda quaff: quaff.task(key="k")(print), "It belongs to one call: task.options(key=...)."),
+    ],
+    ids=range(5),
+)
+def test_an_unknown_option_is_refused_with_the_nearest_known_one(
+    act: Callable[[Quaff], object], told: str, quaff: Quaff
+) -> None:
+    """On the task and on the call, the moment it is given."""
+    with pytest.raises(ConfigurationError) as caught:
+        act(quaff)
+    assert told in str(caught.value)
+    assert str(caught.value).endswith("[QF001]")
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a/b", "ünder", "x" * 129, "a:b", "{a}", "a\n", None, 7], ids=repr)
+def test_a_queue_or_task_of_a_bad_name_is_refused(name: Any, quaff: Quaff) -> None:
+    """S11: no name can break out of a key or a URL."""
+    with pytest.raises(ConfigurationError, match=r"^queue name .*: use 1 to 128 of the characters"):
+        own(quaff, "add").options(queue=name)
+    with pytest.raises(ConfigurationError, match=r"^queue name "):
+        quaff.task(taskapp.add.fn, queue=name)
+    if name is not None:  # which asks for the default
+        with pytest.raises(ConfigurationError, match=r"^task name "):
+            quaff.task(taskapp.add.fn, name=name)
+
+
+# The same job twice
+
+
+def test_the_same_key_and_arguments_is_the_same_job(quaff: Quaff) -> None:
+    """However the arguments are written; through a map, a batch and a coroutine too."""
+    task = own(quaff, "add").options(key="invoice-7")
+    job = task.delay(1, 2)
+    assert not job.existing
+    assert job.key == "default/tests.taskapp.add/invoice-7"
+    for again in (task.delay(1, 2), task.delay(a=1, b=2), task.delay(1, b=2), *task.map([(1, 2), (1, 2)])):
+        assert again == job
+        assert again.existing
+    with quaff.batch():
+        assert task.delay(1, 2) == job
+    assert quaff.job(job.key) == quaff.job(job.id) == job
+    assert len(stored(quaff)) == 1
+
+
+def test_the_same_key_with_other_arguments_is_a_conflict(quaff: Quaff) -> None:
+    """And the first job stays as it is; another queue, task or key is another job."""
+    task = own(quaff, "add")
+    job = task.options(key="k").delay(1, 2)
+    with pytest.raises(IdConflict, match=r"add: the key 'default/tests\.taskapp\.add/k' was used with other arguments"):
+        task.options(key="k").delay(2, 1)
+    others = [
+        task.options(key="k", queue="slow").delay(2, 1),
+        own(quaff, "aadd").options(key="k").delay(2, 1),
+        task.options(key="K").delay(2, 1),
+    ]
+    assert len({job, *others}) == len(stored(quaff)) == 4
+
+
+def test_a_conflict_in_a_batch_leaves_the_others_stored(quaff: Quaff) -> None:
+    """And tells which."""
+    task = own(quaff, "add")
+    task.options(key="k").delay(1)
+    sent: list[Job[int]] = []
+
+    def all_at_once() -> None:
+        with quaff.batch():
+            sent.extend([task.delay(3), task.options(key="k").delay(2), task.delay(4)])
+
+    with pytest.raises(IdConflict) as caught:
+        all_at_once()
+    assert caught.value.jobs == [sent[0], sent[2]]
+    assert len(stored(quaff)) == 3
