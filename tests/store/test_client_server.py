@@ -66,10 +66,12 @@ def test_a_pipeline_of_forgotten_scripts_keeps_its_order(send: Send, desk: Desk)
 
 
 @both
-def test_one_broken_call_in_a_pipeline_leaves_the_connection_in_order(send: Send, desk: Desk) -> None:
+def test_one_broken_call_in_a_pipeline_leaves_the_connection_in_order(
+    send: Send, desk: Desk, server_url: str, namespace: str
+) -> None:
     """F45: what a damaged key makes of one call is a StoreError that names the server; the next call is answered."""
     (known,) = desk.put(b"known")
-    damaged = Desk(desk.store.endpoint._url, desk.home.prefix.strip("quaf:{}").split("/")[0] + "x")
+    damaged = Desk(server_url, f"{namespace}x")
     damaged.redis.set(damaged.key("msg"), "no hash")
     with pytest.raises(StoreError, match="WRONGTYPE") as caught:
         send(desk.store, [enqueue(desk, known, b"known"), enqueue(damaged, ids.new_raw()), lookup(desk.home, known)])
@@ -237,9 +239,10 @@ assert os.waitpid(child, 0)[1] == 0
 """
 
 
-def test_a_forked_copy_opens_connections_of_its_own(server_url: str, desk: Desk, running: Callable[..., Any]) -> None:
+def test_a_forked_copy_opens_connections_of_its_own(
+    server_url: str, namespace: str, desk: Desk, running: Callable[..., Any]
+) -> None:
     """F11: both sides send at the same time, and no reply goes to the wrong one."""
-    namespace = desk.home.prefix.split("{")[1].split("/")[0]
     program = running(python("-c", FORKS, server_url, namespace))
     assert program.wait() == 0, program.output
     assert desk.dump().number("enqueued") == 601
