@@ -166,7 +166,7 @@ class Executor:
 
     def _ended(self, claim: Claim, task: str, created_ms: int, failure: Failure, began: float) -> Finished:
         ended = time.time()
-        attempt = self._attempt(claim, began, ended, failure.reason, failure)
+        attempt = self._attempt(claim, began, ended, "failed", failure)
         record = outcome.encode(Outcome(task, created_ms, attempt))
         return Finished(claim, Settled(JobState.FAILED, self._failed_ms, record), ended - began)
 
