@@ -59,7 +59,7 @@ def in_a_coroutine(quaff: Quaff, relay: Relay, key: str | None) -> Job[int]:
         task = quaff.task(double)
         relay.lose_next_reply()
         job = await (task.options(key=key).adelay(1) if key else task.adelay(1))
-        await quaff.store.endpoint.async_pool().disconnect()
+        await (await quaff.store.endpoint.async_pool(5)).disconnect()
         return job
 
     return asyncio.run(main())

@@ -71,7 +71,7 @@ def in_coroutine(send: Callable[[], Any]) -> Any:
         try:
             return await send()
         finally:
-            await taskapp.quaff.store.endpoint.async_pool().disconnect()
+            await (await taskapp.quaff.store.endpoint.async_pool(5)).disconnect()
 
     return asyncio.run(main())
 

@@ -71,10 +71,10 @@ def test_an_event_loop_that_lives_keeps_its_connection(server_url: str, namespac
 
     async def main() -> None:
         await store.aio.run(call)
-        pool = store.endpoint.async_pool()
+        pool = await store.endpoint.async_pool(5)
         await asyncio.to_thread(asyncio.run, store.aio.run(call))
         await store.aio.run(call)
-        assert store.endpoint.async_pool() is pool
+        assert await store.endpoint.async_pool(5) is pool
         await pool.disconnect()
 
     asyncio.run(main())

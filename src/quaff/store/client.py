@@ -89,7 +89,7 @@ class AsyncStore:
                     await asyncio.to_thread(self.endpoint.revive, patience.left)
                 # redis-py's own timeout of a reply would be answered with None.
                 async with asyncio.timeout(patience.left):
-                    pool = self.endpoint.async_pool()
+                    pool = await self.endpoint.async_pool(patience.left)
                     connection = await pool.get_connection()
                     try:
                         sent = True

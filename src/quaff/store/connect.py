@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 from contextlib import suppress
 from typing import Any
 
@@ -43,41 +42,44 @@ class Endpoint:
         self._timeout = timeout
         self._directory = embedded.directory(url) if scheme == "embedded" else None
         self.where = f"{mask(url)} (from {source})"
-        self._lock = threading.Lock()
-        self._pool: redis.ConnectionPool | None = None
-        self._pools: dict[asyncio.AbstractEventLoop, redis.asyncio.ConnectionPool] = {}
+        # By event loop, None for threads. Without a lock, which would be held while a server starts: a process that is
+        # forked at that moment would never get it. Two threads may make a pool each; setdefault lets one of them win.
+        self._pools: dict[asyncio.AbstractEventLoop | None, Any] = {}
 
-    def revive(self, seconds: float) -> None:
-        """See to it that an embedded server runs; costs nothing for any other.
+    def revive(self, seconds: float) -> str | None:
+        """See to it that an embedded server runs, and give its socket; None, at no cost, for any other.
 
         Raises:
             ServerUnavailable: it does not start, or not in that time.
         """
-        if self._directory is not None:
-            embedded.ensure(self._directory, timeout=seconds)
+        return None if self._directory is None else embedded.ensure(self._directory, timeout=seconds)
 
     def pool(self) -> redis.ConnectionPool:
         """This process's pool."""
-        with self._lock:
-            pool = self._pool = self._pool or self._make(redis.ConnectionPool)
-            return pool
+        pool: redis.ConnectionPool | None = self._pools.get(None)
+        return pool or self._keep(None, redis.ConnectionPool, self.revive(self._timeout))
 
-    def async_pool(self) -> Any:
-        """The running event loop's pool: a connection belongs to the loop that opened it."""
+    async def async_pool(self, seconds: float) -> Any:
+        """The running event loop's pool: a connection belongs to the loop that opened it.
+
+        Args:
+            seconds: for an embedded server to start, at the loop's first call; other coroutines go on meanwhile.
+        """
         loop = asyncio.get_running_loop()
         self.tidy()
-        with self._lock:
-            pool = self._pools.get(loop)
-            if pool is None:
-                pool = self._pools[loop] = self._make(redis.asyncio.ConnectionPool)
-            return pool
+        if loop not in self._pools and self._directory is not None:
+            path = await asyncio.to_thread(self.revive, seconds)
+            return self._keep(loop, redis.asyncio.ConnectionPool, path)
+        return self._pools.get(loop) or self._keep(loop, redis.asyncio.ConnectionPool, None)
+
+    def _keep(self, loop: asyncio.AbstractEventLoop | None, kind: Any, path: str | None) -> Any:
+        return self._pools.setdefault(loop, self._make(kind, path))
 
     def tidy(self) -> None:
         """Close the connections of event loops that are closed: a pool holds its loop, so nothing else would."""
-        with self._lock:
-            over = [self._pools.pop(loop) for loop in list(self._pools) if loop.is_closed()]
-        for pool in over:
-            for connection in (*pool._available_connections, *pool._in_use_connections):
+        for loop in [loop for loop in list(self._pools) if loop is not None and loop.is_closed()]:
+            pool = self._pools.pop(loop, None)
+            for connection in () if pool is None else (*pool._available_connections, *pool._in_use_connections):
                 _abandon(connection)
 
     def connection(self, seconds: float | None = None) -> Any:
@@ -86,7 +88,7 @@ class Endpoint:
         limits = {} if seconds is None else {"socket_timeout": seconds, "socket_connect_timeout": seconds}
         return pool.connection_class(**pool.connection_kwargs | limits)
 
-    def _make(self, kind: Any) -> Any:
+    def _make(self, kind: Any, path: str | None) -> Any:
         # redis-py would send a script again up to ten times by itself; only the senders here know which may be.
         asynchronous = kind is redis.asyncio.ConnectionPool
         options: dict[str, Any] = {
@@ -96,9 +98,9 @@ class Endpoint:
             "socket_connect_timeout": self._timeout,
             "driver_info": None,
         }
-        if self._directory is not None:
+        if path is not None:
             unix = redis.asyncio.UnixDomainSocketConnection if asynchronous else redis.UnixDomainSocketConnection
-            return kind(connection_class=unix, path=embedded.ensure(self._directory, timeout=self._timeout), **options)
+            return kind(connection_class=unix, path=path, **options)
         try:
             return kind.from_url(self._url, **options)
         except ValueError as error:
