@@ -33,6 +33,7 @@ check: $(VENV)/check.stamp
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright
+	$(VENV)/bin/python tests/typing/check_bad.py
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/towncrier build --draft >/dev/null
 

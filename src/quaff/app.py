@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from quaff import config
 from quaff.config import Settings
@@ -30,7 +30,7 @@ from quaff.store.bulk import chunks
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
-from quaff.task import Task, TaskDecorator
+from quaff.task import GivenOptions, Task, TaskDecorator
 
 _NOTHING = nullcontext()
 
@@ -68,20 +68,20 @@ class Quaff:
     # Registering
 
     @overload
-    def task(self, fn: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
-    @overload
-    def task(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
-    @overload
     def task(
-        self, fn: None = None, /, *, name: str = ..., queue: str = ..., result_ttl: float = ..., keep_none: bool = ...
-    ) -> TaskDecorator: ...
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, **given: Unpack[GivenOptions]
+    ) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, fn: Callable[P, R], /, **given: Unpack[GivenOptions]) -> Task[P, R, R]: ...
+    @overload
+    def task(self, fn: None = None, /, **given: Unpack[GivenOptions]) -> TaskDecorator: ...
     def task(self, fn: Any = None, /, **given: Any) -> Any:
         """Register a function: ``@quaff.task``, ``@quaff.task(queue="mail")`` or ``quaff.task(fn, queue="mail")``.
 
         Args:
             name: what messages call it; ``<module>.<qualname>`` by default.
             queue: where its jobs wait; ``default`` by default.
-            result_ttl: seconds its result is kept; RESULT_TTL by default, 0 keeps none.
+            result_ttl: seconds, or a timedelta, its result is kept; RESULT_TTL by default, 0 keeps none.
             keep_none: False keeps no result of a call that returned None.
 
         Raises:

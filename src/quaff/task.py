@@ -1,11 +1,12 @@
-"""Task[P, R]: a function with options. A plain call runs it here; ``delay`` sends it to a queue."""
+"""Task[P, R, F]: a function with options. A plain call runs it here; ``delay`` sends it to a queue."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from quaff.errors import MessageTooLarge
@@ -19,6 +20,15 @@ from quaff.model.signature import Signature
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", covariant=True)
+
+
+class GivenOptions(TypedDict, total=False):
+    """What a task may set."""
+
+    name: str
+    queue: str
+    result_ttl: float | timedelta
+    keep_none: bool
 
 
 class CallOptions(TypedDict, total=False):
@@ -133,7 +143,7 @@ class TaskDecorator(Protocol):
     """``@quaff.task(...)`` waiting for its function."""
 
     @overload
-    def __call__(self, fn: Callable[P, Awaitable[R]], /) -> Task[P, R, Awaitable[R]]: ...
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
     def __call__(self, fn: Any, /) -> Any: ...

@@ -1,0 +1,70 @@
+"""What a type checker has to refuse: each marked line, and no other.
+
+A mark names mypy's code and pyright's rule; ``check_bad.py`` reads them, and ``make check`` runs that.
+"""
+
+from __future__ import annotations
+
+from quaff import Job, Quaff
+from quaff.flask import Quaff as FlaskQuaff
+
+quaff = Quaff()
+
+
+@quaff.task
+def add(a: int, b: int = 0) -> int:
+    """A task."""
+    return a + b
+
+
+@quaff.task(queue="slow")
+async def fetch(url: str, *, tries: int = 1) -> bytes:
+    """An async task."""
+    return url.encode() * tries
+
+
+@FlaskQuaff().task
+def in_flask(number: int) -> str:
+    """Flask's."""
+    return str(number)
+
+
+def calls() -> None:
+    """Arguments that the function does not take."""
+    add("one")  # error: arg-type reportArgumentType
+    add.delay("one")  # error: arg-type reportArgumentType
+    add.delay()  # error: call-arg reportCallIssue
+    add.delay(1, 2, 3)  # error: call-arg reportCallIssue
+    add.delay(1, c=2)  # error: call-arg reportCallIssue
+    add.delay(1, b=None)  # error: arg-type reportArgumentType
+    fetch.delay("http://localhost", 2)  # error: call-arg reportCallIssue
+    fetch.delay("http://localhost", tries="2")  # error: arg-type reportArgumentType
+    in_flask.delay("one")  # error: arg-type reportArgumentType
+    add.options(queue="slow").delay("one")  # error: arg-type reportArgumentType
+    add.map([1, 2])  # error: list-item reportArgumentType
+
+
+async def in_coroutines() -> None:
+    """The twins."""
+    await add.adelay("one")  # error: arg-type reportArgumentType
+    await fetch.adelay()  # error: call-arg reportCallIssue
+
+
+def options() -> None:
+    """Options that do not exist, or of another type."""
+    add.options(queu="slow")  # error: call-arg reportCallIssue
+    add.options(result_ttl=5)  # error: call-arg reportCallIssue
+    add.options(queue=5)  # error: arg-type reportArgumentType
+    quaff.task(key="k")  # error: call-overload reportCallIssue
+    quaff.task(result_ttl="5")  # error: call-overload reportArgumentType
+
+
+def results() -> None:
+    """A result is of the function's type, and a job has nothing else."""
+    text: str = add.delay(1).result()  # error: assignment reportAssignmentType
+    job: Job[str] = add.delay(1)  # error: assignment reportAssignmentType
+    size: int = fetch.delay("http://localhost").result()  # error: assignment reportAssignmentType
+    number: int = fetch("http://localhost")  # error: assignment reportAssignmentType
+    print(add.delay(1).value)  # error: attr-defined reportAttributeAccessIssue
+    add.delay(1).result("5")  # error: arg-type reportArgumentType
+    print(text, job, size, number)

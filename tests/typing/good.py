@@ -1,0 +1,125 @@
+"""What a type checker has to accept, with the types it has to see: both checkers of ``make check`` read it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, assert_type
+
+from quaff import Job, JobInfo, JobState, Quaff, Task, current_job
+from quaff.flask import Quaff as FlaskQuaff
+
+quaff = Quaff("redis://127.0.0.1:1", deadline=0.1, namespace="typing")
+
+
+@quaff.task
+def add(a: int, b: int = 0, *more: int, exact: bool = False) -> int:
+    """A plain decorator."""
+    assert_type(current_job.id, str)
+    assert_type(current_job.attempt, int)
+    assert_type(current_job.should_stop, bool)
+    return a + b
+
+
+@quaff.task(queue="mail", result_ttl=timedelta(minutes=1), keep_none=False, name="typing.send")
+def send(user: str) -> list[str] | None:
+    """A decorator with options."""
+    return [user]
+
+
+@quaff.task
+async def fetch(url: str, *, tries: int = 1) -> bytes:
+    """A coroutine function: its jobs give what it returns, not a coroutine."""
+    return url.encode()
+
+
+@quaff.task(result_ttl=0)
+async def ping() -> None:
+    """With options too."""
+
+
+def plain(text: str) -> float:
+    """Registered by a call."""
+    return float(text)
+
+
+async def aplain(text: str) -> float:
+    """The same."""
+    return float(text)
+
+
+by_call = quaff.task(plain)
+by_call_with_options = quaff.task(plain, name="typing.plain", queue="slow", result_ttl=5)
+async_by_call = quaff.task(aplain, name="typing.aplain")
+
+
+@FlaskQuaff().task
+def in_flask(number: int) -> str:
+    """Flask's Quaff types its tasks the same."""
+    return str(number)
+
+
+def tasks() -> None:
+    """A task is as its function is."""
+    hands_on: Task[[str], float, float] = by_call
+    hands_on = by_call_with_options
+    assert_type(hands_on.delay("1"), Job[float])
+    awaited: Task[[str], float, Coroutine[Any, Any, float]] = async_by_call
+    assert_type(awaited.delay("1"), Job[float])
+    assert_type(in_flask.delay(1), Job[str])
+    assert_type(add.name, str)
+
+
+def calls() -> None:
+    """A direct call gives what the function gives."""
+    assert_type(add(1, 2, 3, exact=True), int)
+    assert_type(send("ann"), list[str] | None)
+    coroutine: Coroutine[Any, Any, bytes] = fetch("http://localhost")
+    assert_type(asyncio.run(coroutine), bytes)
+    assert_type(asyncio.run(fetch("http://localhost", tries=2)), bytes)
+
+
+def sending() -> None:
+    """``delay`` has the parameters of the function, and its job the type of its result."""
+    assert_type(add.delay(1), Job[int])
+    assert_type(add.delay(1, 2, 3, exact=True), Job[int])
+    assert_type(add.delay(b=2, a=1), Job[int])
+    assert_type(send.delay("ann"), Job[list[str] | None])
+    assert_type(fetch.delay("http://localhost", tries=2), Job[bytes])
+    assert_type(ping.delay(), Job[None])
+    assert_type(by_call_with_options.delay("1"), Job[float])
+    assert_type(add.options(queue="slow", key="k").delay(1, b=2), Job[int])
+    assert_type(fetch.options(queue="slow").options(key="k").delay("http://localhost"), Job[bytes])
+    assert_type(add.map([(1,), (2, 3)]), list[Job[int]])
+    assert_type(fetch.map((url,) for url in ["a", "b"]), list[Job[bytes]])
+    with quaff.batch():
+        assert_type(add.delay(1), Job[int])
+
+
+async def in_coroutines() -> None:
+    """The twins of ``delay``, ``map`` and ``result``."""
+    assert_type(await add.adelay(1, b=2), Job[int])
+    assert_type(await fetch.adelay("http://localhost"), Job[bytes])
+    assert_type(await add.amap([(1,)]), list[Job[int]])
+    assert_type(await fetch("http://localhost"), bytes)
+    assert_type(await (await fetch.adelay("http://localhost")).aresult(timeout=5), bytes)
+    task = asyncio.create_task(fetch("http://localhost"))
+    assert_type(await task, bytes)
+
+
+def asking(job: Job[int]) -> None:
+    """What a handle answers."""
+    assert_type(job.result(), int)
+    assert_type(job.result(timeout=5), int)
+    assert_type(fetch.delay("http://localhost").result(0.5), bytes)
+    assert_type(job.state, JobState)
+    assert_type(job.id, str)
+    assert_type(job.key, str | None)
+    assert_type(job.info(), JobInfo)
+    assert_type([attempt.number for attempt in job.info().attempts], list[int])
+    assert_type(quaff.job("id"), Job[Any])
+    number: Job[int] = quaff.job("id")
+    assert_type(number.result(), int)
+    text: str = job.state
+    assert text
