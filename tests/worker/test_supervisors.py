@@ -1,0 +1,154 @@
+"""F1, F3, F8: supervisors and guards that are killed, starts that fail, and what is left of them: nothing."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from tests.chaos import ledger
+from tests.helpers import Program, gone, wait_until
+from tests.worker.support import Stage, after, children, kill, load_of, side_by_side
+
+NewStage = Callable[[], Stage]
+
+#: Seconds until an orphan is gone: what it may still finish, then the guard.
+GONE = 5.0
+
+
+def guard(stage: Stage, worker: Program) -> int:
+    """The pid of a worker's guard."""
+    (pid,) = [each.pid for each in stage.processes() if each.parent == worker.pid and "guard.py" in each.command]
+    return pid
+
+
+def test_a_killed_guard_changes_no_exit_code(stage: Stage) -> None:
+    """It is of use only if the supervisor dies; without it a worker ends with 0 as ever."""
+    worker = stage.worker("-p", "2")
+    kill(guard(stage, worker))
+    assert stage.send("mark", "mark").result(timeout=5) == "mark"
+    assert worker.stop() == 0
+    assert not any("Traceback" in line for line in worker.stderr), worker.output
+    wait_until(lambda: not stage.processes(), 2)
+
+
+def test_another_guard_knows_all_that_the_first_one_knew(stage: Stage) -> None:
+    """F1, F8: it starts with the next process, and ends jobs in C code when the supervisor is killed, in both."""
+    worker = stage.worker("-p", "2")
+    first = guard(stage, worker)
+    kill(first)
+    wait_until(lambda: gone(first))
+    kill(children(worker)[0])
+    worker.wait_for("the guard process is gone; another one takes its place")
+    wait_until(lambda: len(children(worker)) == 2)
+    assert guard(stage, worker) != first
+    for number in range(20):
+        stage.send("hold_gil", f"hog {number}", 60.0)
+        stage.started(f"hog {number}")
+        if len({run.pid for run in stage.runs()}) == 2:
+            break
+    killed = kill(worker.pid)
+    wait_until(lambda: not stage.processes(), 15)
+    assert ledger.now() - killed < GONE + 0.5
+
+
+def test_a_wrong_application_is_told_at_once(stage: Stage) -> None:
+    """With four processes: one error, exit code 2, and nothing is left, within 3 s."""
+    since = time.monotonic()
+    worker = stage.worker("-p", "4", app="no_such_module:quaff", ready=False)
+    assert worker.wait() == 2
+    took = time.monotonic() - since
+    print(f"{took:.1f} s")
+    assert took < 3, worker.output
+    assert sum(line.startswith("Error: ") for line in worker.stderr) == 1, worker.output
+    wait_until(lambda: not stage.processes(), 1)
+
+
+SLOW = """
+import time
+from pathlib import Path
+
+(Path(__file__).parent / "loading").touch()
+while not (Path(__file__).parent / "go").exists():
+    time.sleep(0.005)
+
+from tests.worker.workapp import quaff
+"""
+
+
+def test_a_process_whose_supervisor_died_during_its_import_starts_nothing(new_stage: NewStage) -> None:
+    """F1: the application is imported slowly; whenever that ends, no job is begun, and soon nobody is left."""
+
+    def scenario(seconds: float | None) -> None:
+        stage = new_stage()
+        folder = stage.folder / stage.namespace
+        folder.mkdir()
+        (folder / "slow.py").write_text(SLOW)
+        jobs = stage.many("mark", [(f"waits {n}",) for n in range(20)])
+        jobs += stage.many("amark", [(f"waits too {n}",) for n in range(20)])
+        worker = stage.worker("-p", "2", app="slow:quaff", ready=False, cwd=folder)
+        wait_until((folder / "loading").exists)
+        wait_until(lambda: len(children(worker)) == 2)
+        pids = children(worker)
+        killed = kill(worker.pid)
+        if seconds is not None:
+            after(seconds)
+            (folder / "go").touch()
+        wait_until(lambda: all(gone(pid) for pid in pids), 15)
+        took = ledger.now() - killed
+        print(f"import ends after {seconds} s: gone after {took:.1f} s")
+        assert took < GONE
+        assert stage.runs() == []
+        assert {job.state for job in jobs} == {"queued"}
+        wait_until(lambda: not stage.processes(), GONE, "the guard has gone too")
+
+    side_by_side(*[lambda seconds=seconds: scenario(seconds) for seconds in (0.0, 1.0, 3.0, None)])
+
+
+def test_a_replacement_whose_supervisor_died_during_its_import_starts_nothing(stage: Stage) -> None:
+    """F1: the same for a later process, when chores and leases are there already; the jobs are another worker's."""
+    folder = stage.folder / stage.namespace
+    folder.mkdir()
+    (folder / "slow.py").write_text(SLOW)
+    (folder / "go").touch()
+    worker = stage.worker("-p", "1", app="slow:quaff", cwd=folder)
+    (pid,) = children(worker)
+    for name in ("go", "loading"):
+        (folder / name).unlink()
+    kill(pid)
+    wait_until((folder / "loading").exists)
+    (new,) = wait_until(lambda: [each for each in children(worker) if each != pid])
+    killed = kill(worker.pid)
+    jobs = stage.many("mark", [(f"waits {n}",) for n in range(20)])
+    (folder / "go").touch()
+    wait_until(lambda: gone(new), 15)
+    assert ledger.now() - killed < GONE
+    assert stage.runs() == []
+    other = stage.worker("-p", "1")
+    for job in jobs:
+        job.result(timeout=10)
+    assert {run.parent for run in stage.runs()} == {other.pid}
+
+
+def test_an_orphan_does_not_turn_in_circles(stage: Stage) -> None:
+    """In the seconds that it has for its running job it waits, and does not ask again and again who is there."""
+    worker = stage.worker("-p", "1")
+    stage.send("gate", "long", str(stage.file()))
+    pid = stage.started("long").pid
+    killed = kill(worker.pid)
+    load = load_of(pid, 2.0)
+    print(f"{load:.2f}")
+    assert load < 0.25
+    wait_until(lambda: gone(pid), 10)
+    assert ledger.now() - killed < GONE
+
+
+def test_ctrl_c_ends_a_worker_whose_server_is_not_there(stage: Stage) -> None:
+    """F27: it has no job, so it ends within 2 s, whatever its grace."""
+    worker = stage.worker("-p", "2", "--grace", "40", ready=False, URL="redis://127.0.0.1:1/0")
+    worker.wait_for("trying again")
+    since = time.monotonic()
+    assert worker.stop(signal.SIGINT) == 0
+    took = time.monotonic() - since
+    assert took < 2, worker.output
+    wait_until(lambda: not stage.processes(), 1)
