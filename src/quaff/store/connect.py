@@ -85,7 +85,9 @@ class Endpoint:
     def connection(self, seconds: float | None = None) -> Any:
         """A connection of one's own, outside the pool, not yet connected; ``seconds`` instead of the endpoint's."""
         pool = self.pool()
-        limits = {} if seconds is None else {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        limits: dict[str, Any] = (
+            {} if seconds is None else {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        )
         return pool.connection_class(**pool.connection_kwargs | limits)
 
     def _make(self, kind: Any, path: str | None) -> Any:
