@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+from quaff import JobNotFound
 from quaff.store.keys import NAMES
 from tests.helpers import wait_until
-from tests.worker.support import Stage, children, side_by_side
+from tests.worker.support import Stage, children, kill, side_by_side
 
 LEASE = 2.0
 #: A process asks three times a lease what it is thought to hold, so everything is right again well within one.
@@ -97,6 +100,48 @@ def test_jobs_whose_giving_back_the_server_forgot_run_again(stage: Stage) -> Non
     assert {run.attempt for run in stage.runs()} == {1}
     assert worker.stop() == 0
     assert stage.raw().zcard(stage.key("held")) == stage.raw().hlen(stage.key("active")) == 0
+
+
+def test_a_job_of_a_dead_process_whose_burial_the_server_forgot_runs_again(stage: Stage) -> None:
+    """F20: the process is dead, and the server has its lease again: nobody renews it, so the job comes back."""
+    worker = stage.worker("-p", "1", LEASE=str(LEASE))
+    path = stage.file()
+    job = stage.send("gate", "forgotten", str(path))
+    dead = stage.started("forgotten").pid
+    put_back = remember(stage)
+    kill(dead)
+    path.touch()
+    assert job.result(timeout=10) == "forgotten"
+    put_back()
+    assert job.state == "running"
+    # A lease in which nothing is reaped, for there was a gap in the sweeps as the server sees it; then the lapse.
+    stage.started("forgotten", 3, 2 * LEASE + 3)
+    assert job.result(timeout=5) == "forgotten"
+    assert [each.outcome for each in job.info().attempts] == ["lapsed", "succeeded"]
+    assert worker.stop() == 0
+
+
+def test_a_server_that_came_back_empty_is_worked_with(stage: Stage) -> None:
+    """F18, F38: jobs, leases and scripts are gone: what ran ends and counts no more, what is sent now runs at once."""
+    worker = stage.worker("-p", "1", LEASE=str(LEASE))
+    path = stage.file()
+    lost = stage.many("gate", [(f"lost {n}", str(path)) for n in range(3)])
+    for number in range(3):
+        stage.started(f"lost {number}")
+    raw = stage.raw()
+    raw.delete(*[stage.key(name) for name in NAMES])
+    raw.script_flush()
+    for number in range(5):
+        assert stage.send("mark", f"mark {number}").result(timeout=3) == f"mark {number}"
+    path.touch()
+    wait_until(lambda: sum("too late (GONE)" in line for line in worker.stderr) == 3)
+    assert stage.send("mark", "last").result(timeout=3) == "last"
+    assert len(stage.runs()) == 9
+    for job in lost:
+        with pytest.raises(JobNotFound):
+            job.info()
+    wait_until(lambda: [left > LEASE / 2 for left in stage.leases().values()] == [True])
+    assert worker.stop() == 0
 
 
 def test_comparing_notes_takes_nothing_from_a_busy_process(stage: Stage) -> None:
