@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
-from quaff.model.options import LONGEST, check_name
+from quaff.model.ids import NAME
+from quaff.model.options import LONGEST
 from quaff.store import embedded
 
 
@@ -46,6 +47,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 8
     async_concurrency: int = 100
     max_crashes: int = 3
+
+    def __repr__(self) -> str:
+        from quaff.store.connect import mask
+
+        shown = msgspec.structs.asdict(self) | {"url": mask(self.url), "url_source": mask(self.url_source)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 _FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "url_source")
@@ -115,15 +122,17 @@ def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
         try:
             values[name] = msgspec.convert(value, kind, strict=False) if kind is not str else str(value)
         except msgspec.ValidationError:
-            raise ConfigurationError(f"{name}={value!r} from {source}: give a number.") from None
+            wanted = "a whole number" if kind is int else "a number"
+            raise ConfigurationError(f"{name}={value!r} from {source}: give {wanted}.") from None
         if name in SECONDS:
             least, most = SECONDS[name]
             if not least <= values[name] <= most:  # nan is not, either
                 raise ConfigurationError(f"{name}={value!r} from {source}: give seconds from {least:g} to {most}.")
         elif kind is int and values[name] < _AT_LEAST.get(name, 0):
             raise ConfigurationError(f"{name}={value!r} from {source}: give at least {_AT_LEAST.get(name, 0):g}.")
-    if "namespace" in values:
-        check_name("namespace", values["namespace"])
+        if name == "namespace" and not NAME.fullmatch(values[name]):
+            wanted = "use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
+            raise ConfigurationError(f"{name}={value!r} from {source}: {wanted}")
     url, source = values.get("url", Settings().url), found["url"][1] if "url" in found else "default"
     return Settings(**{**values, **_settled(url, source)})
 
