@@ -1,20 +1,24 @@
-"""Sending: what the handles and the errors say when the line breaks."""
+"""Applications: sending over a line that breaks, side by side on one server, in threads and across a fork."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import redis
 
-from quaff import Job, Quaff, ServerUnavailable
+from quaff import Job, JobNotFound, Quaff, ServerUnavailable
 from quaff.model.message import Submission
 from quaff.store import embedded
 from tests.conftest import end_server
+from tests.helpers import Program, python
 from tests.relay import Relay
 
 NOBODY = "redis://127.0.0.1:1"
@@ -183,3 +187,136 @@ def test_an_embedded_server_that_does_not_start_is_not_for_the_user_to_start(
     text = refusal(Quaff(f"embedded://{tmp_path}/home", deadline=1))
     assert text.startswith(f"no Valkey or Redis answers at embedded://{tmp_path}/home (from Quaff(...)): the embedded ")
     assert "look into valkey.log there, or set QUAFF_URL to another one. Nothing was stored." in text
+
+
+# Applications side by side
+
+
+@pytest.fixture
+def make(server_url: str, namespace: str) -> Iterator[Callable[[str], Quaff]]:
+    """Makes applications on one server, each in a namespace of its own."""
+    made: list[Quaff] = []
+
+    def make(name: str) -> Quaff:
+        made.append(Quaff(server_url, namespace=f"{namespace}-{name}"))
+        return made[-1]
+
+    yield make
+    for quaff in made:
+        quaff.store.endpoint.pool().disconnect()
+
+
+def test_namespaces_keep_applications_apart(make: Callable[[str], Quaff]) -> None:
+    """The same task, queue and key on the same server: two jobs, and neither application knows the other's."""
+    one, two = make("one"), make("two")
+    jobs = [quaff.task(double).options(key="k").delay(number) for number, quaff in enumerate((one, two))]
+    assert [job.existing for job in jobs] == [False, False]
+    assert jobs[0] != jobs[1]
+    plain = one.task(double).delay(1)
+    assert plain.state == "queued"
+    with pytest.raises(JobNotFound):
+        _ = two.job(plain.id).state
+
+
+def test_one_function_can_be_a_task_of_several_applications(make: Callable[[str], Quaff]) -> None:
+    """Each with options of its own, and a batch of one does not hold back the other."""
+    one, two = make("one"), make("two")
+    slow, fast = one.task(double, queue="slow"), two.task(double, queue="fast")
+    with one.batch():
+        held, sent = slow.delay(1), fast.delay(1)
+        assert sent.state == "queued"
+        with pytest.raises(JobNotFound):
+            _ = held.state
+    assert (held.state, held.queue, sent.queue) == ("queued", "slow", "fast")
+
+
+def test_two_objects_for_one_namespace_are_one_application(server_url: str, make: Callable[[str], Quaff]) -> None:
+    """In another module or process: what counts are server and namespace."""
+    job = make("same").task(double).options(key="k").delay(1)
+    again = make("same").task(double).options(key="k").delay(1)
+    assert (again, again.existing) == (job, True)
+
+
+def test_an_application_asks_nobody_before_it_has_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declaring tasks and making handles starts no server and reads no setting: that is for the first call."""
+    monkeypatch.chdir(tmp_path)
+    quaff = Quaff("no-url:", lease="no number")
+    quaff.task(double)
+    assert quaff.task(double)(2) == 4
+    assert list(tmp_path.iterdir()) == []
+    quaff = Quaff(namespace="lazy")
+    assert quaff.job("default-0-" + "0" * 32).queue == "default"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("deadline", [0.1, 0.5])
+def test_every_call_to_a_server_that_is_away_ends_within_the_deadline(
+    deadline: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the URL and where it was set, in threads and coroutines."""
+    monkeypatch.setenv("QUAFF_URL", NOBODY)
+    quaff = Quaff(deadline=deadline)
+    task, job = quaff.task(double), quaff.job("default-0-" + "0" * 32)
+    calls: list[Callable[[], object]] = [
+        lambda: task.delay(1),
+        lambda: task.map([(1,), (2,)]),
+        lambda: asyncio.run(task.adelay(1)),
+        lambda: job.state,
+        job.info,
+        job.result,
+        lambda: asyncio.run(job.aresult()),
+    ]
+    for call in calls:
+        before = time.monotonic()
+        with pytest.raises(ServerUnavailable) as caught:
+            call()
+        assert time.monotonic() - before < deadline + 1
+        assert f"{NOBODY} (from QUAFF_URL in the environment)" in str(caught.value)
+
+
+# Threads and forks
+
+
+def test_many_threads_share_an_application(make: Callable[[str], Quaff]) -> None:
+    """From its very first call on; each gets its own answers."""
+    quaff = make("threads")
+    task = quaff.task(double)
+    ready = threading.Barrier(16)
+
+    def send(number: int) -> list[str | None]:
+        ready.wait(10)
+        jobs = [task.options(key=f"{number}-{n}").delay(n) for n in range(10)]
+        assert [job.state for job in jobs] == ["queued"] * 10
+        return [job.key for job in jobs]
+
+    with ThreadPoolExecutor(16) as pool:
+        keys = [key for keys in pool.map(send, range(16)) for key in keys]
+    assert keys == [f"default/{task.name}/{number}-{n}" for number in range(16) for n in range(10)]
+
+
+FORKS = """
+import os
+from quaff import Quaff
+quaff = Quaff()
+task = quaff.task(len, name="size")
+first = task.delay("x")
+child = os.fork()
+me = "child" if child == 0 else "parent"
+for n in range(100):
+    job = task.options(key=f"{me}-{n}").delay([n])
+    assert not job.existing and job.state == "queued" and job.key == f"default/size/{me}-{n}"
+assert first.state == "queued"
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(sum(quaff.job(f"default/size/{who}-{n}").state == "queued" for who in ("child", "parent") for n in range(100)))
+"""
+
+
+def test_an_application_can_be_used_on_both_sides_of_a_fork(
+    server_url: str, namespace: str, running: Callable[[Program], Program]
+) -> None:
+    """F11: as a web server that loads the application first does it; ids and replies are nobody else's."""
+    program = running(python("-c", FORKS, env={"QUAFF_URL": server_url, "QUAFF_NAMESPACE": namespace}))
+    assert program.wait() == 0, program.output
+    assert program.stdout == ["200"]
