@@ -25,7 +25,7 @@ TIMES = ("lease", "grace", "deadline", "result_ttl", "failed_ttl", "key_window")
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e12", "-1", float("inf"), LONGEST + 1, 10**30], ids=repr)
 def test_a_time_that_cannot_be_is_refused(name: str, value: Any) -> None:
     """Whoever waits for ever, or till after the sun, would only break later, in a worker."""
-    with pytest.raises(ConfigurationError, match=rf"^{name}=.* from the code: give seconds from .* to "):
+    with pytest.raises(ConfigurationError, match=rf"^{name}=.* from Quaff\(\.\.\.\): give seconds from .* to "):
         config.resolve(code={name: value}, environ={})
 
 
@@ -48,7 +48,7 @@ def test_a_key_protects_for_longer_than_any_call_goes_on_trying() -> None:
 @pytest.mark.parametrize(("name", "value"), [("concurrency", 0), ("max_crashes", 0), ("processes", -1)])
 def test_a_number_has_a_least(name: str, value: int) -> None:
     """The error says which."""
-    with pytest.raises(ConfigurationError, match=rf"{name}={value} from the code: give at least {value + 1}\."):
+    with pytest.raises(ConfigurationError, match=rf"{name}={value} from Quaff\(\.\.\.\): give at least {value + 1}\."):
         config.resolve(code={name: value}, environ={})
 
 
@@ -135,3 +135,28 @@ def test_an_application_that_changes_its_directory_has_one_server(
     assert client.wait() == 0, client.output
     assert client.stdout == [str(roaming / "elsewhere")]
     assert not (roaming / "rel").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "table", "app_config", "words"),
+    [
+        ({"QUAFF_LEESE": "3"}, "", {}, r"QUAFF_LEESE in the environment is no setting of Quaff\. Did you mean 'lease'"),
+        ({}, "namspace = 'x'", {}, r"namspace in \[tool\.quaff\] in pyproject\.toml .* Did you mean 'namespace'"),
+        ({}, "", {"QUAFF_GRAZE": 3}, r"QUAFF_GRAZE in app\.config .* Did you mean 'grace'"),
+    ],
+    ids=["environment", "pyproject", "app.config"],
+)
+def test_a_misspelt_setting_is_warned_about(
+    tmp_path: Path, environ: dict[str, str], table: str, app_config: dict[str, Any], words: str
+) -> None:
+    """Where it may belong to somebody else; in code it is an error."""
+    (tmp_path / "pyproject.toml").write_text(f"[tool.quaff]\n{table}\n")
+    with pytest.warns(UserWarning, match=words):
+        assert config.resolve(environ=environ, app_config=app_config, directory=tmp_path) == config.Settings(
+            url=config.resolve(environ={}, directory=tmp_path).url, url_source="default: embedded:"
+        )
+
+
+def test_what_is_set_for_the_embedded_server_is_no_misspelt_setting(tmp_path: Path) -> None:
+    """And neither is an empty variable."""
+    config.resolve(environ={"QUAFF_SERVER_BINARY": "/x", "QUAFF_NOTHING": "", "OTHER": "1"}, directory=tmp_path)

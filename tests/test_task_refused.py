@@ -86,6 +86,12 @@ def test_a_map_with_one_bad_call_sends_none(quaff: Quaff) -> None:
     assert stored(quaff) == []
 
 
+def test_a_map_of_bare_values_is_told_what_it_wants(quaff: Quaff) -> None:
+    """Tuples, also for a single argument."""
+    with pytest.raises(TypeError, match=r"give tuples, \[\(1,\), \(2,\)\]"):
+        own(quaff, "add").map([1, 2])
+
+
 def test_a_message_that_is_too_large_is_refused_and_nothing_is_stored(quaff: Quaff) -> None:
     """The error names the task, both sizes, the setting and what to do."""
     give = own(quaff, "give")

@@ -181,9 +181,12 @@ def run(keep: bool) -> int:
         if keep:
             print(f"\nStill running: {url}   Ctrl+C ends it.")
         print(line, flush=True)
-        while keep:
-            time.sleep(1)
-            processes.alive()
+        try:
+            while keep:
+                time.sleep(1)
+                processes.alive()
+        except KeyboardInterrupt:
+            pass  # as it was asked to
     return 0 if good else 1
 
 

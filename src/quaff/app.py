@@ -107,6 +107,8 @@ class Quaff:
         Raises:
             JobNotFound: the text is neither.
         """
+        if not isinstance(id_or_key, str):
+            raise TypeError(f"quaff.job({id_or_key!r}): an id or key is a text")
         id = ids.parse(id_or_key)
         if id is not None:
             return self._handle(id)
@@ -221,7 +223,7 @@ class Quaff:
     def backend(self) -> Backend:
         """The settings and store in force here."""
         if self._backend is None:
-            self._backend = Backend(config.resolve(self._flags, self._code, code_name="Quaff(...)"))
+            self._backend = Backend(config.resolve(self._flags, self._code))
         return self._backend
 
     @property

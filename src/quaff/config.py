@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
+#: In the environment, and no settings of an application.
+_OTHERS = frozenset({"QUAFF_SERVER_BINARY"})
 _FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "url_source")
 _AT_LEAST = {"concurrency": 1, "async_concurrency": 1, "max_crashes": 1}
 
@@ -75,27 +77,29 @@ def resolve(
     flags: Mapping[str, Any] | None = None,
     code: Mapping[str, Any] | None = None,
     *,
+    app_config: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
     directory: Path | None = None,
-    code_name: str = "the code",
 ) -> Settings:
     """The settings in force.
 
     Args:
         flags: given on the command line; None values do not count.
-        code: given in code, or the ``QUAFF_*`` keys of ``app.config`` without their prefix, in lower case.
+        code: given to ``Quaff(...)``.
+        app_config: Flask's ``app.config``, of which the ``QUAFF_*`` keys count.
         environ: the environment.
         directory: where pyproject.toml is looked for; the working directory by default.
-        code_name: how errors name ``code``.
 
     Raises:
-        ConfigurationError: a value that cannot be, or an unknown name in code; the text says where it was set.
+        ConfigurationError: a value that cannot be, or an unknown name in code; the text says where it was set. An
+            unknown name elsewhere, which may belong to something else, is a warning.
     """
     found: dict[str, tuple[Any, str]] = {}
     layers = (
         (_pyproject(directory or Path.cwd()), "[tool.quaff] in pyproject.toml"),
-        (code or {}, code_name),
-        ({name: environ[key] for name in _FIELDS if environ.get(key := f"QUAFF_{name.upper()}")}, "the environment"),
+        (code or {}, "Quaff(...)"),
+        (_prefixed(app_config or {}, "app.config"), "app.config"),
+        (_prefixed({key: value for key, value in environ.items() if value}, "the environment"), "the environment"),
         (flags or {}, "the command line"),
     )
     for values, source in layers:
@@ -131,8 +135,9 @@ def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
         elif kind is int and values[name] < _AT_LEAST.get(name, 0):
             raise ConfigurationError(f"{name}={value!r} from {source}: give at least {_AT_LEAST.get(name, 0):g}.")
         if name == "namespace" and not NAME.fullmatch(values[name]):
-            wanted = "use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
-            raise ConfigurationError(f"{name}={value!r} from {source}: {wanted}")
+            raise ConfigurationError(
+                f"{name}={value!r} from {source}: use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
+            )
     url, source = values.get("url", Settings().url), found["url"][1] if "url" in found else "default"
     return Settings(**{**values, **_settled(url, source)})
 
@@ -155,15 +160,20 @@ def _pyproject(directory: Path) -> dict[str, Any]:
         return {}
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
-    # ``app`` is for the command line, and an unknown key may belong to a later version.
-    return {name: value for name, value in table.items() if name in _FIELDS}
+    return _known(table, {name: name for name in table}, "[tool.quaff] in pyproject.toml")
 
 
-def from_app_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``QUAFF_*`` keys of ``app.config``; an unknown one is warned about, because it may belong to an extension."""
-    own = {key[6:].lower(): value for key, value in config.items() if key.startswith("QUAFF_")}
-    for name in [name for name in own if name not in _FIELDS]:
-        hint = did_you_mean(name, _FIELDS)
-        warnings.warn(f"app.config['QUAFF_{name.upper()}'] is no setting of Quaff.{hint}", stacklevel=3)
-        del own[name]
-    return own
+def _prefixed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The ``QUAFF_*`` keys by the names of their settings."""
+    own = {key[6:].lower(): value for key, value in values.items() if key.startswith("QUAFF_") and key not in _OTHERS}
+    return _known(own, {name: f"QUAFF_{name.upper()}" for name in own}, source)
+
+
+def _known(values: Mapping[str, Any], written: Mapping[str, str], source: str) -> dict[str, Any]:
+    """Those that are settings; the others, which may belong to somebody else, are warned about as they were written."""
+    for name in values:
+        if name not in _FIELDS:
+            warnings.warn(
+                f"{written[name]} in {source} is no setting of Quaff.{did_you_mean(name, _FIELDS)}", stacklevel=5
+            )
+    return {name: value for name, value in values.items() if name in _FIELDS}

@@ -115,8 +115,7 @@ class Quaff(plain.Quaff):
         """The settings and store of an application that ``init_app`` has seen."""
         known = self._known[app]
         if known.backend is None:
-            own = {name: value for name, value in config.from_app_config(app.config).items() if value is not None}
-            known.backend = Backend(config.resolve(self._flags, {**self._code, **own}, code_name="app.config"))
+            known.backend = Backend(config.resolve(self._flags, self._code, app_config=app.config))
         return known.backend
 
     def override(self, **flags: Any) -> None:
@@ -163,7 +162,8 @@ class Quaff(plain.Quaff):
             )
         names = ", ".join(sorted(repr(app.name) for app in apps))
         raise ConfigurationError(
-            f"this Quaff belongs to {len(apps)} applications ({names}): say which with `with app.app_context():`."
+            f"this Quaff belongs to {len(apps)} applications ({names}): say which with `with app.app_context():`, "
+            "or, to a worker, with -A module:application."
         )
 
     def _url_of(self, app: Flask, job: Job[Any]) -> str:
@@ -263,6 +263,7 @@ class StatusView:
             response.headers["Retry-After"] = str(_ASK_AGAIN)
         response.add_etag()
         response.make_conditional(request.environ)
+        del response.headers["Date"]  # which it adds, and the web server too
         return response
 
     def _wait(self, job: Job[Any], seconds: float) -> None:

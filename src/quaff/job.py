@@ -183,7 +183,9 @@ class Job(Generic[R]):
     def _state(self, found: Found) -> JobState:
         if found.state is None:
             raise JobNotFound(
-                f"job {self.id} is not known: it never was, or its record and tombstone are gone.", self.id
+                f"job {self.id} is not known: it never was, its quaff.batch() block has not ended, or its record and "
+                "tombstone are gone.",
+                self.id,
             )
         return found.state
 

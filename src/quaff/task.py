@@ -99,11 +99,11 @@ class Task(Generic[P, R, F]):
             TypeError: a call does not fit, and nothing was sent; the others as ``delay``, with ``.jobs`` on the error
                 holding what had been stored.
         """
-        return self._sender.send([self._submission(tuple(args), {}) for args in calls])
+        return self._sender.send(self._submissions(calls))
 
     async def amap(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
         """As ``map``, in a coroutine."""
-        return await self._sender.asend([self._submission(tuple(args), {}) for args in calls])
+        return await self._sender.asend(self._submissions(calls))
 
     def options(self, **given: Unpack[CallOptions]) -> Task[P, R, F]:
         """The same task with other options for the calls made through it.
@@ -116,6 +116,16 @@ class Task(Generic[P, R, F]):
         twin.__dict__.update(self.__dict__)
         twin.settings = settings
         return twin
+
+    def _submissions(self, calls: Iterable[tuple[Any, ...]]) -> list[Submission]:
+        submissions: list[Submission] = []
+        for call in calls:
+            if not isinstance(call, (tuple, list)):
+                raise TypeError(
+                    f"{self.name}.map(): {call!r} is not the arguments of a call: give tuples, [(1,), (2,)]"
+                )
+            submissions.append(self._submission(tuple(call), {}))
+        return submissions
 
     def _submission(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submission:
         sent = self.signature.bind(args, kwargs)

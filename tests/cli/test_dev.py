@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,5 +102,48 @@ def test_an_application_that_cannot_be_loaded_is_told_in_the_log(running: Keep, 
     (place / "tasks.py").write_text("import no_such_module_at_all\n")
     dev = running(python("-m", "quaff", "dev", "-A", "tasks", cwd=place))
     wait_until(lambda: "no_such_module_at_all" in dev.output, 20, "the traceback")
+    wait_until(lambda: "the worker has ended; waiting for a change" in dev.output, 10, "what it does now")
     (place / "tasks.py").write_text(TASKS)
     wait_until(lambda: "ready" in dev.output, 20, "the worker")
+
+
+def test_where_no_change_can_mend_it_it_ends(running: Keep, place: Path) -> None:
+    """Without reloading there is nothing to wait for; and no saved file makes a module of a misspelt name."""
+    misspelt = running(python("-m", "quaff", "dev", "-A", "tsks:quaff", cwd=place))
+    assert misspelt.wait(10) == 2
+    assert "no module 'tsks'" in misspelt.output
+    assert "Did you mean 'tasks'?" in misspelt.output
+    (place / "tasks.py").write_text("1 / 0\n")
+    broken = running(python("-m", "quaff", "dev", "-A", "tasks", "--no-reload", "--web", "python web.py", cwd=place))
+    assert broken.wait(20) == 1
+    assert "ZeroDivisionError" in broken.output
+    assert "the worker has ended" in broken.output
+
+
+def test_its_log_has_a_line_for_each_job_and_the_traceback_of_a_failed_one(running: Keep, place: Path) -> None:
+    """What one wants to see while one writes it, and not in production."""
+    (place / "tasks.py").write_text(
+        TASKS + "\n@quaff.task(name='fails')\ndef fails():\n    raise ValueError('not \\x1b[31m today')\n"
+    )
+    quaff = Quaff()
+    dev = start(running, place, "--no-reload")
+    assert quaff.task(lambda: 0, name="answer").delay().result(10) == 41
+    quaff.task(lambda: 0, name="fails").delay()
+    wait_until(lambda: "answer succeeded in 0." in dev.output, 10)
+    wait_until(lambda: "fails failed: ValueError: not" in dev.output, 10)
+    wait_until(lambda: "in fails" in dev.output, 10, "the traceback")
+    assert "\x1b[31m today" not in dev.output
+
+
+def test_flask_takes_its_options_for_host_and_port(running: Keep, place: Path) -> None:
+    """-p is the port, as of flask run: a port taken for a number of processes brings a machine down."""
+    (place / "app.py").write_text(
+        "from flask import Flask\nfrom quaff.flask import Quaff\napp = Flask(__name__)\nquaff = Quaff(app)\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    dev = running(python("-m", "flask", "--app", "app", "quaff", "dev", "-p", str(port), "--no-reload", cwd=place))
+    wait_until(lambda: f"http://127.0.0.1:{port}" in dev.output, 20, "the web server")
+    wait_until(lambda: "ready: 1 of 1 processes" in dev.output, 20, "the worker")
+    assert dev.stop() == 0

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 import click
 
-from quaff.errors import ConfigurationError
+from quaff.cli.worker import MOST
+from quaff.errors import ConfigurationError, did_you_mean
 from quaff.worker.guarding import Guard
 
 #: Seconds that running jobs get at a restart, and that a part gets to end before it is killed.
@@ -31,10 +32,12 @@ class Part:
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self.name = name
         self._command = command
+        self._told = False
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> IO[bytes]:
         """Start it in a group of its own, so that Ctrl+C reaches only us; returns its output."""
+        self._told = False
         self.process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
@@ -45,6 +48,13 @@ class Part:
         )
         assert self.process.stdout is not None
         return self.process.stdout
+
+    def has_ended(self) -> bool:
+        """True once, when it has ended by itself."""
+        if self._told or self.process is None or self.process.poll() is None:
+            return False
+        self._told = True
+        return True
 
     def tell(self, number: int) -> None:
         """Send it a signal, if it lives."""
@@ -74,8 +84,9 @@ class Ensemble:
         self._stops = 0
         self._guard = Guard()
 
-    def run(self) -> None:
-        """Until Ctrl+C or SIGTERM."""
+    def run(self) -> int:
+        """Until Ctrl+C or SIGTERM; or, where no change can mend it, until a part has ended. Returns the exit code."""
+        code = 0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         if self._directory is not None:
@@ -83,6 +94,9 @@ class Ensemble:
         self._start()
         while not self._stops:
             self._show(0.2)
+            if self._tell_who_ended() and self._directory is None:
+                code = 1
+                break
             if self._changed.is_set():
                 self._changed.clear()
                 self._say("a file has changed: starting anew")
@@ -91,6 +105,7 @@ class Ensemble:
         self._over.set()
         self._end()
         self._guard.close()
+        return code
 
     def _stop(self, *_: object) -> None:
         self._stops += 1
@@ -119,6 +134,14 @@ class Ensemble:
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
 
+    def _tell_who_ended(self) -> bool:
+        """Say once of each part that has ended by itself that it has; True if one had."""
+        ended = [part for part in self._parts if part.has_ended()]
+        for part in ended:
+            what = "" if self._directory is None else "; waiting for a change (Ctrl+C ends)"
+            self._say(f"the {part.name} has ended{what}")
+        return bool(ended)
+
     def _show(self, timeout: float) -> None:
         for key, _ in self._selector.select(timeout):
             name, output, rest = key.data
@@ -145,10 +168,19 @@ class Ensemble:
 
 def worker_command(app: str, processes: int) -> list[str]:
     """The worker as a program."""
-    return [sys.executable, "-m", "quaff", "worker", "-A", app, "-p", str(processes), "--grace", str(_GRACE)]
+    told = ["-p", str(processes), "--grace", str(_GRACE), "-l", "debug"]
+    return [sys.executable, "-m", "quaff", "worker", "-A", app, *told]
 
 
-def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> None:
+def check_module(app: str) -> None:
+    """Raise ConfigurationError if there is no such module: waiting for a change will not make one."""
+    first = app.partition(":")[0].partition(".")[0]
+    names = [path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or path.is_dir()]
+    if first not in names and importlib.util.find_spec(first) is None:
+        raise ConfigurationError(f"no module {first!r} in {Path.cwd()} or on sys.path.{did_you_mean(first, names)}")
+
+
+def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> NoReturn:
     """Run the ensemble of an application until Ctrl+C.
 
     Args:
@@ -158,20 +190,21 @@ def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> 
         reload: start anew when a Python file below the working directory changes.
 
     Raises:
-        ConfigurationError: reloading is asked for and watchfiles is not installed.
+        ConfigurationError: there is no such module, or reloading is asked for and watchfiles is not installed.
     """
+    check_module(app)
     if reload and importlib.util.find_spec("watchfiles") is None:
         raise ConfigurationError('reloading needs watchfiles: pip install "quaff[dev]", or --no-reload')
     parts = [Part("worker", worker_command(app, processes))]
     if web:
         parts.append(Part("web", web))
-    Ensemble(parts, Path.cwd() if reload else None).run()
+    sys.exit(Ensemble(parts, Path.cwd() if reload else None).run())
 
 
 @click.command()
 @click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application.")
 @click.option("--web", metavar="COMMAND", help="A web server to run along, such as 'uvicorn app:app'.")
-@click.option("-p", "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("-p", "--processes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Worker processes.")
 @click.option("--reload/--no-reload", default=True, help="Start anew when a Python file changes.")
 def dev(app: str, web: str | None, processes: int, reload: bool) -> None:
     """Web application, worker and embedded server, with one log and one Ctrl+C."""

@@ -10,6 +10,7 @@ import click
 
 from quaff.cli import Group
 from quaff.cli import worker as commands
+from quaff.cli.worker import MOST
 from quaff.errors import ConfigurationError
 
 
@@ -46,13 +47,16 @@ def worker(context: click.Context, /, **options: Any) -> None:
 
 
 @quaff_group.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where the web application listens.")
-@click.option("--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="Its port.")
-@click.option("-p", "--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Worker processes.")
+@click.option("-h", "--host", default="127.0.0.1", show_default=True, help="Where the web application listens.")
+@click.option("-p", "--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="Its port.")
+@click.option("--processes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Worker processes.")
 @click.option("--reload/--no-reload", default=True, help="Start anew when a Python file changes.")
 @click.pass_context
 def dev(context: click.Context, host: str, port: int, processes: int, reload: bool) -> None:
-    """Web application, worker and embedded server, with one log and one Ctrl+C."""
+    """Web application, worker and embedded server, with one log and one Ctrl+C.
+
+    -h and -p are those of flask run.
+    """
     from quaff.cli.dev import start
 
     spec = spec_of(context)

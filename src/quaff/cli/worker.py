@@ -8,6 +8,9 @@ import click
 
 from quaff.model.options import check_name
 
+#: Worker processes that can be asked for: a port number, given by mistake, must not bring a machine down.
+MOST = 512
+
 
 def queue_names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
     """``a,b`` as a list; names that cannot be are refused."""
@@ -21,7 +24,7 @@ def queue_names(_: click.Context, __: click.Parameter, value: str | None) -> lis
 @click.option(
     "-Q", "--queues", callback=queue_names, metavar="A,B", help="Queues to serve, best first. [all that the tasks name]"
 )
-@click.option("-p", "--processes", type=click.IntRange(min=1), help="Worker processes. [CPUs]")
+@click.option("-p", "--processes", type=click.IntRange(1, MOST), help="Worker processes. [CPUs]")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1, max=1024), help="Threads in each process. [8]")
 @click.option("--grace", type=click.FloatRange(min=0), help="Seconds that running jobs get at a stop. [25]")
 @click.option("-n", "--name", default="", help="The worker's name. [host-pid]")

@@ -99,6 +99,6 @@ def describe(code: int) -> tuple[str, str]:
     """An exit code in words: the signal's name or ``exit``, and a sentence."""
     if code < 0:
         name = signal.Signals(-code).name
-        maybe = " (the system does this when memory runs out)" if name == "SIGKILL" else ""
+        maybe = ", by hand or by the system when memory ran out" if name == "SIGKILL" else ""
         return name, f"its process was killed by {name}{maybe}"
     return "exit", f"its process ended with exit code {code}"

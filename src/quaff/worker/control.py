@@ -38,8 +38,8 @@ class Word(msgspec.Struct, kw_only=True):
     """A message either way.
 
     ``said``: from the supervisor ``orders``, ``drain`` or ``stop``; from the process ``loaded`` (it knows the
-    application), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot start), ``closed`` (the server
-    gave it up; it ends when its jobs have).
+    application; ``text`` is a warning), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot start),
+    ``closed`` (the server gave it up; it ends when its jobs have).
     """
 
     said: str

@@ -80,6 +80,7 @@ class Executor:
         self._settings = app.settings
         self._worker = worker
         self._pid = os.getpid()
+        self._talks = log.isEnabledFor(logging.DEBUG)  # asked once: it is a question for each job
         self._stopping = stopping
         self._result_ms = int(app.settings.result_ttl * 1000)
         self._failed_ms = int(app.settings.failed_ttl * 1000)
@@ -141,7 +142,10 @@ class Executor:
         try:
             data = ready.task.signature.encode_result(value) if value is not None else b"\xc0"
         except EncodeError as error:
-            text = f"the result of {ready.task.name} cannot be stored: {error.args[0]}"
+            text = (
+                f"the result of {ready.task.name} cannot be stored: {error.args[0]}. "
+                "Return plain data (numbers, text, bytes, dates, lists, dicts), or store it and return its id."
+            )
             return self._failed(ready, EncodeError(text), began)
         except BaseException as error:  # noqa: BLE001  code of the result's own class, which may raise anything
             return self._failed(ready, error, began)
@@ -157,11 +161,15 @@ class Executor:
         attempt = self._attempt(ready.claim, began, ended, "succeeded", None)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt, msgspec.Raw(data)))
         ttl_ms = self._result_ms if ttl is None else int(ttl * 1000)
+        if self._talks:
+            log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - began)
         return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - began)
 
     def _failed(self, ready: Ready, error: BaseException, began: float, reason: str = "error") -> Finished:
         failure = outcome.failure_of(error, reason, frames=1)
         log.warning("%s %s failed: %s: %s", ready.claim.id, ready.task.name, failure.type, first_line(failure.message))
+        if self._talks:
+            log.debug("%s", "\n".join(map(printable, failure.traceback.splitlines())))
         return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
 
     def _ended(self, claim: Claim, task: str, created_ms: int, failure: Failure, began: float) -> Finished:
@@ -176,5 +184,9 @@ class Executor:
 
 def first_line(text: str, limit: int = 200) -> str:
     """The beginning of a text as one printable line, so that one record is one line of the log."""
-    line = text.splitlines()[0] if text.strip() else ""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line[:limit])
+    return printable(text.splitlines()[0][:limit]) if text.strip() else ""
+
+
+def printable(line: str) -> str:
+    """A line that does nothing to a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -90,7 +90,8 @@ def _module(name: str, spec: str) -> ModuleType:
         names = [
             entry.removesuffix(".py") for entry in os.listdir(here) if entry.endswith(".py") or os.path.isdir(entry)
         ]
-        hint = did_you_mean(name, names)
+        module, _, attribute = name.rpartition(".")
+        hint = f" Did you mean {module}:{attribute}?" if module in names else did_you_mean(name, names)
         raise ConfigurationError(f"no module {name!r} in {here} or on sys.path.{hint}") from None
 
 

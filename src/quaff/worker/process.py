@@ -16,7 +16,7 @@ import time
 import traceback
 
 from quaff.app import Quaff
-from quaff.errors import ConfigurationError, QuaffError
+from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 from quaff.store.keys import partition
 from quaff.store.link import Link
 from quaff.worker.completer import Completer
@@ -188,7 +188,16 @@ def introduction(app: Quaff, queues: list[str]) -> Word:
         queues=queues,
         settings={name: float(getattr(s, name)) for name in numbers},
         slots=f"{s.concurrency} threads, {s.async_concurrency} coroutines",
+        text=_unnamed(app, queues),
     )
+
+
+def _unnamed(app: Quaff, queues: list[str]) -> str:
+    """What to say of queues that no task names: somebody may have misspelt one, and nothing else would ever tell."""
+    known = queues_of(app)
+    strange = [queue for queue in queues if queue not in known]
+    hints = "".join(did_you_mean(queue, known) for queue in strange)
+    return f"no task here names the queue {', '.join(map(repr, strange))}.{hints}" if strange else ""
 
 
 def queues_of(app: Quaff) -> list[str]:

@@ -186,6 +186,8 @@ class Supervisor:
         self._chores = Chores(Store(endpoint, settings["deadline"]), partitions, settings["lease"], rules)
         for child in self._children:
             self._chores.add(child.id)
+        if word.text:
+            log.warning("%s", word.text)
         from quaff import __version__
 
         log.info(
@@ -245,7 +247,7 @@ class Supervisor:
             elif child.closed and not started:
                 log.info("process %d, which was silent for too long, has ended", child.pid)
             elif not self._stops and not (code == DONE and not started):
-                log.warning("process %d: %s; %d jobs were running in it", child.pid, describe(code)[1], len(started))
+                log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
                 if not started:
                     self._try_later(None, child)
             if self._chores is not None:
