@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def answer() -> int:
 """
 
 #: A web server stands in for anybody's: what matters is that it is started, shown, and ended.
+WEB_COMMAND = f"{sys.executable} web.py"
 WEB = "import sys, time; print('web is up', flush=True); time.sleep(600)"
 
 
@@ -74,7 +76,7 @@ def test_a_job_sees_the_new_code_after_a_file_was_saved(running: Keep, place: Pa
 
 def test_web_server_and_worker_speak_in_one_log(running: Keep, place: Path) -> None:
     """Each line says whose it is."""
-    dev = start(running, place, "--no-reload", "--web", "python web.py")
+    dev = start(running, place, "--no-reload", "--web", WEB_COMMAND)
     wait_until(lambda: any("web" in line and "web is up" in line for line in dev.output.splitlines()), 10)
     assert any(line.startswith("worker") and "ready" in line for line in dev.output.splitlines())
 
@@ -82,7 +84,7 @@ def test_web_server_and_worker_speak_in_one_log(running: Keep, place: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_ends_everything_it_started(running: Keep, place: Path, number: int) -> None:
     """Exit code 0, and no process is left."""
-    dev = start(running, place, "--no-reload", "--web", "python web.py")
+    dev = start(running, place, "--no-reload", "--web", WEB_COMMAND)
     started = family(dev.pid)
     assert len(started) >= 4
     assert dev.stop(number, 15) == 0
@@ -91,7 +93,7 @@ def test_one_signal_ends_everything_it_started(running: Keep, place: Path, numbe
 
 def test_killing_it_leaves_nothing_behind(running: Keep, place: Path) -> None:
     """SIGKILL: its guard ends web server and worker, and the worker's own ends its processes."""
-    dev = start(running, place, "--no-reload", "--web", "python web.py")
+    dev = start(running, place, "--no-reload", "--web", WEB_COMMAND)
     started = family(dev.pid)
     os.kill(dev.pid, signal.SIGKILL)
     wait_until(lambda: all(gone(pid) for pid in started), 15, "the end of all it started")
@@ -114,7 +116,7 @@ def test_where_no_change_can_mend_it_it_ends(running: Keep, place: Path) -> None
     assert "no module 'tsks'" in misspelt.output
     assert "Did you mean 'tasks'?" in misspelt.output
     (place / "tasks.py").write_text("1 / 0\n")
-    broken = running(python("-m", "quaff", "dev", "-A", "tasks", "--no-reload", "--web", "python web.py", cwd=place))
+    broken = running(python("-m", "quaff", "dev", "-A", "tasks", "--no-reload", "--web", WEB_COMMAND, cwd=place))
     assert broken.wait(20) == 1
     assert "ZeroDivisionError" in broken.output
     assert "the worker has ended" in broken.output
@@ -147,3 +149,12 @@ def test_flask_takes_its_options_for_host_and_port(running: Keep, place: Path) -
     wait_until(lambda: f"http://127.0.0.1:{port}" in dev.output, 20, "the web server")
     wait_until(lambda: "ready: 1 of 1 processes" in dev.output, 20, "the worker")
     assert dev.stop() == 0
+
+
+def test_a_web_server_that_is_not_there_is_told_before_anything_starts(running: Keep, place: Path) -> None:
+    """One line, and no worker left behind."""
+    dev = running(python("-m", "quaff", "dev", "-A", "tasks", "--web", "no-such-server app", cwd=place))
+    assert dev.wait(10) == 2
+    assert "no-such-server" in dev.output
+    assert "Traceback" not in dev.output
+    assert family(dev.pid) == set()

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,7 +95,7 @@ class Ensemble:
         self._start()
         while not self._stops:
             self._show(0.2)
-            if self._tell_who_ended() and self._directory is None:
+            if not self._stops and self._tell_who_ended() and self._directory is None:
                 code = 1
                 break
             if self._changed.is_set():
@@ -176,7 +177,7 @@ def check_module(app: str) -> None:
     """Raise ConfigurationError if there is no such module: waiting for a change will not make one."""
     first = app.partition(":")[0].partition(".")[0]
     names = [path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or path.is_dir()]
-    if first not in names and importlib.util.find_spec(first) is None:
+    if not first or (first not in names and importlib.util.find_spec(first) is None):
         raise ConfigurationError(f"no module {first!r} in {Path.cwd()} or on sys.path.{did_you_mean(first, names)}")
 
 
@@ -190,9 +191,12 @@ def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> 
         reload: start anew when a Python file below the working directory changes.
 
     Raises:
-        ConfigurationError: there is no such module, or reloading is asked for and watchfiles is not installed.
+        ConfigurationError: there is no such module or web server, or reloading is asked for and watchfiles is not
+            installed.
     """
     check_module(app)
+    if web and shutil.which(web[0]) is None:
+        raise ConfigurationError(f"no program {web[0]!r} for the web server (--web)")
     if reload and importlib.util.find_spec("watchfiles") is None:
         raise ConfigurationError('reloading needs watchfiles: pip install "quaff[dev]", or --no-reload')
     parts = [Part("worker", worker_command(app, processes))]
