@@ -12,9 +12,9 @@ import random
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -89,17 +89,21 @@ class Run:
         while due < until:
             if due > trees_from and self.kill_a_tree():
                 trees_from = until  # one is enough: its jobs wait for a whole lease
-            self.fleet.kill(*self.choose())
+            victim = self.choose()
+            if victim is not None:
+                self.fleet.kill(*victim)
             self.fleet.tend()
             due += KILL_EVERY
             time.sleep(max(0.0, due - time.monotonic()))
 
-    def choose(self) -> tuple[int, str]:
-        """A victim: mostly a process that runs jobs, else the run would be one of starting interpreters."""
-        victims = self.fleet.victims()
-        above = [each for each in victims if each[1] == "supervisor"]
-        below = [each for each in victims if each[1] != "supervisor"]
-        return self.random.choice(above if not below or self.random.random() < SUPERVISORS else below)
+    def choose(self) -> tuple[int, str] | None:
+        """A victim: mostly a process that runs jobs, else the run would be one of starting interpreters.
+
+        None where there is none of its kind at the moment: on a slow machine the others would never come up.
+        """
+        kind = "supervisor" if self.random.random() < SUPERVISORS else "below"
+        victims = [each for each in self.fleet.victims() if (each[1] == "supervisor") == (kind == "supervisor")]
+        return self.random.choice(victims) if victims else None
 
     def kill_a_tree(self) -> bool:
         """Kill a supervisor and its processes; True if a job was cut short: then only its lapsed lease tells of it."""
@@ -196,10 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = Path(tempfile.mkdtemp(prefix="quaff-chaos", dir="/tmp"))
     run = Run(options, home)
     clock = time.monotonic()
-    sender = threading.Thread(target=run.enqueue)
-    sender.start()
-    run.rage()
-    sender.join()
+    with ThreadPoolExecutor(1) as pool:
+        sender = pool.submit(run.enqueue)
+        run.rage()
+        sender.result()  # what it raised ends the run: there would be less to judge than it says
     raged, clock = time.monotonic() - clock, time.monotonic()
     drained = run.heal()
     healed = time.monotonic() - clock

@@ -206,7 +206,19 @@ class TestAlone:
         assert desk.claim(one, 2, b"three", 1).empty_yourself
         assert [lease.id for lease in desk.claim(one, 3, b"four", 5, idle=True).leases] == [lonely]
         assert fifo(desk.claim(two, 2, b"five", 1).leases) == [b"b"]
+        desk.claim(one, 4, b"six", 1)
         assert not {b"solo_for", b"solo_since"} & set(desk.dump().meta)
+
+    def test_while_one_process_serves_the_lonely_no_other_one_stops_for_them(self, desk: Desk, lonely: bytes) -> None:
+        """Several long jobs crashed together: they run again one by one, and the slots of the others stay in use."""
+        dead, serving, busy = process_id(), process_id(), process_id()
+        jobs = desk.take(dead, 2)
+        desk.reap(dead, *(lease.id for lease in jobs))
+        assert [lease.id for lease in desk.claim(serving, 1, b"one", 9, idle=True).leases] == [lonely]
+        desk.let_patience_end()
+        assert fifo(desk.claim(busy, 1, b"two", 1).leases) == [b"c"]
+        desk.reap(serving)
+        assert desk.claim(busy, 2, b"three", 1).empty_yourself, "nobody serves them any more"
 
     def test_for_a_second_it_is_left_to_idle_processes(self, desk: Desk, lonely: bytes) -> None:
         """The replacement of the dead process will be one; until then nobody stops working. One hint is passed on."""

@@ -46,7 +46,9 @@ end
 redis.call('HSET', claims, process, ms(number) .. ':' .. claim)
 -- Its first: from now on its silence is noticed, or nothing would ever remove this entry.
 if not last then redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process) end
-if redis.call('HGET', meta, 'paused') then return {0, 0, 0, -1} end
+local flags = redis.call('HMGET', meta, 'paused', 'solo_for', 'solo_since')
+local serving, since = flags[2], tonumber(flags[3])
+if flags[1] then return {0, 0, 0, -1} end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
   local left = redis.call('LLEN', ready)
@@ -57,29 +59,28 @@ end
 local ids, alone, again, pass_on = nil, 0, -1, false
 if redis.call('LLEN', solo) > 0 then
   local now = clock(meta)
-  local waiting = redis.call('HMGET', meta, 'solo_for', 'solo_since')
-  local waiting_for, since = waiting[1], tonumber(waiting[2] or now)
   if idle then
     ids, alone = redis.call('RPOP', solo, 1), 1
-    local left = redis.call('LLEN', solo)
-    if waiting_for == process or left == 0 then redis.call('HDEL', meta, 'solo_for') end
-    if left == 0 then redis.call('HDEL', meta, 'solo_since') else pass_on = true end
-  elseif now - since < SOLO_PATIENCE then
+    redis.call('HSET', meta, 'solo_for', process)
+    if redis.call('LLEN', solo) == 0 then redis.call('HDEL', meta, 'solo_since') else pass_on = true end
+  elseif not since or now - since < SOLO_PATIENCE then
     -- For a moment it is left to idle processes, and to the replacement of the one that died. Told once, or the
     -- processes that cannot take it would wake each other for ever.
-    again = SOLO_PATIENCE - (now - since)
-    if not waiting[2] then
+    again = SOLO_PATIENCE - (now - (since or now))
+    if not since then
       redis.call('HSET', meta, 'solo_since', ms(now))
       pass_on = true
     end
-  elseif not waiting_for or waiting_for == process or not redis.call('ZSCORE', lease, waiting_for) then
-    -- One process empties itself for it, and asks now and then whether it still has to; the others go on.
+  elseif not serving or serving == process or not redis.call('ZSCORE', lease, serving) then
+    -- One process empties itself for it, and asks now and then whether it still has to. It then serves this line as
+    -- long as there is something in it; the others go on.
     redis.call('HSET', meta, 'solo_for', process)
     local left = redis.call('LLEN', ready)
     if left > 0 then hint(wake) end
     return {2, left, 0, SOLO_PATIENCE}
   end
 end
+if alone == 0 and serving == process then redis.call('HDEL', meta, 'solo_for') end
 ids = ids or redis.call('RPOP', ready, want)
 if not ids then
   redis.call('DEL', wake)
