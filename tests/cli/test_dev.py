@@ -36,6 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str, name
     """A directory with an application, and the server of the tests."""
     monkeypatch.setenv("QUAFF_URL", server_url)
     monkeypatch.setenv("QUAFF_NAMESPACE", namespace)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # as with most people
     (tmp_path / "tasks.py").write_text(TASKS)
     (tmp_path / "web.py").write_text(WEB)
     return tmp_path
@@ -69,7 +70,10 @@ def test_a_job_sees_the_new_code_after_a_file_was_saved(running: Keep, place: Pa
     answer = quaff.task(lambda: 0, name="answer")
     dev = start(running, place)
     assert answer.delay().result(10) == 41
+    before = (place / "tasks.py").stat()
     (place / "tasks.py").write_text(TASKS.replace("41", "42"))
+    # As if it had been saved within the second in which it was loaded: what is compiled must not pass for the new one.
+    os.utime(place / "tasks.py", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     wait_until(lambda: "starting anew" in dev.output, 10, "the reload")
     assert wait_until(lambda: answer.delay().result(15) == 42, 15)
 

@@ -45,7 +45,8 @@ class Part:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             process_group=0,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            # No .pyc: it counts as that of a file saved again within the same second, with the same length.
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
         )
         assert self.process.stdout is not None
         return self.process.stdout
