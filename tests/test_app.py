@@ -19,7 +19,7 @@ from quaff.model.message import Submission
 from quaff.store import embedded
 from tests.conftest import end_server
 from tests.helpers import Program, python
-from tests.relay import Relay
+from tests.proxy import Proxy
 
 NOBODY = "redis://127.0.0.1:1"
 
@@ -30,38 +30,38 @@ def double(number: int) -> int:
 
 
 @pytest.fixture
-def relay(server_url: str) -> Iterator[Relay]:
+def proxy(server_url: str) -> Iterator[Proxy]:
     """A line to the server of all tests."""
-    relay = Relay(embedded.ensure(embedded.directory(server_url)))
-    yield relay
-    relay.close()
+    proxy = Proxy(embedded.ensure(embedded.directory(server_url)))
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture
-def quaff(relay: Relay, namespace: str) -> Iterator[Quaff]:
+def quaff(proxy: Proxy, namespace: str) -> Iterator[Quaff]:
     """An application at the far end of the line; it has sent a job already, so the next reply is that of the next."""
-    quaff = Quaff(relay.url, namespace=namespace)
+    quaff = Quaff(proxy.url, namespace=namespace)
     quaff.task(double).delay(0)
     yield quaff
     quaff.store.endpoint.pool().disconnect()
 
 
-Send = Callable[[Quaff, Relay, str | None], Job[int]]
+Send = Callable[[Quaff, Proxy, str | None], Job[int]]
 
 
-def in_a_thread(quaff: Quaff, relay: Relay, key: str | None) -> Job[int]:
+def in_a_thread(quaff: Quaff, proxy: Proxy, key: str | None) -> Job[int]:
     """Send a job whose reply is lost."""
     task = quaff.task(double)
-    relay.lose_next_reply()
+    proxy.on_reply("cut")
     return task.options(key=key).delay(1) if key else task.delay(1)
 
 
-def in_a_coroutine(quaff: Quaff, relay: Relay, key: str | None) -> Job[int]:
+def in_a_coroutine(quaff: Quaff, proxy: Proxy, key: str | None) -> Job[int]:
     """The same with ``adelay``."""
 
     async def main() -> Job[int]:
         task = quaff.task(double)
-        relay.lose_next_reply()
+        proxy.on_reply("cut")
         job = await (task.options(key=key).adelay(1) if key else task.adelay(1))
         await (await quaff.store.endpoint.async_pool(5)).disconnect()
         return job
@@ -73,21 +73,21 @@ both = pytest.mark.parametrize("send", [in_a_thread, in_a_coroutine])
 
 
 @both
-def test_a_job_whose_reply_was_lost_is_not_taken_for_an_older_one(send: Send, quaff: Quaff, relay: Relay) -> None:
+def test_a_job_whose_reply_was_lost_is_not_taken_for_an_older_one(send: Send, quaff: Quaff, proxy: Proxy) -> None:
     """The second try finds what the first has stored: it was this very call that made the job."""
-    job = send(quaff, relay, None)
-    assert relay.lost == 1
+    job = send(quaff, proxy, None)
+    assert proxy.met == ["cut"]
     assert not job.existing
     assert job.state_at_hand() == "queued"
 
 
 @both
-def test_a_job_with_a_key_that_was_there_before_is_existing(send: Send, quaff: Quaff, relay: Relay) -> None:
+def test_a_job_with_a_key_that_was_there_before_is_existing(send: Send, quaff: Quaff, proxy: Proxy) -> None:
     """Whatever became of the replies."""
     key = uuid4().hex
     assert not quaff.task(double).options(key=key).delay(1).existing
-    assert send(quaff, relay, key).existing
-    assert relay.lost == 1
+    assert send(quaff, proxy, key).existing
+    assert proxy.met == ["cut"]
 
 
 # A server that is away, or will not
