@@ -15,6 +15,7 @@ import pytest
 from quaff.store import embedded
 from tests import helpers
 from tests.helpers import Program, gone, wait_until
+from tests.proxy import Proxy
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +64,14 @@ def running() -> Iterator[Callable[[Program], Program]]:
 def start_worker(running: Callable[[Program], Program]) -> Callable[..., Program]:
     """As ``helpers.start_worker``; the worker is gone after the test."""
     return lambda *arguments, **options: running(helpers.start_worker(*arguments, **options))
+
+
+@pytest.fixture
+def proxy(server_url: str) -> Iterator[Proxy]:
+    """A proxy before the shared server."""
+    proxy = Proxy(embedded.ensure(embedded.directory(server_url)))
+    yield proxy
+    proxy.close()
 
 
 def end_server(home: Path) -> None:

@@ -30,14 +30,6 @@ def double(number: int) -> int:
 
 
 @pytest.fixture
-def proxy(server_url: str) -> Iterator[Proxy]:
-    """A line to the server of all tests."""
-    proxy = Proxy(embedded.ensure(embedded.directory(server_url)))
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def quaff(proxy: Proxy, namespace: str) -> Iterator[Quaff]:
     """An application at the far end of the line; it has sent a job already, so the next reply is that of the next."""
     quaff = Quaff(proxy.url, namespace=namespace)

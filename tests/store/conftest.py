@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quaff.store import embedded
 from tests.conftest import end_server
-from tests.proxy import Proxy
 from tests.store.engine import Desk, process_id
 from tests.store.wire import Own
 
@@ -36,14 +34,6 @@ def own() -> Iterator[Own]:
     server.kill(signal.SIGCONT)
     end_server(home)
     shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture
-def proxy(server_url: str) -> Iterator[Proxy]:
-    """A proxy before the shared server."""
-    proxy = Proxy(embedded.ensure(embedded.directory(server_url)))
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture
