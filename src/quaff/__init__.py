@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from quaff.errors import UnknownTask as UnknownTask
     from quaff.job import Job as Job
     from quaff.job import JobInfo as JobInfo
+    from quaff.model.retry import Retry as Retry
+    from quaff.model.retry import exponential as exponential
+    from quaff.model.retry import fixed as fixed
+    from quaff.model.retry import linear as linear
     from quaff.model.states import JobState as JobState
     from quaff.task import Task as Task
 
@@ -66,9 +70,13 @@ _HOME = {
     "ResultTimeout": "errors",
     "ServerUnavailable": "errors",
     "StoreError": "errors",
+    "Retry": "model.retry",
     "Task": "task",
     "UnknownTask": "errors",
     "current_job": "context",
+    "exponential": "model.retry",
+    "fixed": "model.retry",
+    "linear": "model.retry",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -83,6 +83,11 @@ class Quaff:
             queue: where its jobs wait; ``default`` by default.
             result_ttl: seconds, or a timedelta, its result is kept; RESULT_TTL by default, 0 keeps none.
             keep_none: False keeps no result of a call that returned None.
+            retries: how often a failed attempt is followed by another one; by default never, but for ``raise Retry``.
+            backoff: how long after: seconds, a list of them, ``fixed() linear() exponential()``, or a function of
+                the number of failures and the exception that gives seconds, or None to give up. By default
+                ``exponential()``: at random within 1, 2, 4 … 3600 s.
+            retry_on, give_up_on: exception classes that are followed by another attempt (Exception), or are not.
 
         Raises:
             ConfigurationError: an unknown option, a bad name, or a name that another function has.

@@ -41,6 +41,7 @@ class AttemptInfo(msgspec.Struct, frozen=True):
 class JobInfo(msgspec.Struct, frozen=True):
     """Everything the server knows of one job; times are aware UTC datetimes.
 
+    ``scheduled_for`` is when it is due, for a job that is scheduled or retrying;
     ``parked`` is True for a job that waits because no worker that saw it knows its task.
     """
 
@@ -51,6 +52,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     state: JobState
     parked: bool
     created_at: datetime | None
+    scheduled_for: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
     attempts: list[AttemptInfo]
@@ -167,6 +169,7 @@ class Job(Generic[R]):
             state=state,
             parked=found.parked,
             created_at=_instant(ids.created_ms(self._id.raw) or created),
+            scheduled_for=_instant(found.due_ms),
             started_at=attempts[0].started_at if attempts else None,
             ended_at=_instant(last.ended_ms) if last else None,
             attempts=attempts,

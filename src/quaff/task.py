@@ -6,7 +6,6 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from datetime import timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from quaff.errors import MessageTooLarge
@@ -15,6 +14,7 @@ from quaff.model import ids, message
 from quaff.model.ids import JobId
 from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, resolve
+from quaff.model.retry import Kinds, Rule, Seconds
 from quaff.model.signature import Signature
 
 P = ParamSpec("P")
@@ -27,8 +27,12 @@ class GivenOptions(TypedDict, total=False):
 
     name: str
     queue: str
-    result_ttl: float | timedelta
+    result_ttl: Seconds
     keep_none: bool
+    retries: int
+    backoff: Seconds | Sequence[Seconds] | Rule
+    retry_on: Kinds
+    give_up_on: Kinds
 
 
 class CallOptions(TypedDict, total=False):

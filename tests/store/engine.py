@@ -21,7 +21,9 @@ from quaff.store.transitions import Claimed, Lease, Rules, Swept, Verdict
 T = TypeVar("T")
 
 KINDS = dict.fromkeys("msg active tries history claims res tomb meta".split(), "hash")
-KINDS |= dict.fromkeys("parked held lease done".split(), "zset") | dict.fromkeys("ready wake solo".split(), "list")
+KINDS |= dict.fromkeys("parked sched held lease done".split(), "zset") | dict.fromkeys(
+    "ready wake solo".split(), "list"
+)
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
     "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
@@ -45,6 +47,7 @@ class Dump(NamedTuple):
     tomb: dict[bytes, bytes]
     meta: dict[bytes, bytes]
     parked: dict[bytes, float]
+    sched: dict[bytes, float]
     held: dict[bytes, float]
     lease: dict[bytes, float]
     done: dict[bytes, float]
@@ -59,7 +62,7 @@ class Dump(NamedTuple):
     def without_clock(self) -> tuple[Any, ...]:
         """All that must not change when a call is repeated: time itself, and what is measured from it, may."""
         meta = {k: v for k, v in self.meta.items() if k not in (b"clock", b"last_tick", b"reap_from")}
-        loose: dict[str, Any] = {name: set(getattr(self, name)) for name in ("lease", "done", "parked")}
+        loose: dict[str, Any] = {name: set(getattr(self, name)) for name in ("lease", "done", "parked", "sched")}
         return (*self._replace(meta=meta, **loose),)
 
 
@@ -195,6 +198,10 @@ class Desk:
         """Jobs that must run alone have waited long enough for a process that is idle anyway."""
         self.redis.hset(self.key("meta"), "solo_since", 1)
 
+    def let_be_due(self, *jobs: bytes) -> None:
+        """These wait no longer for their time."""
+        self.redis.zadd(self.key("sched"), {id: 1 + place for place, id in enumerate(jobs)}, xx=True)
+
     def let_results_expire(self, *jobs: bytes) -> None:
         """What is due next for these ids is due now."""
         self.redis.zadd(self.key("done"), dict.fromkeys(jobs, 1), xx=True)
@@ -215,7 +222,7 @@ def process_id() -> bytes:
 
 def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     """The invariants of engine.md §9 that one dump can show."""
-    places = [*d.ready, *d.solo, *d.parked, *d.active]
+    places = [*d.ready, *d.solo, *d.parked, *d.sched, *d.active]
     dead = {id for id, tomb in d.tomb.items() if tomb.startswith(b"f")}
     # I1: every id with a message is in exactly one place (a dead letter's is kept where it ended); none is there twice.
     assert len(set(places)) == len(places), "an id is in two places"
@@ -230,10 +237,10 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert len(set(d.active.values())) == len(d.active)
     # I8: crashes within limits, none without an attempt.
     for text in d.tries.values():
-        attempts, crashes, lapses = map(int, text.split())
+        attempts, crashes, lapses, failures = map(int, text.split()[:4])
         assert crashes < max_crashes
-        assert crashes <= attempts
-        assert crashes + lapses > 0
+        assert crashes + failures == attempts
+        assert crashes + lapses + failures > 0
     # I10: nothing without an owner.
     assert set(d.tries) <= set(places)
     assert set(d.res) <= set(d.tomb)

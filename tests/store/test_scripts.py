@@ -23,7 +23,7 @@ TRANSITIONS = "enqueue claim settle release heartbeat reap sweep lookup".split()
 #: Commands a script may call: each O(1) or O(log n), or bounded by its arguments. An account needs no others.
 ALLOWED = set(
     "DEL EXISTS HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET LLEN LPUSH RPOP RPUSH TIME "
-    "ZADD ZCARD ZRANGEBYLEX ZRANGEBYSCORE ZREM ZSCORE".split()
+    "ZADD ZCARD ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM ZSCORE".split()
 )
 BANNED = "KEYS SCAN HSCAN SSCAN ZSCAN LREM SMEMBERS HGETALL HKEYS HVALS LRANGE ZRANGE EXPIRE PEXPIRE SETEX".split()
 

@@ -90,7 +90,7 @@ class TestReap:
         desk.take(process, 4)
         assert desk.reap(process, jobs[1]) == (4, 0, False)
         dump = desk.dump()
-        assert dump.tries == {jobs[1]: b"1 1 0"}
+        assert dump.tries == {jobs[1]: b"1 1 0 0 "}
         assert dump.solo == [jobs[1]]
         desk.let_patience_end()
         desk.take(process_id())  # which is told to empty itself for the one that is to run alone

@@ -43,7 +43,7 @@ class TestLapse:
             assert dump.claims[process] == b"closed"
             assert unchanged(desk, lambda: desk.settle(process, lease)) in ([FENCED], [ALREADY])  # noqa: B023
         assert numbers == [1, 1, 2, 3]
-        assert places == [(True, b"0 0 1"), (True, b"1 1 2"), (True, b"2 2 3"), (False, None)]
+        assert places == [(True, b"0 0 1 0 "), (True, b"1 1 2 0 "), (True, b"2 2 3 0 "), (False, None)]
         found = desk.look(id)
         assert (found.state, found.record, found.message) == (JobState.FAILED, POISON, message)
         history = outcome.decode_history(found.history)
@@ -59,10 +59,10 @@ class TestLapse:
         desk.take(two, idle=True)
         desk.let_lapse(two)
         desk.sweep()
-        assert desk.dump().tries == {id: b"1 1 1"}
+        assert desk.dump().tries == {id: b"1 1 1 0 "}
         desk.take(three, idle=True)
         assert desk.reap(three, id) == (1, 0, False)
-        assert desk.dump().tries == {id: b"2 2 1"}
+        assert desk.dump().tries == {id: b"2 2 1 0 "}
 
     def test_a_silent_process_is_closed_and_the_others_live(self, desk: Desk) -> None:
         """All its jobs come back; a process that beats, or holds nothing, loses nothing."""

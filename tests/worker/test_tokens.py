@@ -25,7 +25,7 @@ def test_a_job_that_runs_alone_stays_alone(new_stage: NewStage) -> None:
         # As after a crash, but without a token: the process finds it by itself, so that it still waits for one.
         with stage.raw().pipeline(transaction=True) as pipe:
             id = stage.forge(pipe, "gate", "alone", str(path))
-            pipe.hset(stage.key("tries"), id, "1 1 0").lpush(stage.key("solo"), id).execute()
+            pipe.hset(stage.key("tries"), id, "1 1 0 0 ").lpush(stage.key("solo"), id).execute()
         stage.started("alone")
         jobs = []
         for number in range(5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import ctypes
 import os
 import signal
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quaff import Quaff, current_job
+from quaff import Quaff, Retry, current_job, fixed
 from tests.chaos import ledger
 
 quaff = Quaff()
@@ -453,3 +454,58 @@ class Choosy:
 def choosy(what: Choosy) -> str:
     """Take an argument that cannot be rebuilt here."""
     return what.name
+
+
+# Tasks that fail and come back
+
+
+@quaff.task(name="flaky", retries=3, backoff=fixed(0.2, jitter=False))
+def flaky(tag: str, failures: int) -> int:
+    """Fail so many times; the number of the attempt that did not."""
+    with ledger.run(tag):
+        if current_job.attempt <= failures:
+            raise ConnectionError(f"attempt {current_job.attempt}")
+        return current_job.attempt
+
+
+@quaff.task(name="aflaky", retries=3, backoff=[0.05, 0.1])
+async def aflaky(tag: str, failures: int) -> int:
+    """As ``flaky``, in the event loop, with pauses from a list."""
+    with ledger.run(tag):
+        if current_job.attempt <= failures:
+            raise ConnectionError(f"attempt {current_job.attempt}")
+        return current_job.attempt
+
+
+@quaff.task(name="choosy_about_errors", retries=5, backoff=0, retry_on=(OSError,), give_up_on=PermissionError)
+def choosy_about_errors(tag: str, what: str) -> None:
+    """Raise a builtin exception by its name."""
+    with ledger.run(tag):
+        raise getattr(builtins, what)(what)
+
+
+@quaff.task(name="asks_again")
+def asks_again(tag: str, times: int) -> int:
+    """Ask for another attempt so many times."""
+    with ledger.run(tag):
+        if current_job.attempt <= times:
+            raise Retry("not yet", in_=0.05)
+        return current_job.attempt
+
+
+@quaff.task(name="asks_too_often", retries=2, backoff=0)
+def asks_too_often(tag: str) -> None:
+    """Ask for another attempt for ever."""
+    with ledger.run(tag):
+        raise Retry(in_=0)
+
+
+def _odd(failures: int, error: BaseException) -> Any:
+    return {"nan": float("nan"), "gives up": None, "text": "soon"}[str(error)]
+
+
+@quaff.task(name="odd_backoff", retries=5, backoff=_odd)
+def odd_backoff(tag: str, what: str) -> None:
+    """Fail with a backoff that is no time, gives up, or raises."""
+    with ledger.run(tag):
+        raise ValueError(what)

@@ -9,6 +9,7 @@ import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.model.ids import NAME
+from quaff.model.retry import Policy, policy
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,17 +19,20 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         queue: the queue its jobs wait in.
         result_ttl: seconds its result is kept after the end; 0 keeps none; None takes RESULT_TTL.
         keep_none: False keeps no result of a function that returned None.
+        retry: when a failed attempt is followed by another one.
         key: for one call: the idempotency key; the same key and arguments is the same job.
     """
 
     queue: str = "default"
     result_ttl: float | None = None
     keep_none: bool = True
+    retry: Policy = Policy()
     key: str | None = None
 
 
 #: What a task can set and what one call can: the others would have no effect there.
-_OF_TASKS, _OF_CALLS = ("queue", "result_ttl", "keep_none"), ("queue", "key")
+_OF_RETRIES = ("retries", "backoff", "retry_on", "give_up_on")
+_OF_TASKS, _OF_CALLS = ("queue", "result_ttl", "keep_none", *_OF_RETRIES), ("queue", "key")
 
 #: Seconds. A tombstone has room for 13 digits of milliseconds.
 LONGEST = 100 * 365 * 24 * 3600
@@ -46,7 +50,14 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
             owner = "the task: @quaff.task" if call else "one call: task.options"
             hint = f" It belongs to {owner}({name}=...)." if name in others else did_you_mean(name, known)
             raise ConfigurationError(f"unknown option {name!r}.{hint} Known here: {', '.join(known)}.")
-    values = {name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in given.items()}
+    retry = {name: given[name] for name in _OF_RETRIES if name in given}
+    values = {
+        name: value.total_seconds() if isinstance(value, timedelta) else value
+        for name, value in given.items()
+        if name not in retry
+    }
+    if retry:
+        values["retry"] = policy(retry)
     options = msgspec.structs.replace(base, **values)
     check_name("queue", options.queue)
     ttl, key = options.result_ttl, options.key

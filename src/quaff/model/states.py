@@ -27,5 +27,12 @@ class JobState(StrEnum):
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
 
 #: A tombstone opens with one letter; the scripts write and compare the same ones.
-LETTER = {JobState.SUCCEEDED: "s", JobState.FAILED: "f", JobState.CANCELLED: "c", JobState.EXPIRED: "e"}
+#: ``r`` is no end: it is how a settle says that the job comes back.
+LETTER = {
+    JobState.SUCCEEDED: "s",
+    JobState.FAILED: "f",
+    JobState.CANCELLED: "c",
+    JobState.EXPIRED: "e",
+    JobState.RETRYING: "r",
+}
 BY_LETTER = {letter.encode(): state for state, letter in LETTER.items()}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from quaff.model.states import BY_LETTER, JobState
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
-from quaff.store.transitions import BATCH, Call
+from quaff.store.transitions import BATCH, Call, attempt_of
 
 
 class Found(NamedTuple):
@@ -16,6 +16,7 @@ class Found(NamedTuple):
     Attributes:
         state: None for an id that nobody knows.
         attempt: the number of the running attempt, else 0.
+        due_ms: Unix milliseconds of the time a scheduled or retrying job is due, else 0.
         parked: it waits because no worker that saw it knows its task.
         record: the outcome's bytes; empty where none is kept.
         message, history: only if asked for.
@@ -23,6 +24,7 @@ class Found(NamedTuple):
 
     state: JobState | None
     attempt: int
+    due_ms: int
     parked: bool
     record: bytes
     message: bytes
@@ -40,11 +42,18 @@ def holds(partition: Partition, process: bytes, after: bytes) -> Call[list[tuple
     return Call(load("holds"), partition, args, lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
 
 
-_STATES = {b"running": JobState.RUNNING, b"queued": JobState.QUEUED, b"parked": JobState.QUEUED}
+_STATES = {
+    b"running": JobState.RUNNING,
+    b"queued": JobState.QUEUED,
+    b"parked": JobState.QUEUED,
+    b"scheduled": JobState.SCHEDULED,
+    b"retrying": JobState.RETRYING,
+}
 
 
 def _found(reply: list[Any]) -> Found:
     where, detail, record, message, history = reply
     state = BY_LETTER[detail[:1]] if where == b"ended" else _STATES.get(where)
-    attempt = int(detail.rstrip(b"!").rpartition(b".")[2]) if where == b"running" else 0
-    return Found(state, attempt, where == b"parked", record, message, history)
+    attempt = attempt_of(detail) if where == b"running" else 0
+    due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
+    return Found(state, attempt, due_ms, where == b"parked", record, message, history)

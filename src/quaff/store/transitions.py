@@ -54,7 +54,17 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     @property
     def attempt(self) -> int:
         """The number of this attempt, from 1."""
-        return int(self.token.rstrip(b"!").rpartition(b".")[2])
+        return attempt_of(self.token)
+
+    @property
+    def failures(self) -> int:
+        """How many attempts before this one have failed; crashes are not among them."""
+        return int(self.token.rstrip(b"!").rpartition(b".")[2].partition(b"~")[2] or 0)
+
+
+def attempt_of(token: bytes) -> int:
+    """The attempt's number in a token: ``claim.place.attempt[~failures][!]``."""
+    return int(token.rstrip(b"!").rpartition(b".")[2].partition(b"~")[0])
 
 
 class Claimed(NamedTuple):
@@ -117,7 +127,10 @@ def settle(
     window_ms: int,
     items: Sequence[tuple[bytes, bytes, JobState, int, bytes, bytes]],
 ) -> Call[list[Verdict]]:
-    """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``."""
+    """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``.
+
+    With the state ``retrying`` the ttl is the time in ms until the next attempt, and the record that of the attempt.
+    """
     flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
     return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
 

@@ -167,10 +167,32 @@ class Executor:
 
     def _failed(self, ready: Ready, error: BaseException, began: float, reason: str = "error") -> Finished:
         failure = outcome.failure_of(error, reason, frames=1)
-        log.warning("%s %s failed: %s: %s", ready.claim.id, ready.task.name, failure.type, first_line(failure.message))
+        text = f"{failure.type}: {first_line(failure.message)}"
+        pause = None if reason != "error" else self._pause(ready, error)
+        if pause is None:
+            log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, text)
+            self._show(failure)
+            return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
+        log.info("%s %s is tried again in %.1f s: %s", ready.claim.id, ready.task.name, pause, text)
+        self._show(failure)
+        ended = time.time()
+        record = outcome.encode(self._attempt(ready.claim, began, ended, "failed", failure))
+        # At least a millisecond: a task that asks to run again at once must not keep the others from running.
+        settled = Settled(JobState.RETRYING, max(1, int(pause * 1000)), record)
+        return Finished(ready.claim, settled, ended - began)
+
+    def _show(self, failure: Failure) -> None:
         if self._talks:
             log.debug("%s", "\n".join(map(printable, failure.traceback.splitlines())))
-        return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
+
+    @staticmethod
+    def _pause(ready: Ready, error: BaseException) -> float | None:
+        """Seconds until the next attempt; None if this was the last one."""
+        try:
+            return ready.task.settings.retry.pause(ready.claim.lease.failures + 1, error)
+        except BaseException as second:  # noqa: BLE001  the backoff is the user's code, too
+            log.error("%s: its backoff raised %s: %s", ready.task.name, type(second).__name__, second)
+            return None
 
     def _ended(self, claim: Claim, task: str, created_ms: int, failure: Failure, began: float) -> Finished:
         ended = time.time()

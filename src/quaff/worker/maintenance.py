@@ -21,7 +21,7 @@ from quaff.model import outcome
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.store.client import Store
 from quaff.store.keys import Partition
-from quaff.store.transitions import STEP, Rules, heartbeat, reap, sweep
+from quaff.store.transitions import STEP, Rules, attempt_of, heartbeat, reap, sweep
 from quaff.worker.starts import Start
 
 log = logging.getLogger("quaff.worker")
@@ -171,9 +171,8 @@ class Chores:
 
 def _records(start: Start, death: Death, now: int) -> tuple[bytes, bytes]:
     """The attempt as it is remembered, and the outcome if this crash is the last one allowed."""
-    number = int(start.token.rstrip(b"!").rpartition(b".")[2])
     failure = Failure("poison", death.type, death.message)
-    attempt = Attempt(number, start.started_ms, now, death.worker, death.pid, "crashed", failure)
+    attempt = Attempt(attempt_of(start.token), start.started_ms, now, death.worker, death.pid, "crashed", failure)
     # Number 0: the crash itself is in the history already.
     last = Attempt(0, start.started_ms, now, death.worker, death.pid, "poison", failure)
     return outcome.encode(attempt), outcome.encode(Outcome("", 0, last))

@@ -1,15 +1,18 @@
 #!lua flags=allow-oom
---- claim: queued -> running
+--- claim: queued -> running; retrying -> queued for what is due
 -- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
 --   is sent again), how many (0 to 500), idle (1 if the process holds no job at all), lease in ms
 -- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, id, message, token, id, message, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle.
---   alone is 1 if the one job handed out must run alone in its process.
+--   alone is 1 if the one job handed out must run alone in its process. A token ends with the attempt's number, then '~'
+--   and the number of failures if there were any, then '!' if it runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
-local msg, ready, wake, active, held, lease, tries, claims, solo, meta = unpack(KEYS)
+local msg, ready, wake, active, held, lease, tries, claims, sched, solo, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
+-- @include tries
+-- @include due
 
 -- Milliseconds that a job which must run alone waits for a process that is idle anyway.
 local SOLO_PATIENCE = 1000
@@ -49,14 +52,21 @@ if not last then redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process) 
 local flags = redis.call('HMGET', meta, 'paused', 'solo_for', 'solo_since')
 local serving, since = flags[2], tonumber(flags[3])
 if flags[1] then return {0, 0, 0, -1} end
+-- Milliseconds until there is a reason to ask again, token or not.
+local again = -1
+if redis.call('EXISTS', sched) == 1 then
+  local now = clock(meta)
+  promote(sched, tries, ready, solo, now, 100)
+  again = next_due(sched, now)
+end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
   local left = redis.call('LLEN', ready)
   if left + redis.call('LLEN', solo) > 0 then hint(wake) end
-  return {0, left, 0, -1}
+  return {0, left, 0, again}
 end
 
-local ids, alone, again, pass_on = nil, 0, -1, false
+local ids, alone, pass_on, due = nil, 0, false, again >= 0
 if redis.call('LLEN', solo) > 0 then
   local now = clock(meta)
   if idle then
@@ -66,7 +76,8 @@ if redis.call('LLEN', solo) > 0 then
   elseif not since or now - since < SOLO_PATIENCE then
     -- For a moment it is left to idle processes, and to the replacement of the one that died. Told once, or the
     -- processes that cannot take it would wake each other for ever.
-    again = SOLO_PATIENCE - (now - (since or now))
+    local patience = SOLO_PATIENCE - (now - (since or now))
+    again = due and math.min(again, patience) or patience
     if not since then
       redis.call('HSET', meta, 'solo_since', ms(now))
       pass_on = true
@@ -95,8 +106,12 @@ local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again}, 
 for i, id in ipairs(ids) do
   -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
   if messages[i] and not running[i] and not given[id] then
-    local attempt = tried[i] and tonumber(tried[i]:match('^%d+')) + 1 or 1
-    local token = claim .. '.' .. i .. '.' .. attempt .. (alone == 1 and '!' or '')
+    local number = '1'
+    if tried[i] then
+      local t = read_tries(tried[i])
+      number = (t.attempts + 1) .. (t.failures > 0 and '~' .. t.failures or '')
+    end
+    local token = claim .. '.' .. i .. '.' .. number .. (alone == 1 and '!' or '')
     leases[#leases + 1] = id
     leases[#leases + 1] = token
     members[#members + 1] = 0
@@ -117,5 +132,6 @@ if #leases > 0 then
   redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process)
 end
 if strangers > 0 then redis.call('HINCRBY', meta, 'strangers', strangers) end
-if left > 0 or pass_on then hint(wake) elseif alone == 0 then redis.call('DEL', wake) end
+-- Somebody who waits must also know when the next job is due: this process may be busy then.
+if left > 0 or pass_on or due then hint(wake) elseif alone == 0 then redis.call('DEL', wake) end
 return answer

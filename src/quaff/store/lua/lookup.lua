@@ -2,9 +2,10 @@
 --- lookup: where one job is (changes nothing)
 -- ARGV: id, 1 for everything that is known of it
 -- Answer: {state, token or tombstone, record, message, history}; the last two only if asked for; state is
---   'running' 'queued' 'parked', 'ended', or '' for an id that nobody knows
-local msg, active, tries, history, parked, done, tomb, res, meta = unpack(KEYS)
+--   'running' 'queued' 'parked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'ended', or '' for an id that nobody knows
+local msg, active, tries, history, parked, sched, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
+-- @include tries
 
 local id, all = ARGV[1], ARGV[2] == '1'
 local function with(state, detail, record)
@@ -21,5 +22,7 @@ if ended then
   return with('ended', ended, kept and redis.call('HGET', res, id))
 end
 if redis.call('ZSCORE', parked, id) then return with('parked') end
+local at = redis.call('ZSCORE', sched, id)
+if at then return with(read_tries(redis.call('HGET', tries, id)).failures > 0 and 'retrying' or 'scheduled', ms(tonumber(at))) end
 if redis.call('HEXISTS', msg, id) == 1 then return with('queued') end
 return with('')

@@ -9,6 +9,8 @@ local msg, ready, wake, active, held, lease, tries, history, claims, parked, sol
 -- @include clock
 -- @include wake
 -- @include end
+-- @include tries
+-- @include history
 -- @include crash
 
 local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, done = done,
@@ -28,8 +30,8 @@ for _, member in ipairs(range) do
   local at = started[id]
   if token and at then
     remember(history, id, ARGV[at + 1])
-    local attempts, crashes, lapses = read_tries(redis.call('HGET', tries, id))
-    if charge(k, id, token, attempts, crashes, lapses, now, rules, ARGV[at + 2]) then dead = dead + 1 else back = back + 1 end
+    local t = read_tries(redis.call('HGET', tries, id))
+    if charge(k, id, token, t, now, rules, ARGV[at + 2]) then dead = dead + 1 else back = back + 1 end
   elseif token then
     if token:sub(-1) == '!' then redis.call('RPUSH', solo, id) else waiting[#waiting + 1] = id end
     back = back + 1

@@ -1,12 +1,15 @@
 #!lua flags=allow-oom
---- settle: running -> succeeded | failed | cancelled
--- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter of the state, result ttl in ms,
---   digest (16 bytes or empty), record
+--- settle: running -> succeeded | failed | cancelled | retrying
+-- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter of the state, result ttl in ms
+--   (for a retry: ms until it is due), digest (16 bytes or empty), record (for a retry: that of the attempt)
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
---   or it waits to run again); 4 GONE (nobody knows it)
+--   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
-local msg, active, held, tries, history, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, tries, history, sched, solo, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
+-- @include wake
+-- @include tries
+-- @include history
 
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
@@ -16,10 +19,31 @@ for i, token in ipairs(redis.call('HMGET', active, unpack(ids))) do holders[ids[
 local now = clock(meta)
 
 local function refusal(id, token)
+  local before = redis.call('HGET', tries, id)
+  if before and read_tries(before).token == token then return 2 end
   if holders[id] then return 3 end
   local ended = redis.call('HGET', tomb, id)
   if ended then return ended:sub(15, 14 + #token + 1) == token .. '|' and 2 or 3 end
   return redis.call('HEXISTS', msg, id) == 1 and 3 or 4
+end
+
+-- Back in line, now or at its time; whoever waits for work must know of a new earliest one.
+local function retry(id, token, delay, record)
+  local t = read_tries(redis.call('HGET', tries, id))
+  t.attempts, t.failures, t.token = t.attempts + 1, t.failures + 1, token
+  redis.call('HSET', tries, id, tries_text(t))
+  remember(history, id, record)
+  redis.call('HDEL', active, id)
+  redis.call('ZREM', held, process .. id)
+  redis.call('HINCRBY', meta, 'retried', 1)
+  if delay == 0 then
+    local line = line_of(t, ready, solo)
+    redis.call('LPUSH', line, id)
+    hint(wake)
+  else
+    redis.call('ZADD', sched, ms(now + delay), id)
+    if redis.call('ZRANK', sched, id) == 0 then hint(wake) end
+  end
 end
 
 local answers, ended, over, members, tombs, records, expiries, count = {}, {}, {}, {}, {}, {}, {}, {}
@@ -31,6 +55,10 @@ for i, id in ipairs(ids) do
     answers[i] = 1
     holders[id] = nil
     here[id] = token
+  end
+  if answers[i] == 1 and letter == 'r' then
+    retry(id, token, ttl, record)
+  elseif answers[i] == 1 then
     local gone = now + math.max(window, ttl)
     ended[#ended + 1] = id
     if letter ~= 'f' then over[#over + 1] = id end

@@ -1,14 +1,17 @@
 #!lua flags=allow-oom
---- sweep: running -> queued | failed where a lease has lapsed; parked -> queued; results and tombstones expire
+--- sweep: running -> queued | failed where a lease has lapsed; parked, retrying -> queued; results and tombstones expire
 -- ARGV: lease in ms, most items of each kind in one call, crashes allowed, failed ttl in ms, tombstone window in ms, outcome to store
 --   for a job whose crash was one too many, 1 to bring back all parked jobs (a new worker may know their task)
 -- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
-local msg, ready, wake, active, held, lease, tries, history, claims, parked, solo, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, lease, tries, history, claims, parked, sched, solo, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
 -- @include end
+-- @include tries
+-- @include history
+-- @include due
 -- @include crash
 
 local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, done = done,
@@ -46,13 +49,14 @@ if now >= reap_from then
       local token = take_back(k, process, id)
       if token then
         taken = taken + 1
-        local attempts, crashes, lapses = read_tries(redis.call('HGET', tries, id))
-        remember(history, id, cmsgpack.pack({attempts + 1, 0, now, '', 0, 'lapsed'}))
-        if lapses == 0 then
-          redis.call('HSET', tries, id, attempts .. ' ' .. crashes .. ' 1')
+        local t = read_tries(redis.call('HGET', tries, id))
+        remember(history, id, cmsgpack.pack({t.attempts + 1, 0, now, '', 0, 'lapsed'}))
+        t.lapses = t.lapses + 1
+        if t.lapses == 1 then
+          redis.call('HSET', tries, id, tries_text(t))
           redis.call('LPUSH', solo, id)
         else
-          charge(k, id, token, attempts, crashes, lapses + 1, now, rules, ARGV[6])
+          charge(k, id, token, t, now, rules, ARGV[6])
         end
       end
     end
@@ -66,14 +70,14 @@ local horizon = ARGV[7] == '1' and '+inf' or ms(now)
 local due = redis.call('ZRANGEBYSCORE', parked, '-inf', horizon, 'LIMIT', 0, limit)
 if #due > 0 then
   redis.call('ZREM', parked, unpack(due))
-  -- What crashed or lapsed before goes on waiting to run alone.
-  local tried = redis.call('HMGET', tries, unpack(due))
-  for i, id in ipairs(due) do
-    local line = tried[i] and solo or ready
-    redis.call('LPUSH', line, id)
+  for i, text in ipairs(redis.call('HMGET', tries, unpack(due))) do
+    local line = line_of(read_tries(text), ready, solo)
+    redis.call('LPUSH', line, due[i])
   end
   hint(wake)
 end
+local promoted = promote(sched, tries, ready, solo, now, limit)
+if promoted > 0 then hint(wake) end
 
 local old = redis.call('ZRANGEBYSCORE', done, '-inf', ms(now), 'LIMIT', 0, limit)
 if #old > 0 then
@@ -96,5 +100,5 @@ if #old > 0 then
     redis.call('ZREM', done, unpack(gone))
   end
 end
-if #due >= limit or #old >= limit then more = 1 end
+if #due >= limit or promoted >= limit or #old >= limit then more = 1 end
 return {taken, #due, #old, more}

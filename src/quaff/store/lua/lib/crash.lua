@@ -1,15 +1,4 @@
--- What happens to a job whose process is gone. `tries` holds "attempts crashes lapses" of ids that crashed or lapsed.
--- Needs: clock, wake, end. Keys by name are the script's own locals.
-local function read_tries(text)
-  if not text then return 0, 0, 0 end
-  local attempts, crashes, lapses = text:match('^(%d+) (%d+) (%d+)$')
-  return tonumber(attempts), tonumber(crashes), tonumber(lapses)
-end
-
-local function remember(history, id, record)
-  redis.call('HSET', history, id, (redis.call('HGET', history, id) or '') .. struct.pack('>I4', #record) .. record)
-end
-
+-- What happens to a job whose process is gone. Needs: clock, wake, end, tries. Keys by name are the script's own locals.
 -- Takes one job from its process and returns its token, or nil if it was not held.
 local function take_back(k, process, id)
   local token = redis.call('HGET', k.active, id)
@@ -20,19 +9,14 @@ local function take_back(k, process, id)
 end
 
 -- A crash is charged: back to run alone, or, at the limit, a dead letter. True if it ended.
-local function charge(k, id, token, attempts, crashes, lapses, now, rules, outcome)
-  attempts, crashes = attempts + 1, crashes + 1
-  if crashes < rules.max_crashes then
-    redis.call('HSET', k.tries, id, attempts .. ' ' .. crashes .. ' ' .. lapses)
+local function charge(k, id, token, t, now, rules, outcome)
+  t.attempts, t.crashes = t.attempts + 1, t.crashes + 1
+  if t.crashes < rules.max_crashes then
+    redis.call('HSET', k.tries, id, tries_text(t))
     redis.call('LPUSH', k.solo, id)
     return false
   end
-  local gone = now + math.max(rules.failed_ttl, rules.window)
-  redis.call('HDEL', k.tries, id)
-  redis.call('HSET', k.tomb, id, tombstone('f', gone, token, redis.call('HGET', k.msg, id)))
-  redis.call('HSET', k.res, id, outcome)
-  redis.call('ZADD', k.done, ms(now + rules.failed_ttl), id)
-  redis.call('HINCRBY', k.meta, 'failed', 1)
+  finish(k, id, 'f', token, outcome, rules.failed_ttl, now, rules.window)
   return true
 end
 
