@@ -20,7 +20,7 @@ from quaff.store.transitions import Claimed, Lease, Rules, Swept, Verdict
 
 T = TypeVar("T")
 
-KINDS = dict.fromkeys("msg active tries history claims res tomb meta".split(), "hash")
+KINDS = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop".split(), "hash")
 KINDS |= dict.fromkeys("parked sched held lease done".split(), "zset") | dict.fromkeys(
     "ready wake solo".split(), "list"
 )
@@ -46,6 +46,8 @@ class Dump(NamedTuple):
     res: dict[bytes, bytes]
     tomb: dict[bytes, bytes]
     meta: dict[bytes, bytes]
+    ghosts: dict[bytes, bytes]
+    stop: dict[bytes, bytes]
     parked: dict[bytes, float]
     sched: dict[bytes, float]
     held: dict[bytes, float]
@@ -138,6 +140,10 @@ class Desk:
         items = [(job.id, job.token, park_ms) for job in jobs]
         return self.store.run(t.release(self.home, process=process, items=items))
 
+    def cancel(self, *jobs: bytes, outcome: bytes = b"cancelled", ttl_ms: int = HOUR) -> list[bytes]:
+        """Cancel jobs, or ask for it."""
+        return self.store.run(t.cancel(self.home, outcome=outcome, ttl_ms=ttl_ms, window_ms=HOUR, ids=jobs))
+
     def reap(
         self, process: bytes, *started: bytes, rules: Rules = RULES, record: bytes = b"crash"
     ) -> tuple[int, int, bool]:
@@ -222,7 +228,16 @@ def process_id() -> bytes:
 
 def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     """The invariants of engine.md §9 that one dump can show."""
-    places = [*d.ready, *d.solo, *d.parked, *d.sched, *d.active]
+    haunted = {id: int(count) for id, count in d.ghosts.items()}
+    assert all(count > 0 for count in haunted.values())
+    places = [*d.parked, *d.sched, *d.active]
+    for id in [*d.ready, *d.solo]:
+        if haunted.get(id, 0):
+            haunted[id] -= 1
+        else:
+            places.append(id)
+    assert not any(haunted.values()), "a ghost that stands in no line"
+    assert set(d.stop) <= set(d.active), "somebody is asked to stop who does not run"
     dead = {id for id, tomb in d.tomb.items() if tomb.startswith(b"f")}
     # I1: every id with a message is in exactly one place (a dead letter's is kept where it ended); none is there twice.
     assert len(set(places)) == len(places), "an id is in two places"
@@ -251,7 +266,7 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert {p for p, claim in d.claims.items() if claim != b"closed"} <= set(d.lease), "a claim that nobody will forget"
     # I12: the counters equal the contents.
     ended = d.number("succeeded") + d.number("failed") + d.number("cancelled")
-    assert d.number("enqueued") - ended == len(places)
+    assert d.number("enqueued") + d.number("requeued") - ended == len(places)
     assert len(d.wake) <= 1
 
 

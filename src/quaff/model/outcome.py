@@ -62,11 +62,19 @@ decode = _outcomes.decode
 
 
 def decode_history(data: bytes) -> list[Attempt]:
-    """The attempts before the last one: each record has its length in four bytes before it."""
+    """The attempts before the last one: each record has its length in four bytes before it.
+
+    Among them are whole outcomes, of jobs that were sent back after they had failed.
+    """
     attempts: list[Attempt] = []
     while data:
         end = 4 + int.from_bytes(data[:4], "big")
-        attempts.append(_attempts.decode(data[4:end]))
+        try:
+            attempt = _attempts.decode(data[4:end])
+        except msgspec.ValidationError:
+            attempt = _outcomes.decode(data[4:end]).attempt
+        if attempt.number:  # 0 sums up attempts that are there already
+            attempts.append(attempt)
         data = data[end:]
     return attempts
 

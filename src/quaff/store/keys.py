@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 #: The whole list: an auditor treats any other key under the prefix as a fault.
-NAMES = tuple("meta msg ready wake parked sched solo active held lease tries history claims res done tomb".split())
+NAMES = tuple(
+    "meta msg ready wake parked sched solo ghosts active stop held lease tries history claims res done tomb".split()
+)
 
 
 class Partition:

@@ -159,6 +159,26 @@ def sweep(partition: Partition, *, lease_ms: int, rules: Rules, poison: bytes, u
     return Call(load("sweep"), partition, args, lambda reply: Swept(reply[0], reply[1], reply[2], reply[3] == 1))
 
 
+def cancel(
+    partition: Partition, *, outcome: bytes, ttl_ms: int, window_ms: int, ids: Sequence[bytes]
+) -> Call[list[bytes]]:
+    """End what waits as cancelled, ask what runs to stop.
+
+    One answer each: ``b"c"``, ``b"r"`` for a running one, a state's letter for one that has ended, ``b""``.
+    """
+    return Call(load("cancel"), partition, (outcome, ttl_ms, window_ms, *ids), list)
+
+
+def requeue(partition: Partition, ids: Sequence[bytes]) -> Call[list[bytes]]:
+    """Send dead letters back. One answer each: ``b"q"``, a state's letter for one that has ended otherwise, ``b""``."""
+    return Call(load("requeue"), partition, tuple(ids), list)
+
+
+def discard(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
+    """Delete what is kept of dead letters; 0 for an id that is none."""
+    return Call(load("discard"), partition, tuple(ids), list)
+
+
 def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call[list[int]]:
     """Drop results ``after_ms`` from now, or when they would be dropped anyway; 0 for an id that has none."""
     return Call(load("forget"), partition, (after_ms, *ids), list)

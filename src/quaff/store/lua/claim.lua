@@ -8,7 +8,7 @@
 --   and the number of failures if there were any, then '!' if it runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
-local msg, ready, wake, active, held, lease, tries, claims, sched, solo, meta = unpack(KEYS)
+local msg, ready, wake, active, held, lease, tries, claims, sched, solo, ghosts, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
 -- @include tries
@@ -102,10 +102,18 @@ end
 local messages = redis.call('HMGET', msg, unpack(ids))
 local running = redis.call('HMGET', active, unpack(ids))
 local tried = redis.call('EXISTS', tries) == 1 and redis.call('HMGET', tries, unpack(ids)) or {}
+local haunted = {}
+if redis.call('EXISTS', ghosts) == 1 then
+  for i, count in ipairs(redis.call('HMGET', ghosts, unpack(ids))) do haunted[ids[i]] = tonumber(count or 0) end
+end
 local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again}, {}, 0
 for i, id in ipairs(ids) do
+  if (haunted[id] or 0) > 0 then
+    -- What is left of a cancelled job; one that was sent back since stands further behind.
+    haunted[id] = redis.call('HINCRBY', ghosts, id, -1)
+    if haunted[id] == 0 then redis.call('HDEL', ghosts, id) end
   -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
-  if messages[i] and not running[i] and not given[id] then
+  elseif messages[i] and not running[i] and not given[id] then
     local number = '1'
     if tried[i] then
       local t = read_tries(tried[i])
@@ -126,6 +134,7 @@ for i, id in ipairs(ids) do
 end
 local left = redis.call('LLEN', ready)
 answer[2] = left
+if #leases == 0 then answer[3], alone = 0, 0 end
 if #leases > 0 then
   redis.call('HSET', active, unpack(leases))
   redis.call('ZADD', held, unpack(members))

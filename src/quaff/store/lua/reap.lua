@@ -1,20 +1,21 @@
 #!lua flags=allow-oom
---- reap: running -> queued | failed, for a process that its supervisor saw die
+--- reap: running -> queued | failed | cancelled, for a process that its supervisor saw die
 -- ARGV: process (8 bytes), most jobs in one call, crashes allowed, failed ttl in ms, tombstone window in ms, then for each job that
 --   had been started: id, record of the attempt, outcome to store if this crash was one too many
 -- Answer: {jobs given back, dead letters made, 1 if more are left}
 -- Guarantees: only jobs that had been started are charged, and from now on run alone; the others cost nothing and keep
 --   their place; the process is handed nothing any more.
-local msg, ready, wake, active, held, lease, tries, history, claims, parked, solo, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, lease, tries, history, claims, solo, stop, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
 -- @include end
 -- @include tries
 -- @include history
+-- @include stopped
 -- @include crash
 
-local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, done = done,
-  tomb = tomb, res = res, meta = meta}
+local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, stop = stop,
+  done = done, tomb = tomb, res = res, meta = meta}
 local process, limit = ARGV[1], tonumber(ARGV[2])
 local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
 local started = {}
@@ -28,8 +29,10 @@ for _, member in ipairs(range) do
   local id = member:sub(9)
   local token = take_back(k, process, id)
   local at = started[id]
+  if token and at then remember(history, id, ARGV[at + 1]) end
+  -- One that was asked to stop has ended with its process.
+  if token and stopped(k, id, token, now) then token = nil end
   if token and at then
-    remember(history, id, ARGV[at + 1])
     local t = read_tries(redis.call('HGET', tries, id))
     if charge(k, id, token, t, now, rules, ARGV[at + 2]) then dead = dead + 1 else back = back + 1 end
   elseif token then

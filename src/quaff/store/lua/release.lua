@@ -1,12 +1,15 @@
 #!lua flags=allow-oom
---- release: running -> queued, at no cost
+--- release: running -> queued, at no cost; -> cancelled, where it was asked to stop
 -- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue)
 -- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
 -- Guarantees: nothing is charged; the order of the jobs given back is kept; what must run alone goes on waiting for that.
-local ready, wake, active, held, parked, solo, meta = unpack(KEYS)
+local msg, ready, wake, active, held, tries, parked, solo, stop, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
+-- @include end
+-- @include stopped
 
+local k = {msg = msg, tries = tries, stop = stop, done = done, tomb = tomb, res = res, meta = meta}
 local process = ARGV[1]
 local ids = {}
 for i = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
@@ -22,9 +25,10 @@ for i = #ids, 1, -1 do
     holders[id] = nil
     redis.call('HDEL', active, id)
     redis.call('ZREM', held, process .. id)
-    if wait > 0 then
+    local ended = stopped(k, id, token, now)
+    if wait > 0 and not ended then
       redis.call('ZADD', parked, ms(now + wait), id)
-    else
+    elseif not ended then
       local line = token:sub(-1) == '!' and solo or ready
       redis.call('RPUSH', line, id)
       back = true

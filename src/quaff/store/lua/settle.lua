@@ -5,12 +5,15 @@
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
-local msg, ready, wake, active, held, tries, history, sched, solo, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, tries, history, sched, solo, stop, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
 -- @include tries
 -- @include history
+-- @include end
+-- @include stopped
 
+local k = {msg = msg, tries = tries, stop = stop, done = done, tomb = tomb, res = res, meta = meta}
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
 for i = 3, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
@@ -29,12 +32,13 @@ end
 
 -- Back in line, now or at its time; whoever waits for work must know of a new earliest one.
 local function retry(id, token, delay, record)
-  local t = read_tries(redis.call('HGET', tries, id))
-  t.attempts, t.failures, t.token = t.attempts + 1, t.failures + 1, token
-  redis.call('HSET', tries, id, tries_text(t))
   remember(history, id, record)
   redis.call('HDEL', active, id)
   redis.call('ZREM', held, process .. id)
+  if stopped(k, id, token, now) then return end
+  local t = read_tries(redis.call('HGET', tries, id))
+  t.attempts, t.failures, t.token = t.attempts + 1, t.failures + 1, token
+  redis.call('HSET', tries, id, tries_text(t))
   redis.call('HINCRBY', meta, 'retried', 1)
   if delay == 0 then
     local line = line_of(t, ready, solo)
@@ -86,6 +90,7 @@ if #ended > 0 then
   if #records > 0 then redis.call('HSET', res, unpack(records)) end
   redis.call('ZADD', done, unpack(expiries))
   if redis.call('EXISTS', tries) == 1 then redis.call('HDEL', tries, unpack(ended)) end
+  if redis.call('EXISTS', stop) == 1 then redis.call('HDEL', stop, unpack(ended)) end
   for letter, n in pairs(count) do
     redis.call('HINCRBY', meta, ({s = 'succeeded', f = 'failed', c = 'cancelled'})[letter], n)
   end

@@ -1,21 +1,22 @@
 #!lua flags=allow-oom
---- sweep: running -> queued | failed where a lease has lapsed; parked, retrying -> queued; results and tombstones expire
+--- sweep: running -> queued | failed | cancelled where a lease has lapsed; parked, retrying -> queued; results and tombstones expire
 -- ARGV: lease in ms, most items of each kind in one call, crashes allowed, failed ttl in ms, tombstone window in ms, outcome to store
 --   for a job whose crash was one too many, 1 to bring back all parked jobs (a new worker may know their task)
 -- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
-local msg, ready, wake, active, held, lease, tries, history, claims, parked, sched, solo, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, lease, tries, history, claims, parked, sched, solo, stop, done, tomb, res, meta = unpack(KEYS)
 -- @include clock
 -- @include wake
 -- @include end
 -- @include tries
 -- @include history
 -- @include due
+-- @include stopped
 -- @include crash
 
-local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, done = done,
-  tomb = tomb, res = res, meta = meta}
+local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, stop = stop,
+  done = done, tomb = tomb, res = res, meta = meta}
 local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
 local now = clock(meta)
@@ -52,10 +53,11 @@ if now >= reap_from then
         local t = read_tries(redis.call('HGET', tries, id))
         remember(history, id, cmsgpack.pack({t.attempts + 1, 0, now, '', 0, 'lapsed'}))
         t.lapses = t.lapses + 1
-        if t.lapses == 1 then
+        local ended = stopped(k, id, token, now)
+        if not ended and t.lapses == 1 then
           redis.call('HSET', tries, id, tries_text(t))
           redis.call('LPUSH', solo, id)
-        else
+        elseif not ended then
           charge(k, id, token, t, now, rules, ARGV[6])
         end
       end

@@ -1,0 +1,29 @@
+#!lua flags=allow-oom
+--- requeue: failed -> queued
+-- ARGV: id, id, ...   (at most 500)
+-- Answer: one item a job: 'q' it waits again; 's' 'c' 'e' it has ended otherwise; '' it has not ended, or nobody knows it
+-- Guarantees: the message is the one that was sent; the attempts before stay in the history, and are counted anew.
+local msg, ready, wake, history, done, tomb, res, meta = unpack(KEYS)
+-- @include wake
+-- @include history
+
+local answers, back = {}, 0
+for i, id in ipairs(ARGV) do
+  local ended = redis.call('HGET', tomb, id)
+  answers[i] = ended and ended:sub(1, 1) or ''
+  if answers[i] == 'f' and redis.call('HEXISTS', msg, id) == 1 then
+    local record = redis.call('HGET', res, id)
+    if record then remember(history, id, record) end
+    redis.call('HDEL', tomb, id)
+    redis.call('HDEL', res, id)
+    redis.call('ZREM', done, id)
+    redis.call('LPUSH', ready, id)
+    answers[i] = 'q'
+    back = back + 1
+  end
+end
+if back > 0 then
+  redis.call('HINCRBY', meta, 'requeued', back)
+  hint(wake)
+end
+return answers
