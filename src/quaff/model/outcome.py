@@ -69,13 +69,13 @@ def decode_history(data: bytes) -> list[Attempt]:
     attempts: list[Attempt] = []
     while data:
         end = 4 + int.from_bytes(data[:4], "big")
+        record, data = data[4:end], data[end:]
         try:
-            attempt = _attempts.decode(data[4:end])
+            attempts.append(_attempts.decode(record))
         except msgspec.ValidationError:
-            attempt = _outcomes.decode(data[4:end]).attempt
-        if attempt.number:  # 0 sums up attempts that are there already
-            attempts.append(attempt)
-        data = data[end:]
+            last = _outcomes.decode(record).attempt
+            if last.number:  # 0 sums up attempts that are there already
+                attempts.append(last)
     return attempts
 
 
