@@ -9,12 +9,14 @@ from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import RULES, Dump, process_id
 
 OK, ALREADY, FENCED, GONE = Verdict
-LETTER = {JobState.SUCCEEDED: "s", JobState.FAILED: "f", JobState.CANCELLED: "c"}
+LETTER = {JobState.SUCCEEDED: "s", JobState.FAILED: "f", JobState.CANCELLED: "c", JobState.EXPIRED: "e"}
+GHOST = b"ghost"  # after the id of an entry in a line whose job was cancelled
+NAME = {letter: str(state) for state, letter in LETTER.items()}
 
 
 @dataclass
 class Job:
-    """One job as the model knows it; ``where``: ready, solo, parked, active or ended."""
+    """One job as the model knows it; ``where``: ready, solo, parked, sched, active or ended."""
 
     message: bytes
     where: str = "ready"
@@ -26,6 +28,9 @@ class Job:
     attempts: int = 0
     crashes: int = 0
     lapses: int = 0
+    failures: int = 0
+    before: bytes = b""  # the token of the attempt after which it came back
+    asked: bool = False  # to stop
 
     @property
     def line(self) -> str:
@@ -51,7 +56,7 @@ class World:
         self.solo: list[bytes] = []
         self.processes = [Process() for _ in range(3)]
         self.gone: list[Process] = []
-        self.count = dict.fromkeys(("enqueued", "succeeded", "failed", "cancelled"), 0)
+        self.count = dict.fromkeys(("enqueued", "requeued", "retried", "snoozed", *NAME.values()), 0)
         self.tokens: set[bytes] = set()
         self.answered_ok: list[bytes] = []  # tokens
         self.ended: dict[bytes, str] = {}
@@ -70,7 +75,7 @@ class World:
         job = self.jobs.get(id)
         if job is None:
             return GONE
-        return ALREADY if job.where == "ended" and job.token == token else FENCED
+        return ALREADY if token == (job.token if job.where == "ended" else job.before) else FENCED
 
     def end(self, id: bytes, letter: str, *, kept: bool) -> None:
         """A job ends, once."""
@@ -78,34 +83,57 @@ class World:
         assert id not in self.ended
         self.ended[id] = letter
         job.where, job.letter, job.kept, job.letter_kept = "ended", letter, kept, letter == "f"
-        self.count[{"s": "succeeded", "f": "failed", "c": "cancelled"}[letter]] += 1
+        job.attempts = job.crashes = job.lapses = job.failures = 0
+        job.before, job.asked = b"", False
+        self.count[NAME[letter]] += 1
 
     def back(self, id: bytes, where: str, *, tail: bool = False) -> None:
-        """A job waits again; at the head of its line unless ``tail``."""
+        """A job waits again, at the head of its line unless ``tail``; or it ends, because it was asked to stop."""
+        if self.jobs[id].asked:
+            self.end(id, "c", kept=True)
+            return
         self.jobs[id].where = where
         if where in ("ready", "solo"):
             line = self.ready if where == "ready" else self.solo
             line.insert(len(line) if tail else 0, id)
+
+    def cancel(self, id: bytes) -> bytes:
+        """What waits ends, what runs is asked; the answer."""
+        job = self.jobs.get(id)
+        if job is None:
+            return b""
+        if job.where == "ended":
+            return job.letter.encode()
+        if job.where == "active":
+            job.asked = True
+            return b"r"
+        for line in (self.ready, self.solo):
+            if id in line:
+                line[line.index(id)] = id + GHOST
+        job.token = b""
+        self.end(id, "c", kept=True)
+        return b"c"
 
     def charge(self, id: bytes) -> None:
         """One crash."""
         job = self.jobs[id]
         job.attempts += 1
         job.crashes += 1
-        if job.crashes < RULES.max_crashes:
+        if job.crashes < RULES.max_crashes or job.asked:
             self.back(id, "solo", tail=True)
         else:
-            job.attempts = job.crashes = job.lapses = 0
             self.end(id, "f", kept=True)
 
     def agrees(self, dump: Dump) -> None:
         """The dump shows what the model says (I4, I16, and the others once more)."""
-        at: dict[str, set[bytes]] = {name: set() for name in ("ready", "solo", "parked", "active", "ended")}
+        at: dict[str, set[bytes]] = {name: set() for name in ("ready", "solo", "parked", "sched", "active", "ended")}
         for id, job in self.jobs.items():
             at[job.where].add(id)
-        assert (dump.ready, dump.solo) == (self.ready, self.solo)  # I16, and what comes back comes back in order
-        assert set(self.ready) == at["ready"]
-        assert set(self.solo) == at["solo"]
+        for line, waiting, real in (("ready", self.ready, dump.ready), ("solo", self.solo, dump.solo)):
+            assert [entry[:16] for entry in waiting] == real  # I16, and what comes back comes back in order
+            assert {entry for entry in waiting if not entry.endswith(GHOST)} == at[line]
+        assert set(dump.sched) == at["sched"]
+        assert set(dump.stop) == {id for id, job in self.jobs.items() if job.asked}
         assert (set(dump.parked), set(dump.active), set(dump.tomb)) == (at["parked"], at["active"], at["ended"])
         assert dump.active == {id: self.jobs[id].token for id in at["active"]}
         assert set(dump.held) == {self.jobs[id].process + id for id in at["active"]}
@@ -113,10 +141,13 @@ class World:
         for id, tomb in dump.tomb.items():
             assert tomb[:1].decode() == self.jobs[id].letter == self.ended[id]
             assert tomb[14:].startswith(self.jobs[id].token + b"|")  # I4: the run that was recorded is the one told OK
-        tried = {id: job for id, job in self.jobs.items() if job.crashes + job.lapses and job.where != "ended"}
-        assert dump.tries == {id: b"%d %d %d 0 " % (j.attempts, j.crashes, j.lapses) for id, j in tried.items()}
+        assert dump.tries == {
+            id: b"%d %d %d %d %b" % (j.attempts, j.crashes, j.lapses, j.failures, j.before)
+            for id, j in self.jobs.items()
+            if j.where != "ended" and (j.crashes or j.lapses or j.before)
+        }
         assert {name: dump.number(name) for name in self.count} == self.count
         assert len(set(self.answered_ok)) == len(self.answered_ok)  # I4
         # I9, I10: every message that is needed, byte for byte, and no other.
         assert dump.msg == {id: job.message for id, job in self.jobs.items() if job.where != "ended" or job.letter_kept}
-        assert dump.wake or not dump.ready  # nobody blocks here, so no hint is under way
+        assert dump.wake or not self.ready  # nobody blocks here, so no hint is under way

@@ -27,9 +27,10 @@ from quaff.store import transitions as t
 from quaff.store.keys import NAMES
 from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import HOUR, RULES, Desk, keyed
-from tests.store.engine_model import LETTER, Job, Process, World
+from tests.store.engine_model import GHOST, LETTER, Job, Process, World
 
 OK, ALREADY, FENCED, GONE = Verdict
+STATES = [*LETTER, JobState.RETRYING, JobState.SCHEDULED]
 
 
 class Engine(World, RuleBasedStateMachine):
@@ -113,15 +114,16 @@ class Engine(World, RuleBasedStateMachine):
         assert not answer.closed
         process.last = (process.claims, claim_id, want)
         if want and idle and self.solo:
-            expected, alone = [self.solo.pop(0)], True
+            taken, alone = [self.solo.pop(0)], True
         elif answer.empty_yourself:
             assert self.solo
             assert not idle
-            expected, alone = [], False
+            taken, alone = [], False
         else:
-            expected, alone = self.ready[:want], False
+            taken, alone = self.ready[:want], False
             del self.ready[:want]
-        assert ([lease.id for lease in answer.leases], answer.alone) == (expected, alone)
+        expected = [entry for entry in taken if not entry.endswith(GHOST)]
+        assert ([lease.id for lease in answer.leases], answer.alone) == (expected, alone and bool(expected))
         for lease in answer.leases:
             job = self.jobs[lease.id]
             assert lease.token not in self.tokens
@@ -155,7 +157,7 @@ class Engine(World, RuleBasedStateMachine):
     @rule(
         chosen=st.lists(leases, min_size=1, max_size=4),
         wrong=st.booleans(),
-        state=st.sampled_from(list(LETTER)),
+        state=st.sampled_from(STATES),
         ttl=st.sampled_from([0, HOUR, 2 * HOUR]),
     )
     def settle(self, chosen: list[tuple[Process, Lease]], wrong: bool, state: JobState, ttl: int) -> None:
@@ -164,7 +166,7 @@ class Engine(World, RuleBasedStateMachine):
         pairs = [(lease.id, lease.token + b"0" * wrong) for owner, lease in chosen if owner is process]
         self.settled(process, pairs, state, ttl)
 
-    @rule(who=st.integers(0, 2), count=st.integers(1, 4), state=st.sampled_from(list(LETTER)))
+    @rule(who=st.integers(0, 2), count=st.integers(1, 4), state=st.sampled_from(STATES))
     def finish(self, who: int, count: int, state: JobState) -> None:
         """The first of what a process holds ends, as most jobs do."""
         process = self.processes[who]
@@ -179,7 +181,10 @@ class Engine(World, RuleBasedStateMachine):
             job = self.jobs.get(id)
             if job is not None and job.where == "active" and (job.process, job.token) == (process.id, token):
                 self.answered_ok.append(token)
-                self.end(id, LETTER[state], kept=ttl > 0)
+                if state in LETTER:
+                    self.end(id, LETTER[state], kept=ttl > 0)
+                else:
+                    self.come_back(id, state, ttl)
                 expected.append(OK)
             else:
                 expected.append(self.verdict(id, token))
@@ -188,6 +193,16 @@ class Engine(World, RuleBasedStateMachine):
         assert (
             self.desk.store.run(t.settle(self.desk.home, process=process.id, window_ms=HOUR, items=items)) == expected
         )
+
+    def come_back(self, id: bytes, state: JobState, delay: int) -> None:
+        """An attempt is over, and its job is not."""
+        job = self.jobs[id]
+        if not job.asked:
+            job.before = job.token
+            if state is JobState.RETRYING:
+                job.attempts, job.failures = job.attempts + 1, job.failures + 1
+            self.count["retried" if state is JobState.RETRYING else "snoozed"] += 1
+        self.back(id, "sched" if delay else job.line, tail=True)
 
     @rule(chosen=st.lists(leases, min_size=1, max_size=4, unique_by=lambda each: each[1].token), park=st.booleans())
     def release(self, chosen: list[tuple[Process, Lease]], park: bool) -> None:
@@ -223,8 +238,9 @@ class Engine(World, RuleBasedStateMachine):
         process = self.processes[who]
         held = self.held(process)
         started = [id for n, id in enumerate(held) if some >> n & 1]
-        dead = sum(self.jobs[id].crashes == RULES.max_crashes - 1 for id in started)
-        assert self.desk.reap(process.id, *started) == (len(held) - dead, dead, False)
+        going = [id for id in held if not self.jobs[id].asked]
+        dead = sum(self.jobs[id].crashes == RULES.max_crashes - 1 for id in started if id in going)
+        assert self.desk.reap(process.id, *started) == (len(going) - dead, dead, False)
         # What was not started costs nothing and goes to the head of its line, the oldest first.
         for id in reversed([each for each in held if each not in started]):
             self.back(id, "solo" if self.jobs[id].token.endswith(b"!") else "ready")
@@ -279,10 +295,54 @@ class Engine(World, RuleBasedStateMachine):
     def sweep(self, unpark: bool) -> None:
         """One that has only parked jobs to bring back, in the order of their time."""
         parked = self.desk.dump().parked
-        assert self.desk.sweep(unpark=unpark) == (0, len(parked) if unpark else 0, 0, False)
+        asked = sum(job.asked for job in self.jobs.values())
+        assert self.desk.sweep(unpark=unpark) == (0, len(parked) if unpark else 0, 0, False, asked)
         if unpark:
             for id in sorted(parked, key=lambda id: (parked[id], id)):
                 self.back(id, self.jobs[id].line, tail=True)
+
+    @rule(chosen=st.lists(jobs_known, min_size=1, max_size=3, unique=True))
+    def fall_due(self, chosen: list[bytes]) -> None:
+        """What waits for its time comes to the tail of its line, in the order of these times."""
+        due = [id for id in chosen if id in self.jobs and self.jobs[id].where == "sched"]
+        if due:
+            self.desk.let_be_due(*due)
+        self.desk.sweep()
+        for id in due:
+            self.back(id, self.jobs[id].line, tail=True)
+
+    # What people do
+
+    @rule(chosen=st.lists(jobs_known, min_size=1, max_size=3, unique=True))
+    def cancel_some(self, chosen: list[bytes]) -> None:
+        """Wherever they are."""
+        assert self.desk.cancel(*chosen) == [self.cancel(id) for id in chosen]
+
+    @rule(chosen=st.lists(jobs_known, min_size=1, max_size=3, unique=True))
+    def requeue(self, chosen: list[bytes]) -> None:
+        """Dead letters wait again; nothing else does."""
+        expected = []
+        for id in chosen:
+            job = self.jobs.get(id)
+            ended = job is not None and job.where == "ended"
+            if job is None or not ended or not job.letter_kept:
+                expected.append(job.letter.encode() if job is not None and ended else b"")
+                continue
+            expected.append(b"q")
+            self.count["requeued"] += 1
+            del self.ended[id]
+            job.letter_kept = job.kept = False
+            self.back(id, "ready", tail=True)
+        assert self.desk.store.run(t.requeue(self.desk.home, chosen)) == expected
+
+    @rule(chosen=st.lists(jobs_known, min_size=1, max_size=3, unique=True))
+    def discard(self, chosen: list[bytes]) -> None:
+        """Dead letters go, their tombstones stay."""
+        kept = [id in self.jobs and self.jobs[id].letter_kept for id in chosen]
+        assert self.desk.store.run(t.discard(self.desk.home, chosen)) == [int(each) for each in kept]
+        for id, gone in zip(chosen, kept, strict=True):
+            if gone:
+                self.jobs[id].kept = self.jobs[id].letter_kept = False
 
     @rule(chosen=st.lists(jobs_known, min_size=1, max_size=3, unique=True))
     def forget(self, chosen: list[bytes]) -> None:

@@ -27,12 +27,14 @@ class JobState(StrEnum):
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
 
 #: A tombstone opens with one letter; the scripts write and compare the same ones.
-#: ``r`` is no end: it is how a settle says that the job comes back.
+#: ``r`` and ``w`` are no ends: they are how a settle says that the job comes back, after a failure or because it wants
+#: to wait.
 LETTER = {
     JobState.SUCCEEDED: "s",
     JobState.FAILED: "f",
     JobState.CANCELLED: "c",
     JobState.EXPIRED: "e",
     JobState.RETRYING: "r",
+    JobState.SCHEDULED: "w",
 }
 BY_LETTER = {letter.encode(): state for state, letter in LETTER.items()}

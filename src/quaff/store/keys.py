@@ -6,7 +6,7 @@ from functools import lru_cache
 
 #: The whole list: an auditor treats any other key under the prefix as a fault.
 NAMES = tuple(
-    "meta msg ready wake parked sched solo ghosts active stop held lease tries history claims res done tomb".split()
+    "meta msg ready wake parked sched solo ghosts active stop held lease tries history claims res done dead tomb".split()
 )
 
 

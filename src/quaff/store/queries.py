@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from quaff.model.states import BY_LETTER, JobState
@@ -42,6 +43,25 @@ def holds(partition: Partition, process: bytes, after: bytes) -> Call[list[tuple
     return Call(load("holds"), partition, args, lambda reply: list(zip(reply[::2], reply[1::2], strict=True)))
 
 
+def asked(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
+    """1 for each running job that was asked to stop, else 0; BATCH at most."""
+    return Call(load("asked"), partition, tuple(ids), list)
+
+
+class Letter(NamedTuple):
+    """A dead letter: its id, when it was given up (Unix milliseconds), and its outcome (empty where none is kept)."""
+
+    id: bytes
+    given_up_ms: int
+    outcome: bytes
+
+
+def letters(partition: Partition, *, since_ms: int | None, skip: int, count: int) -> Call[list[Letter]]:
+    """A page of dead letters, the newest first, from that moment back; ``skip``: those to leave out."""
+    args = ("+inf" if since_ms is None else since_ms, skip, count)
+    return Call(load("letters"), partition, args, _letters)
+
+
 _STATES = {
     b"running": JobState.RUNNING,
     b"queued": JobState.QUEUED,
@@ -57,3 +77,7 @@ def _found(reply: list[Any]) -> Found:
     attempt = attempt_of(detail) if where == b"running" else 0
     due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
     return Found(state, attempt, due_ms, where == b"parked", record, message, history)
+
+
+def _letters(reply: list[Any]) -> list[Letter]:
+    return [Letter(id, int(at), outcome) for id, at, outcome in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]

@@ -70,7 +70,8 @@ def attempt_of(token: bytes) -> int:
 class Claimed(NamedTuple):
     """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: one waits for this process.
 
-    ``again_ms``: asking again makes sense then, token or not; None where no such time is known.
+    ``again_ms``: asking again makes sense then, token or not; None where no such time is known. ``now_ms``: the
+    server's clock, Unix milliseconds, where jobs are handed out.
     """
 
     leases: list[Lease]
@@ -79,6 +80,7 @@ class Claimed(NamedTuple):
     closed: bool
     empty_yourself: bool
     again_ms: int | None
+    now_ms: int
 
 
 class Rules(NamedTuple):
@@ -89,13 +91,36 @@ class Rules(NamedTuple):
     window_ms: int
 
 
+class Kept(NamedTuple):
+    """How many dead letters a partition keeps, and how many bytes of them; the oldest make room."""
+
+    count: int
+    bytes: int
+
+
+class End(NamedTuple):
+    """What to do with a job that a dead process had started.
+
+    ``letter``: ``x`` the process died of it or beside it; ``f`` or ``r`` it was killed at its limit, for good or to be
+    tried again in ``delay_ms``; ``b`` it was killed on behalf of another one. ``record`` is that of the attempt,
+    ``outcome`` what is kept if the job ends by this.
+    """
+
+    id: bytes
+    letter: str
+    delay_ms: int
+    record: bytes
+    outcome: bytes
+
+
 class Swept(NamedTuple):
-    """What one sweep did; ``more``: it stopped at its bound."""
+    """What one sweep did; ``more``: it stopped at its bound; ``asked``: how many running jobs were asked to stop."""
 
     taken: int
     unparked: int
     expired: int
     more: bool
+    asked: int
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
@@ -103,9 +128,9 @@ def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
 
 
 def _claimed(reply: list[Any]) -> Claimed:
-    status, left, alone, again_ms = reply[:4]
-    leases = list(map(Lease, reply[4::3], reply[5::3], reply[6::3]))
-    return Claimed(leases, left, alone == 1, status == 1, status == 2, None if again_ms < 0 else again_ms)
+    status, left, alone, again_ms, now_ms = reply[:5]
+    leases = list(map(Lease, reply[5::3], reply[6::3], reply[7::3]))
+    return Claimed(leases, left, alone == 1, status == 1, status == 2, None if again_ms < 0 else again_ms, now_ms)
 
 
 def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[list[Any]]:
@@ -129,7 +154,8 @@ def settle(
 ) -> Call[list[Verdict]]:
     """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``.
 
-    With the state ``retrying`` the ttl is the time in ms until the next attempt, and the record that of the attempt.
+    With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, and the record that
+    of the attempt.
     """
     flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
     return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
@@ -141,9 +167,9 @@ def release(partition: Partition, *, process: bytes, items: Sequence[tuple[bytes
 
 
 def reap(
-    partition: Partition, *, process: bytes, rules: Rules, started: Sequence[tuple[bytes, bytes, bytes]]
+    partition: Partition, *, process: bytes, rules: Rules, started: Sequence[End]
 ) -> Call[tuple[int, int, bool]]:
-    """Give back what a dead process held, charging ``started`` (id, record of the attempt, outcome if the last)."""
+    """Give back what a dead process held; ``started`` says more of what had begun there."""
     args = (process, STEP, *rules, *_flat(started))
     return Call(load("reap"), partition, args, lambda reply: (reply[0], reply[1], reply[2] == 1))
 
@@ -153,10 +179,12 @@ def heartbeat(partition: Partition, *, lease_ms: int, processes: Sequence[bytes]
     return Call(load("heartbeat"), partition, (lease_ms, *processes), list)
 
 
-def sweep(partition: Partition, *, lease_ms: int, rules: Rules, poison: bytes, unpark: bool) -> Call[Swept]:
+def sweep(
+    partition: Partition, *, lease_ms: int, rules: Rules, keep: Kept, poison: bytes, unpark: bool
+) -> Call[Swept]:
     """Reap lapsed leases, bring back parked jobs, expire records: one bounded step."""
-    args = (lease_ms, STEP, *rules, poison, int(unpark))
-    return Call(load("sweep"), partition, args, lambda reply: Swept(reply[0], reply[1], reply[2], reply[3] == 1))
+    args = (lease_ms, STEP, *rules, *keep, poison, int(unpark))
+    return Call(load("sweep"), partition, args, _swept)
 
 
 def cancel(
@@ -182,6 +210,11 @@ def discard(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
 def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call[list[int]]:
     """Drop results ``after_ms`` from now, or when they would be dropped anyway; 0 for an id that has none."""
     return Call(load("forget"), partition, (after_ms, *ids), list)
+
+
+def _swept(reply: list[int]) -> Swept:
+    taken, unparked, expired, more, asked = reply
+    return Swept(taken, unparked, expired, more == 1, asked)
 
 
 def _verdicts(reply: list[int]) -> list[Verdict]:

@@ -5,11 +5,18 @@
 --   '' nobody knows it
 -- Guarantees: what waits never starts; a terminal state never changes; a running job that is asked ends as whatever it
 --   makes of that, but does not come back.
-local msg, active, tries, parked, sched, ghosts, stop, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, tries, history, parked, sched, ghosts, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
+-- @include wake
+-- @include message
+-- @include dead
 -- @include end
+-- @include tries
+-- @include ghosts
 
-local k = {msg = msg, tries = tries, done = done, tomb = tomb, res = res, meta = meta}
+local k = {msg = msg, ready = ready, wake = wake, tries = tries, history = history, stop = stop, done = done, dead = dead,
+  tomb = tomb, res = res, meta = meta}
 local outcome, ttl, window = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = clock(meta)
 local answers, asked = {}, false
@@ -19,12 +26,13 @@ for i = 4, #ARGV do
   if ended then
     answers[#answers + 1] = ended:sub(1, 1)
   elseif redis.call('HEXISTS', active, id) == 1 then
-    redis.call('HSET', stop, id, ttl .. ' ' .. window .. ' ' .. outcome)
+    -- The reason that was given first is the one that is kept.
+    if redis.call('HSETNX', stop, id, ttl .. ' ' .. window .. ' ' .. outcome) == 1 then asked = true end
     answers[#answers + 1] = 'r'
-    asked = true
   elseif redis.call('HEXISTS', msg, id) == 1 then
-    -- In the middle of a list it cannot be found: its entry stays, and whoever comes to it knows that it is a ghost.
-    if redis.call('ZREM', parked, id) + redis.call('ZREM', sched, id) == 0 then redis.call('HINCRBY', ghosts, id, 1) end
+    if redis.call('ZREM', parked, id) + redis.call('ZREM', sched, id) == 0 then
+      redis.call('HINCRBY', ghosts, ghost_of(id, runs_alone(read_tries(redis.call('HGET', tries, id)))), 1)
+    end
     finish(k, id, 'c', '', outcome, ttl, now, window)
     answers[#answers + 1] = 'c'
   else

@@ -2,17 +2,20 @@
 --- claim: queued -> running; retrying -> queued for what is due
 -- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
 --   is sent again), how many (0 to 500), idle (1 if the process holds no job at all), lease in ms
--- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, id, message, token, id, message, ...}
+-- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, the time in ms if jobs are handed out,
+--   id, message, token, id, message, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle.
 --   alone is 1 if the one job handed out must run alone in its process. A token ends with the attempt's number, then '~'
 --   and the number of failures if there were any, then '!' if it runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
 local msg, ready, wake, active, held, lease, tries, claims, sched, solo, ghosts, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
 -- @include due
+-- @include ghosts
 
 -- Milliseconds that a job which must run alone waits for a process that is idle anyway.
 local SOLO_PATIENCE = 1000
@@ -23,12 +26,12 @@ local last = redis.call('HGET', claims, process)
 if last == 'closed' then
   -- It may have taken the token of somebody who lives.
   if redis.call('LLEN', ready) > 0 then hint(wake) end
-  return {1, 0, 0, -1}
+  return {1, 0, 0, -1, 0}
 end
 if last then
   local last_number, last_claim = last:match('^(%d+):(.*)$')
   if tonumber(last_number) >= number then
-    local answer = {0, redis.call('LLEN', ready), 0, -1}
+    local answer = {0, redis.call('LLEN', ready), 0, -1, clock(meta)}
     if last_claim ~= claim then return answer end
     local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
     for _, member in ipairs(range) do
@@ -51,7 +54,7 @@ redis.call('HSET', claims, process, ms(number) .. ':' .. claim)
 if not last then redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process) end
 local flags = redis.call('HMGET', meta, 'paused', 'solo_for', 'solo_since')
 local serving, since = flags[2], tonumber(flags[3])
-if flags[1] then return {0, 0, 0, -1} end
+if flags[1] then return {0, 0, 0, -1, 0} end
 -- Milliseconds until there is a reason to ask again, token or not.
 local again = -1
 if redis.call('EXISTS', sched) == 1 then
@@ -63,7 +66,7 @@ if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
   local left = redis.call('LLEN', ready)
   if left + redis.call('LLEN', solo) > 0 then hint(wake) end
-  return {0, left, 0, again}
+  return {0, left, 0, again, 0}
 end
 
 local ids, alone, pass_on, due = nil, 0, false, again >= 0
@@ -88,7 +91,7 @@ if redis.call('LLEN', solo) > 0 then
     redis.call('HSET', meta, 'solo_for', process)
     local left = redis.call('LLEN', ready)
     if left > 0 then hint(wake) end
-    return {2, left, 0, SOLO_PATIENCE}
+    return {2, left, 0, SOLO_PATIENCE, 0}
   end
 end
 if alone == 0 and serving == process then redis.call('HDEL', meta, 'solo_for') end
@@ -96,7 +99,7 @@ ids = ids or redis.call('RPOP', ready, want)
 if not ids then
   redis.call('DEL', wake)
   if pass_on then hint(wake) end
-  return {0, 0, 0, again}
+  return {0, 0, 0, again, 0}
 end
 
 local messages = redis.call('HMGET', msg, unpack(ids))
@@ -104,14 +107,15 @@ local running = redis.call('HMGET', active, unpack(ids))
 local tried = redis.call('EXISTS', tries) == 1 and redis.call('HMGET', tries, unpack(ids)) or {}
 local haunted = {}
 if redis.call('EXISTS', ghosts) == 1 then
-  for i, count in ipairs(redis.call('HMGET', ghosts, unpack(ids))) do haunted[ids[i]] = tonumber(count or 0) end
+  for _, id in ipairs(ids) do haunted[id] = tonumber(redis.call('HGET', ghosts, ghost_of(id, alone == 1)) or 0) end
 end
-local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again}, {}, 0
+local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0}, {}, 0
 for i, id in ipairs(ids) do
   if (haunted[id] or 0) > 0 then
-    -- What is left of a cancelled job; one that was sent back since stands further behind.
-    haunted[id] = redis.call('HINCRBY', ghosts, id, -1)
-    if haunted[id] == 0 then redis.call('HDEL', ghosts, id) end
+    -- What is left of a cancelled job; one that was stored again since stands further behind.
+    local ghost = ghost_of(id, alone == 1)
+    haunted[id] = redis.call('HINCRBY', ghosts, ghost, -1)
+    if haunted[id] == 0 then redis.call('HDEL', ghosts, ghost) end
   -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
   elseif messages[i] and not running[i] and not given[id] then
     local number = '1'
@@ -136,9 +140,11 @@ local left = redis.call('LLEN', ready)
 answer[2] = left
 if #leases == 0 then answer[3], alone = 0, 0 end
 if #leases > 0 then
+  local now = clock(meta)
+  answer[5] = now
   redis.call('HSET', active, unpack(leases))
   redis.call('ZADD', held, unpack(members))
-  redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process)
+  redis.call('ZADD', lease, ms(now + lease_ms), process)
 end
 if strangers > 0 then redis.call('HINCRBY', meta, 'strangers', strangers) end
 -- Somebody who waits must also know when the next job is due: this process may be busy then.

@@ -6,14 +6,14 @@
 -- Guarantees: an id is stored once, however often it is sent, as long as its tombstone lives. All jobs or, when the
 --   memory is full, none (no allow-oom: the server refuses before the first line).
 local msg, ready, wake, tomb, meta = unpack(KEYS)
+-- @include schema
 -- @include wake
+-- @include message
 
 local ids = {}
 for i = 1, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local live = redis.call('HMGET', msg, unpack(ids))
 local ended = redis.call('HMGET', tomb, unpack(ids))
-
-local function digest(message) return message:byte(1) == 2 and message:sub(2, 17) or '' end
 
 local answers, writes, fresh, here = {}, {}, {}, {}
 for i, id in ipairs(ids) do

@@ -4,6 +4,7 @@
 -- Answer: one number a job: 1 its result is gone by then; 0 there is none
 -- Guarantees: no result is kept longer than it would have been; the tombstone keeps its time. The sweep does the dropping.
 local done, res, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
 
 local at = clock(meta) + tonumber(ARGV[1])

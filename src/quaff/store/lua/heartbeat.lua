@@ -4,6 +4,7 @@
 -- Answer: one number a process: 1 renewed; 0 it holds no lease here (it never claimed, or was given up)
 -- Guarantees: a lease that was taken back is not brought to life.
 local lease, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
 
 local until_ms = ms(clock(meta) + tonumber(ARGV[1]))

@@ -2,7 +2,8 @@
 --- holds: what the server thinks a process holds (changes nothing)
 -- ARGV: process (8 bytes), the last id of the page before or '', most jobs in one call
 -- Answer: {id, token, id, token, ...}, by id
-local active, held = unpack(KEYS)
+local active, held, meta = unpack(KEYS)
+-- @include schema
 
 local process, after = ARGV[1], ARGV[2]
 local from = after == '' and '[' .. process or '(' .. process .. after

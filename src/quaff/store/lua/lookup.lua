@@ -4,6 +4,7 @@
 -- Answer: {state, token or tombstone, record, message, history}; the last two only if asked for; state is
 --   'running' 'queued' 'parked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'ended', or '' for an id that nobody knows
 local msg, active, tries, history, parked, sched, done, tomb, res, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
 -- @include tries
 

@@ -3,13 +3,17 @@
 -- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue)
 -- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
 -- Guarantees: nothing is charged; the order of the jobs given back is kept; what must run alone goes on waiting for that.
-local msg, ready, wake, active, held, tries, parked, solo, stop, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, tries, history, parked, solo, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
 -- @include wake
+-- @include message
+-- @include dead
 -- @include end
 -- @include stopped
 
-local k = {msg = msg, tries = tries, stop = stop, done = done, tomb = tomb, res = res, meta = meta}
+local k = {msg = msg, ready = ready, wake = wake, tries = tries, history = history, stop = stop, done = done, dead = dead,
+  tomb = tomb, res = res, meta = meta}
 local process = ARGV[1]
 local ids = {}
 for i = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end

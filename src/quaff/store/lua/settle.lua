@@ -1,19 +1,25 @@
 #!lua flags=allow-oom
---- settle: running -> succeeded | failed | cancelled | retrying
--- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter of the state, result ttl in ms
---   (for a retry: ms until it is due), digest (16 bytes or empty), record (for a retry: that of the attempt)
+--- settle: running -> succeeded | failed | cancelled | expired | retrying | scheduled
+-- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter ('s' 'f' 'c' 'e'; 'r' after a failure
+--   and 'w' at no cost it comes back), result ttl in ms (for 'r' and 'w': ms until it is due), digest (16 bytes or empty),
+--   record (for 'r' and 'w': that of the attempt)
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
-local msg, ready, wake, active, held, tries, history, sched, solo, stop, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, tries, history, sched, solo, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
 -- @include history
+-- @include message
+-- @include dead
 -- @include end
 -- @include stopped
+-- @include again
 
-local k = {msg = msg, tries = tries, stop = stop, done = done, tomb = tomb, res = res, meta = meta}
+local k = {msg = msg, ready = ready, wake = wake, tries = tries, history = history, sched = sched, solo = solo, stop = stop,
+  done = done, dead = dead, tomb = tomb, res = res, meta = meta}
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
 for i = 3, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
@@ -30,69 +36,56 @@ local function refusal(id, token)
   return redis.call('HEXISTS', msg, id) == 1 and 3 or 4
 end
 
--- Back in line, now or at its time; whoever waits for work must know of a new earliest one.
-local function retry(id, token, delay, record)
-  remember(history, id, record)
-  redis.call('HDEL', active, id)
-  redis.call('ZREM', held, process .. id)
-  if stopped(k, id, token, now) then return end
-  local t = read_tries(redis.call('HGET', tries, id))
-  t.attempts, t.failures, t.token = t.attempts + 1, t.failures + 1, token
-  redis.call('HSET', tries, id, tries_text(t))
-  redis.call('HINCRBY', meta, 'retried', 1)
-  if delay == 0 then
-    local line = line_of(t, ready, solo)
-    redis.call('LPUSH', line, id)
-    hint(wake)
-  else
-    redis.call('ZADD', sched, ms(now + delay), id)
-    if redis.call('ZRANK', sched, id) == 0 then hint(wake) end
-  end
-end
-
-local answers, ended, over, members, tombs, records, expiries, count = {}, {}, {}, {}, {}, {}, {}, {}
+local answers, mine, members, others = {}, {}, {}, {}
+local succeeded, tombs, records, expiries = {}, {}, {}, {}
 local here = {}
 for i, id in ipairs(ids) do
   local at = 6 * i - 3
-  local token, letter, ttl, digest, record = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
+  local token, letter, ttl = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   if holders[id] == token then
     answers[i] = 1
     holders[id] = nil
     here[id] = token
-  end
-  if answers[i] == 1 and letter == 'r' then
-    retry(id, token, ttl, record)
-  elseif answers[i] == 1 then
-    local gone = now + math.max(window, ttl)
-    ended[#ended + 1] = id
-    if letter ~= 'f' then over[#over + 1] = id end
+    mine[#mine + 1] = id
     members[#members + 1] = process .. id
-    tombs[#tombs + 1] = id
-    tombs[#tombs + 1] = letter .. string.format('%013.0f', gone) .. token .. '|' .. digest
-    if ttl > 0 then
-      records[#records + 1] = id
-      records[#records + 1] = record
+    if letter ~= 's' then
+      others[#others + 1] = at
+    else
+      local gone = now + math.max(window, ttl)
+      succeeded[#succeeded + 1] = id
+      tombs[#tombs + 1] = id
+      tombs[#tombs + 1] = 's' .. string.format('%013.0f', gone) .. token .. '|' .. ARGV[at + 4]
+      if ttl > 0 then
+        records[#records + 1] = id
+        records[#records + 1] = ARGV[at + 5]
+      end
+      expiries[#expiries + 1] = ms(ttl > 0 and now + ttl or gone)
+      expiries[#expiries + 1] = id
     end
-    expiries[#expiries + 1] = ms(ttl > 0 and now + ttl or gone)
-    expiries[#expiries + 1] = id
-    count[letter] = (count[letter] or 0) + 1
   else
     answers[i] = here[id] and (here[id] == token and 2 or 3) or refusal(id, token)
   end
 end
 
-if #ended > 0 then
-  redis.call('HDEL', active, unpack(ended))
+if #mine > 0 then
+  redis.call('HDEL', active, unpack(mine))
   redis.call('ZREM', held, unpack(members))
-  -- A dead letter keeps its message, so that it can be sent back.
-  if #over > 0 then redis.call('HDEL', msg, unpack(over)) end
+end
+if #succeeded > 0 then
+  redis.call('HDEL', msg, unpack(succeeded))
   redis.call('HSET', tomb, unpack(tombs))
   if #records > 0 then redis.call('HSET', res, unpack(records)) end
   redis.call('ZADD', done, unpack(expiries))
-  if redis.call('EXISTS', tries) == 1 then redis.call('HDEL', tries, unpack(ended)) end
-  if redis.call('EXISTS', stop) == 1 then redis.call('HDEL', stop, unpack(ended)) end
-  for letter, n in pairs(count) do
-    redis.call('HINCRBY', meta, ({s = 'succeeded', f = 'failed', c = 'cancelled'})[letter], n)
+  if redis.call('EXISTS', tries) == 1 then redis.call('HDEL', tries, unpack(succeeded)) end
+  if redis.call('EXISTS', stop) == 1 then redis.call('HDEL', stop, unpack(succeeded)) end
+  redis.call('HINCRBY', meta, 'succeeded', #succeeded)
+end
+for _, at in ipairs(others) do
+  local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]
+  if letter == 'r' or letter == 'w' then
+    come_back(k, id, letter, token, ttl, record, now)
+  else
+    finish(k, id, letter, token, record, ttl, now, window)
   end
 end
 return answers

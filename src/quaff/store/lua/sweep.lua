@@ -1,13 +1,18 @@
 #!lua flags=allow-oom
 --- sweep: running -> queued | failed | cancelled where a lease has lapsed; parked, retrying -> queued; results and tombstones expire
--- ARGV: lease in ms, most items of each kind in one call, crashes allowed, failed ttl in ms, tombstone window in ms, outcome to store
---   for a job whose crash was one too many, 1 to bring back all parked jobs (a new worker may know their task)
--- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left}
+-- ARGV: lease in ms, most items of each kind in one call, crashes allowed, failed ttl in ms, tombstone window in ms, dead letters
+--   to keep, bytes of them to keep, outcome to store for a job whose crash was one too many, 1 to bring back all parked jobs
+--   (a new worker may know their task)
+-- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left, running jobs
+--   that were asked to stop}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
-local msg, ready, wake, active, held, lease, tries, history, claims, parked, sched, solo, stop, done, tomb, res, meta = unpack(KEYS)
+local msg, ready, wake, active, held, lease, tries, history, claims, parked, sched, solo, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- @include schema
 -- @include clock
 -- @include wake
+-- @include message
+-- @include dead
 -- @include end
 -- @include tries
 -- @include history
@@ -15,10 +20,11 @@ local msg, ready, wake, active, held, lease, tries, history, claims, parked, sch
 -- @include stopped
 -- @include crash
 
-local k = {msg = msg, active = active, held = held, lease = lease, tries = tries, claims = claims, solo = solo, stop = stop,
-  done = done, tomb = tomb, res = res, meta = meta}
+local k = {msg = msg, ready = ready, wake = wake, active = active, held = held, lease = lease, tries = tries, history = history,
+  claims = claims, solo = solo, stop = stop, done = done, dead = dead, tomb = tomb, res = res, meta = meta}
 local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
+local keep, keep_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local now = clock(meta)
 
 local seen = tonumber(redis.call('HGET', meta, 'last_tick') or 0)
@@ -58,7 +64,7 @@ if now >= reap_from then
           redis.call('HSET', tries, id, tries_text(t))
           redis.call('LPUSH', solo, id)
         elseif not ended then
-          charge(k, id, token, t, now, rules, ARGV[6])
+          charge(k, id, token, t, now, rules, ARGV[8])
         end
       end
     end
@@ -68,7 +74,7 @@ if now >= reap_from then
 end
 if taken > 0 then hint(wake) end
 
-local horizon = ARGV[7] == '1' and '+inf' or ms(now)
+local horizon = ARGV[9] == '1' and '+inf' or ms(now)
 local due = redis.call('ZRANGEBYSCORE', parked, '-inf', horizon, 'LIMIT', 0, limit)
 if #due > 0 then
   redis.call('ZREM', parked, unpack(due))
@@ -94,6 +100,9 @@ if #old > 0 then
       gone[#gone + 1] = id
     end
   end
+  if redis.call('EXISTS', dead) == 1 then
+    for _, id in ipairs(old) do unlist(k, id) end
+  end
   for _, key in ipairs({res, history, msg}) do redis.call('HDEL', key, unpack(old)) end
   if #kept > 0 then redis.call('ZADD', done, unpack(kept)) end
   if #gone > 0 then
@@ -102,5 +111,15 @@ if #old > 0 then
     redis.call('ZREM', done, unpack(gone))
   end
 end
+-- The oldest dead letters make room.
+local function too_many()
+  return redis.call('ZCARD', dead) > keep or tonumber(redis.call('HGET', meta, 'dead_bytes') or 0) > keep_bytes
+end
+if too_many() then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', dead, '-inf', '+inf', 'LIMIT', 0, limit)) do
+    if too_many() then drop(k, id) end
+  end
+  if too_many() then more = 1 end
+end
 if #due >= limit or promoted >= limit or #old >= limit then more = 1 end
-return {taken, #due, #old, more}
+return {taken, #due, #old, more, redis.call('HLEN', stop)}

@@ -1,16 +1,38 @@
--- The end of one job on a path that is walked rarely; settle does the same for many at once.
+-- Any end but success, which settle does for many at once.
 -- A tombstone is: one letter for the state, 13 digits of the millisecond it goes, the lease token, '|' and the digest.
--- Needs: clock. `k` has the keys by name.
-local NAME_OF = {f = 'failed', c = 'cancelled'}
+-- Needs: clock, wake, message, dead. `k` has the keys by name.
+local NAME_OF = {f = 'failed', c = 'cancelled', e = 'expired'}
+
+-- The message that a job carries for this case becomes a job: the time, then what tells the first job from all others.
+local function follow_up(k, id, message, now)
+  local _, other = parts(message)
+  if other == '' then return end
+  for later = 0, 99 do
+    local at = now + later
+    local new = struct.pack('>I2I4', math.floor(at / 4294967296), at % 4294967296) .. string.char(112 + id:byte(7) % 16) .. id:sub(8)
+    if redis.call('HEXISTS', k.msg, new) + redis.call('HEXISTS', k.tomb, new) == 0 then
+      redis.call('HSET', k.msg, new, other)
+      redis.call('LPUSH', k.ready, new)
+      redis.call('HINCRBY', k.meta, 'enqueued', 1)
+      hint(k.wake)
+      return
+    end
+  end
+end
+
 local function finish(k, id, letter, token, record, ttl, now, window)
-  local message = redis.call('HGET', k.msg, id)
-  local digest = (message and message:byte(1) == 2) and message:sub(2, 17) or ''
+  local message = redis.call('HGET', k.msg, id) or ''
   local gone = now + math.max(ttl, window)
-  redis.call('HSET', k.tomb, id, letter .. string.format('%013.0f', gone) .. token .. '|' .. digest)
+  redis.call('HSET', k.tomb, id, letter .. string.format('%013.0f', gone) .. token .. '|' .. digest(message))
   redis.call('HDEL', k.tries, id)
+  redis.call('HDEL', k.stop, id)
   -- A dead letter keeps its message, so that it can be sent back.
   if letter ~= 'f' then redis.call('HDEL', k.msg, id) end
   if ttl > 0 then redis.call('HSET', k.res, id, record) end
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)
   redis.call('HINCRBY', k.meta, NAME_OF[letter], 1)
+  if letter == 'f' then
+    list(k, id, now)
+    follow_up(k, id, message, now)
+  end
 end

@@ -12,4 +12,6 @@ local function tries_text(t)
 end
 
 -- A job that crashed or lapsed is handed out alone until it ends.
-local function line_of(t, ready, solo) return t.crashes + t.lapses > 0 and solo or ready end
+local function runs_alone(t) return t.crashes + t.lapses > 0 end
+
+local function line_of(t, ready, solo) return runs_alone(t) and solo or ready end

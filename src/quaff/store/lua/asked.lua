@@ -1,0 +1,10 @@
+#!lua flags=no-writes,allow-oom
+--- asked: which running jobs were asked to stop (changes nothing)
+-- ARGV: id, id, ...   (at most 500)
+-- Answer: one number a job: 1 it was asked; 0 it was not
+local stop, meta = unpack(KEYS)
+-- @include schema
+
+local answers = {}
+for i, request in ipairs(redis.call('HMGET', stop, unpack(ARGV))) do answers[i] = request and 1 or 0 end
+return answers
