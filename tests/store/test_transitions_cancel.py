@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from quaff.errors import StoreError
 from quaff.model import outcome
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.states import JobState
 from quaff.store import transitions as t
+from quaff.store.queries import asked
 from quaff.store.transitions import Verdict
 from tests.store.engine import HOUR, Desk, fifo, process_id, unchanged
 
@@ -170,3 +172,49 @@ class TestDeadLetters:
         desk.let_tombstones_expire(id)
         desk.sweep()
         assert desk.look(id).state is None
+
+
+def test_a_process_can_ask_which_of_its_jobs_were_asked_to_stop(desk: Desk) -> None:
+    """And a sweep says whether it is worth asking."""
+    ids = desk.put(b"a", b"b", b"c")
+    desk.take(ME, 3)
+    assert desk.sweep().asked == 0
+    desk.cancel(ids[1])
+    assert desk.sweep().asked == 1
+    assert desk.store.run(asked(desk.home, [*ids, b"x" * 16])) == [0, 1, 0, 0]
+
+
+def test_the_first_reason_is_the_one_that_is_kept(desk: Desk) -> None:
+    """Asked twice, a running job is cancelled once."""
+    (id,) = desk.put(b"m")
+    (lease,) = desk.take(ME)
+    desk.cancel(id, outcome=b"first")
+    desk.cancel(id, outcome=b"second")
+    desk.release(ME, lease)
+    assert desk.look(id).record == b"first"
+
+
+def test_nothing_is_done_to_what_a_later_release_has_changed(desk: Desk) -> None:
+    """F58: every script refuses before it writes, and says what to do."""
+    (id,) = desk.put(b"m")
+    (lease,) = desk.take(ME)
+    desk.redis.hset(desk.key("meta"), "schema", 2)
+    before = desk.dump()
+    calls = [
+        lambda: desk.put(b"another"),
+        lambda: desk.take(ME),
+        lambda: desk.settle(ME, lease),
+        lambda: desk.release(ME, lease),
+        lambda: desk.reap(ME, id),
+        lambda: desk.sweep(),
+        lambda: desk.heartbeat(ME),
+        lambda: desk.cancel(id),
+        lambda: desk.look(id),
+        lambda: desk.store.run(t.requeue(desk.home, [id])),
+        lambda: desk.store.run(t.discard(desk.home, [id])),
+        lambda: desk.store.run(t.forget(desk.home, after_ms=1, ids=[id])),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match="later release of Quaff.*[Uu]pgrade"):
+            call()
+    assert desk.dump() == before
