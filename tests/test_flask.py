@@ -289,7 +289,7 @@ def test_the_status_url_can_be_elsewhere_or_nowhere(server_url: str) -> None:
     assert url.startswith("/api/tasks/")
     app = make_app("redis://127.0.0.1:1", SECRET_KEY=None)
     nowhere = Quaff(app, url_prefix=None)
-    job: Job[int] = Job(nowhere.store, "quaff", elsewhere.task(double).delay(1)._id, fresh=True)
+    job: Job[int] = Job(nowhere.store, nowhere.settings, elsewhere.task(double).delay(1)._id, fresh=True)
     assert nowhere.ticket(job)["url"] is None
     assert not [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("quaff")]
 

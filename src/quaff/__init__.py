@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from quaff.errors import EnqueueError as EnqueueError
     from quaff.errors import EnqueueUnknown as EnqueueUnknown
     from quaff.errors import IdConflict as IdConflict
+    from quaff.errors import JobCancelled as JobCancelled
     from quaff.errors import JobError as JobError
+    from quaff.errors import JobExpired as JobExpired
     from quaff.errors import JobFailed as JobFailed
     from quaff.errors import JobNotFound as JobNotFound
     from quaff.errors import MessageTooLarge as MessageTooLarge
@@ -43,21 +45,27 @@ if TYPE_CHECKING:
     from quaff.errors import UnknownTask as UnknownTask
     from quaff.job import Job as Job
     from quaff.job import JobInfo as JobInfo
-    from quaff.model.retry import Retry as Retry
     from quaff.model.retry import exponential as exponential
     from quaff.model.retry import fixed as fixed
     from quaff.model.retry import linear as linear
     from quaff.model.states import JobState as JobState
+    from quaff.model.steering import Cancel as Cancel
+    from quaff.model.steering import Retry as Retry
+    from quaff.model.steering import Snooze as Snooze
+    from quaff.model.steering import SoftTimeout as SoftTimeout
     from quaff.task import Task as Task
 
 _HOME = {
+    "Cancel": "model.steering",
     "ConfigurationError": "errors",
     "EncodeError": "errors",
     "EnqueueError": "errors",
     "EnqueueUnknown": "errors",
     "IdConflict": "errors",
     "Job": "job",
+    "JobCancelled": "errors",
     "JobError": "errors",
+    "JobExpired": "errors",
     "JobFailed": "errors",
     "JobInfo": "job",
     "JobNotFound": "errors",
@@ -70,7 +78,9 @@ _HOME = {
     "ResultTimeout": "errors",
     "ServerUnavailable": "errors",
     "StoreError": "errors",
-    "Retry": "model.retry",
+    "Retry": "model.steering",
+    "Snooze": "model.steering",
+    "SoftTimeout": "model.steering",
     "Task": "task",
     "UnknownTask": "errors",
     "current_job": "context",

@@ -55,7 +55,7 @@ class Quaff:
         settings: any other setting by its name, such as ``namespace="shop"`` or ``result_ttl=60``.
 
     Attributes:
-        tasks: the registered tasks by name.
+        tasks: the registered tasks by name, and by the names they had before (``aliases=``).
     """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
@@ -88,6 +88,13 @@ class Quaff:
                 the number of failures and the exception that gives seconds, or None to give up. By default
                 ``exponential()``: at random within 1, 2, 4 … 3600 s.
             retry_on, give_up_on: exception classes that are followed by another attempt (Exception), or are not.
+            timeout: seconds, or a timedelta, an attempt may run; TIMEOUT by default, 0 sets no limit. A coroutine is
+                cancelled then, a thread interrupted, and where that does not help its process is replaced.
+            soft_timeout: after so long SoftTimeout is raised in the task, which may catch it and clean up.
+            expires: seconds, a timedelta, or an aware datetime by which a job must have begun; else it ends as expired.
+            on_exhausted: a task, or its name, that is sent the id of each job that is given up (``failed``), in the
+                step that ends it and in the same queue.
+            aliases: names that older messages call the task by.
 
         Raises:
             ConfigurationError: an unknown option, a bad name, or a name that another function has.
@@ -96,11 +103,15 @@ class Quaff:
             return lambda function: self.task(function, **given)
         name = given.pop("name", None)
         name = check_name("task", _name_of(fn) if name is None else name)
-        known = self.tasks.get(name)
-        if known is not None and not _same_source(known.fn, fn):
-            raise ConfigurationError(f"the task name {name!r} is taken by {known.fn!r}; give one of them name=.")
-        self.tasks[name] = Task(self, name, fn, resolve(TaskOptions(), given))
-        return self.tasks[name]
+        if isinstance(given.get("on_exhausted"), Task):
+            given["on_exhausted"] = _told_an_id(given["on_exhausted"]).name
+        task: Task[Any, Any, Any] = Task(self, name, fn, resolve(TaskOptions(), given))
+        for each in (name, *task.settings.aliases):
+            known = self.tasks.get(each)
+            if known is not None and not _same_source(known.fn, fn):
+                raise ConfigurationError(f"the task name {each!r} is taken by {known.fn!r}; give one of them name=.")
+        self.tasks.update(dict.fromkeys((name, *task.settings.aliases), task))
+        return task
 
     # Asking
 
@@ -216,7 +227,7 @@ class Quaff:
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
         backend = self.backend
-        return Job(backend.store, backend.settings.namespace, id, key=key, decode=self._decode_result, **known)
+        return Job(backend.store, backend.settings, id, key=key, decode=self._decode_result, **known)
 
     def _decode_result(self, name: str, data: bytes) -> Any:
         task = self.tasks.get(name)
@@ -254,6 +265,16 @@ class Quaff:
     def attempt_scope(self) -> AbstractContextManager[Any]:
         """What surrounds each attempt in a worker; Flask's gives a fresh application context."""
         return _NOTHING
+
+
+def _told_an_id(task: Task[Any, Any, Any]) -> Task[Any, Any, Any]:
+    try:
+        task.signature.bind(("id",), {})
+    except TypeError as error:
+        raise ConfigurationError(
+            f"on_exhausted={task.name}: it is called with a job's id alone; {error.args[0]}"
+        ) from None
+    return task
 
 
 def _stored(jobs: dict[int, Job[Any]]) -> list[object]:

@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         grace: how long a stopping worker lets running jobs finish.
         deadline: for one call to the server, all tries together.
         key_window: how long ``key=`` protects after the end of its job; no shorter than any call goes on trying.
+        timeout: how long an attempt may run, where its task does not say; 0 sets no limit.
+        failed_count, failed_bytes: the most dead letters that a queue keeps; the oldest make room.
         processes: 0 takes the number of CPUs.
     """
 
@@ -40,7 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float = 2
     result_ttl: float = 500
     failed_ttl: float = 7 * 24 * 3600
+    failed_count: int = 10_000
+    failed_bytes: int = 256 * 1024 * 1024
     key_window: float = 3600
+    timeout: float = 600
     max_message: int = 256 * 1024
     max_result: int = 1024 * 1024
     processes: int = 0
@@ -70,6 +75,7 @@ SECONDS: dict[str, tuple[float, float]] = {
     "result_ttl": (0, LONGEST),
     "failed_ttl": (0, LONGEST),
     "key_window": (60, LONGEST),
+    "timeout": (0, LONGEST),
 }
 
 

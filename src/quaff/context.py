@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from typing import NoReturn
 
 import msgspec
 
 from quaff.model.ids import JobId
+from quaff.model.steering import Retry, Snooze
+from quaff.model.times import Seconds
 
 
 class Attempt(msgspec.Struct):
@@ -16,7 +19,8 @@ class Attempt(msgspec.Struct):
         queue, partition, raw: where the job lives; the text form of its id is made when somebody asks.
         task: the task's name.
         attempt: its number, from 1; it rises by one with every charged start.
-        should_stop: True once the worker is stopping: finish early if you can.
+        stopping: empty until the worker is stopping; cancelled: somebody wants this job to end.
+        should_stop: True if either is so: finish early if you can.
     """
 
     queue: str
@@ -25,6 +29,7 @@ class Attempt(msgspec.Struct):
     task: str
     attempt: int
     stopping: list[bool]
+    cancelled: bool = False
 
     @property
     def id(self) -> str:
@@ -32,7 +37,7 @@ class Attempt(msgspec.Struct):
 
     @property
     def should_stop(self) -> bool:
-        return bool(self.stopping)
+        return self.cancelled or bool(self.stopping)
 
 
 _current: ContextVar[Attempt | None] = ContextVar("quaff_current_job", default=None)
@@ -72,8 +77,16 @@ class CurrentJob:
 
     @property
     def should_stop(self) -> bool:
-        """True once the worker is stopping."""
+        """True once the worker is stopping, or the job was cancelled."""
         return self._attempt().should_stop
+
+    def retry(self, why: str = "the task asked for another attempt", *, in_: Seconds | None = None) -> NoReturn:
+        """``raise Retry(why, in_=...)``."""
+        raise Retry(why, in_=in_)
+
+    def snooze(self, in_: Seconds) -> NoReturn:
+        """``raise Snooze(in_)``."""
+        raise Snooze(in_)
 
     def __repr__(self) -> str:
         attempt = _current.get()

@@ -14,6 +14,8 @@ QuaffError
 └── JobError                    the answer about one job is not its value
     ├── JobNotFound             never existed, or record and tombstone are gone
     ├── JobFailed               it ran and failed; the reason and the traceback are data
+    ├── JobCancelled            somebody, or the task itself, called it off
+    ├── JobExpired              it had not begun by its ``expires=``
     ├── ResultTimeout           not finished within ``timeout=``
     └── ResultExpired           it ended; the value is gone
 
@@ -171,6 +173,26 @@ class ResultExpired(JobError):
     """The job ended and its result has been dropped (RESULT_TTL, or ``result_ttl=`` of the task)."""
 
     code = "QF034"
+
+
+class JobCancelled(JobError):
+    """The job ended as ``cancelled``.
+
+    Attributes:
+        reason: what was given to ``cancel()`` or ``raise Cancel(...)``; empty where it is not kept any more.
+    """
+
+    code = "QF035"
+
+    def __init__(self, id: str, reason: str = "") -> None:
+        super().__init__(f"job {id} was cancelled" + (f": {reason}" if reason else ""), id)
+        self.reason = reason
+
+
+class JobExpired(JobError):
+    """The job ended as ``expired``: no worker came to it before its ``expires=``, so it did not run."""
+
+    code = "QF036"
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

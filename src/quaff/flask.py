@@ -23,7 +23,16 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from quaff import app as plain
 from quaff import config
 from quaff.app import Backend
-from quaff.errors import ConfigurationError, JobFailed, JobNotFound, ResultExpired, ResultTimeout, ServerUnavailable
+from quaff.errors import (
+    ConfigurationError,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    ResultExpired,
+    ResultTimeout,
+    ServerUnavailable,
+)
 from quaff.job import Job
 from quaff.model.states import JobState
 from quaff.store import embedded
@@ -272,7 +281,7 @@ class StatusView:
             return
         try:
             job.result(seconds)
-        except (ResultTimeout, JobFailed, ResultExpired):
+        except (ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired):
             pass  # whatever it came to, the report says it
         finally:
             self._turns.release()
@@ -283,10 +292,12 @@ def report(job: Job[Any]) -> dict[str, Any]:
     state = job.state
     told: dict[str, Any] = {"state": state.value, "progress": None}
     try:
-        if state in (JobState.CANCELLED, JobState.EXPIRED):
-            told["error"] = _error(state.value, f"Job{state.value.title()}", f"the job was {state.value}")
-        elif state.terminal:
+        if state.terminal:
             told["value"] = job.result(0)
+    except JobCancelled as error:
+        told["error"] = _error("cancelled", "JobCancelled", error.reason or "the job was cancelled")
+    except JobExpired:
+        told["error"] = _error("expired", "JobExpired", "the job had not begun in time, and did not run")
     except JobFailed as error:
         told["error"] = _error(error.reason, error.type, error.message)
     except ResultExpired:

@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from quaff.errors import JobFailed, JobNotFound, ResultExpired, ResultTimeout
+from quaff.config import Settings
+from quaff.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultExpired, ResultTimeout
 from quaff.model import codec, ids, message, outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
@@ -18,7 +19,7 @@ from quaff.model.states import JobState
 from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import Found, lookup
-from quaff.store.transitions import Call
+from quaff.store.transitions import Call, cancel, discard, requeue
 
 R = TypeVar("R")
 
@@ -64,7 +65,7 @@ class Job(Generic[R]):
 
     Args:
         store: the server.
-        namespace: the application's.
+        settings: the application's.
         id: where the job lives.
         key: ``<queue>/<task>/<key>`` for a job with ``key=``.
         decode: bytes of a value -> the value.
@@ -76,7 +77,7 @@ class Job(Generic[R]):
     def __init__(
         self,
         store: Store,
-        namespace: str,
+        settings: Settings,
         id: JobId,
         *,
         key: str | None = None,
@@ -85,7 +86,8 @@ class Job(Generic[R]):
         fresh: bool = False,
     ) -> None:
         self._store = store
-        self._namespace = namespace
+        self._settings = settings
+        self._home = partition(settings.namespace, id.queue, id.partition)
         self._id = id
         self._decode = decode or (lambda task, data: codec.unpack(data))
         self.key = key
@@ -125,7 +127,7 @@ class Job(Generic[R]):
             timeout: seconds; None waits for ever, 0 looks once.
 
         Raises:
-            ResultTimeout, JobFailed, ResultExpired, JobNotFound, ServerUnavailable
+            ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired, JobNotFound, ServerUnavailable
         """
         until, pause = _until(timeout), _FIRST_LOOK
         while True:
@@ -144,6 +146,58 @@ class Job(Generic[R]):
                 return self._value(found)
             pause = self._next(pause, until, timeout)
             await asyncio.sleep(pause)
+
+    def cancel(self, reason: str = "") -> bool:
+        """Call the job off: one that waits never starts, one that runs is asked to end and does not come back.
+
+        A coroutine is cancelled at once. A function can look at ``current_job.should_stop``; after some seconds it is
+        interrupted, and after GRACE its process is replaced. Works with no worker about; asking again changes nothing.
+
+        Args:
+            reason: kept with the job.
+
+        Returns:
+            True if it is cancelled or was asked to end; False if it has ended otherwise.
+
+        Raises:
+            JobNotFound, ServerUnavailable
+        """
+        now = time.time_ns() // 1_000_000
+        error = Failure("cancelled", "", reason)
+        # Number 0: it sums up attempts that are in the history.
+        record = outcome.encode(Outcome("", 0, Attempt(0, 0, now, "", 0, "cancelled", error)))
+        ttl_ms, window_ms = int(self._settings.result_ttl * 1000), int(self._settings.key_window * 1000)
+        raw = [self._id.raw]
+        self._fresh = False
+        (answer,) = self._store.run(cancel(self._home, outcome=record, ttl_ms=ttl_ms, window_ms=window_ms, ids=raw))
+        if not answer:
+            raise self._not_found()
+        return answer in (b"c", b"r")
+
+    def requeue(self) -> bool:
+        """Send a job that failed back to its queue; its attempts are counted anew, those before are remembered.
+
+        Returns:
+            True if it is on its way (again); False if it has ended otherwise, or was discarded.
+
+        Raises:
+            JobNotFound, ServerUnavailable
+        """
+        (answer,) = self._store.run(requeue(self._home, [self._id.raw]))
+        if not answer:
+            raise self._not_found()
+        return answer in (b"q", b"n")
+
+    def discard(self) -> bool:
+        """Delete what is kept of a job that failed. It stays ``failed`` until its id is forgotten.
+
+        Returns:
+            False if it is not one that failed.
+
+        Raises:
+            ServerUnavailable
+        """
+        return self._store.run(discard(self._home, [self._id.raw])) != [0]
 
     def info(self) -> JobInfo:
         """All that is known of the job.
@@ -178,19 +232,22 @@ class Job(Generic[R]):
 
     def _call(self, all: bool = False) -> Call[Found]:
         self._fresh = False
-        return lookup(partition(self._namespace, self._id.queue, self._id.partition), self._id.raw, all=all)
+        return lookup(self._home, self._id.raw, all=all)
 
     def _look(self, all: bool = False) -> Found:
         return self._store.run(self._call(all))
 
     def _state(self, found: Found) -> JobState:
         if found.state is None:
-            raise JobNotFound(
-                f"job {self.id} is not known: it never was, its quaff.batch() block has not ended, or its record and "
-                "tombstone are gone.",
-                self.id,
-            )
+            raise self._not_found()
         return found.state
+
+    def _not_found(self) -> JobNotFound:
+        return JobNotFound(
+            f"job {self.id} is not known: it never was, its quaff.batch() block has not ended, or its record and "
+            "tombstone are gone.",
+            self.id,
+        )
 
     def _next(self, pause: float, until: float, timeout: float | None) -> float:
         left = until - time.monotonic()
@@ -199,6 +256,11 @@ class Job(Generic[R]):
         return min(pause * 1.5, _LAST_LOOK, left)
 
     def _value(self, found: Found) -> R:
+        if found.state is JobState.EXPIRED:
+            raise JobExpired(f"job {self.id} expired: no worker came to it in time (expires=).", self.id)
+        if found.state is JobState.CANCELLED:
+            kept = outcome.decode(found.record).attempt.error if found.record else None
+            raise JobCancelled(self.id, kept.message if kept else "")
         if not found.record:
             raise ResultExpired(
                 f"job {self.id} ended as {found.state}; its result is kept no longer (RESULT_TTL).", self.id
@@ -214,7 +276,7 @@ class Job(Generic[R]):
         return f"<Job {self.id}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and other._id == self._id and other._namespace == self._namespace
+        return isinstance(other, Job) and other._id == self._id and other._home is self._home
 
     def __hash__(self) -> int:
         return hash(self._id)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from quaff.errors import MessageTooLarge
@@ -14,8 +15,9 @@ from quaff.model import ids, message
 from quaff.model.ids import JobId
 from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, resolve
-from quaff.model.retry import Kinds, Rule, Seconds
+from quaff.model.retry import Kinds, Rule
 from quaff.model.signature import Signature
+from quaff.model.times import Seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +35,11 @@ class GivenOptions(TypedDict, total=False):
     backoff: Seconds | Sequence[Seconds] | Rule
     retry_on: Kinds
     give_up_on: Kinds
+    timeout: Seconds
+    soft_timeout: Seconds
+    expires: Seconds | datetime
+    on_exhausted: Task[Any, Any, Any] | str
+    aliases: Sequence[str]
 
 
 class CallOptions(TypedDict, total=False):
@@ -40,6 +47,8 @@ class CallOptions(TypedDict, total=False):
 
     queue: str
     key: str
+    timeout: Seconds
+    expires: Seconds | datetime
 
 
 class Sender(Protocol):
@@ -74,6 +83,8 @@ class Task(Generic[P, R, F]):
         self.name = name
         self.fn = fn
         self.settings = settings
+        # What messages need not say, because every worker knows it.
+        self._own_timeout = settings.timeout
         self.is_async = inspect.iscoroutinefunction(fn)
         self.signature = Signature(name, fn)
         functools.update_wrapper(self, fn)
@@ -137,17 +148,31 @@ class Task(Generic[P, R, F]):
         key = None
         if settings.key is None:
             raw = ids.new_raw()
-            data = message.encode(self.name, sent.args, sent.kwargs)
+            data = message.encode(self.name, sent.args, sent.kwargs, self._terms())
         else:
             raw = ids.keyed_raw(settings.queue, self.name, settings.key)
             key = f"{settings.queue}/{self.name}/{settings.key}"
-            data = message.encode_keyed(self.name, sent.args, sent.kwargs, time.time_ns() // 1_000_000)
+            now_ms = time.time_ns() // 1_000_000
+            data = message.encode_keyed(self.name, sent.args, sent.kwargs, now_ms, self._terms())
+        if settings.on_exhausted is not None:
+            id = str(JobId(settings.queue, 0, raw))
+            data = message.carrying(message.encode(settings.on_exhausted, [id], {}), data)
         if len(data) > self._sender.max_message:
             raise MessageTooLarge(
                 f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
                 f"{self._sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
             )
         return Submission(JobId(settings.queue, 0, raw), data, self.name, key)
+
+    def _terms(self) -> dict[str, int] | None:
+        """What the worker must know of this call besides its arguments, if anything."""
+        settings = self.settings
+        if settings.expires is None and settings.timeout is self._own_timeout:
+            return None
+        terms = {message.EXPIRES: settings.expires_ms()} if settings.expires is not None else {}
+        if settings.timeout is not None and settings.timeout is not self._own_timeout:
+            terms[message.TIMEOUT] = int(settings.timeout * 1000)
+        return terms
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"

@@ -107,7 +107,7 @@ def test_a_later_version_is_told_from_garbage() -> None:
     """A worker that knows the format may come, so these wait; anything else will never be ours (F57)."""
     for first in range(256):
         data = bytes([first]) + plain([], {})[1:]
-        if first in (1, 2):
+        if first in (1, 2, 3):
             continue
         with pytest.raises(NewerMessage if first <= 9 else CorruptMessage):
             message.decode(data)
@@ -115,8 +115,29 @@ def test_a_later_version_is_told_from_garbage() -> None:
 
 def test_fields_that_a_later_version_adds_are_passed_over() -> None:
     """An optional field at the end does not stop an old worker (F57)."""
-    data = b"\x01" + codec.pack(("shop.send", [1], {}, 5, "new", {"more": 1}))
-    assert message.decode(data) == Message("shop.send", [1], {}, 5)
+    data = b"\x01" + codec.pack(("shop.send", [1], {}, 5, {"new": "x"}, "newer", {"more": 1}))
+    assert message.decode(data) == Message("shop.send", [1], {}, 5, {"new": "x"})
+
+
+def test_a_term_that_must_be_understood_leaves_the_job_to_a_worker_that_does() -> None:
+    """The must-understand flag (F57): an old worker must not run what it would run wrongly."""
+    known = message.encode("shop.send", [], {}, {message.EXPIRES: 5, message.TIMEOUT: 7, "note": 1})
+    assert message.decode(known).terms == {message.EXPIRES: 5, message.TIMEOUT: 7, "note": 1}
+    for make in (message.encode("t", [], {}, {"!new": 1}), message.encode_keyed("t", [], {}, 5, {"!new": 1})):
+        with pytest.raises(NewerMessage, match="!new"):
+            message.decode(make)
+
+
+def test_a_carried_message_is_passed_over() -> None:
+    """Task, digest and errors are those of the job's own."""
+    other = message.encode("shop.after", ["id"], {})
+    for own in (plain([1], {}), keyed([1], {})):
+        data = message.carrying(other, own)
+        assert message.decode(data) == message.decode(own)
+        assert message.digest(data) == message.digest(own)
+    for broken in (b"\x03", b"\x03\x00\x00\x00\x09abc", message.carrying(other, b"?")):
+        with pytest.raises(CorruptMessage):
+            message.decode(broken)
 
 
 @pytest.mark.parametrize(

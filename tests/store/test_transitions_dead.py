@@ -136,7 +136,7 @@ class TestFollowUp:
 
 def test_what_was_killed_at_its_limit_fails_or_is_tried_again_and_its_neighbours_pay_nothing(desk: Desk) -> None:
     """F7: the failure is counted as one, the crash is nobody's; the neighbour keeps its attempt and its record."""
-    over, again, beside, waiting = desk.put(b"over", b"again", b"beside", b"waiting")
+    over, again, beside, _waiting = desk.put(b"over", b"again", b"beside", b"waiting")
     dead = process_id()
     desk.take(dead, 4)
     ends = [

@@ -1,7 +1,10 @@
 """A job's bytes: one call of one task, versioned, opaque to the scripts but for its first bytes.
 
 ``0x01 body`` or, for a job with ``key=``, ``0x02 digest(16) body``: the enqueue script compares the digest, so that
-the same key with other arguments is refused. ``body`` is a MessagePack array ``[task, args, kwargs, created_ms]``.
+the same key with other arguments is refused. ``0x03 length(4) other`` before either of them carries another message,
+which the scripts put in line when this job is given up. ``body`` is a MessagePack array
+``[task, args, kwargs, created_ms]`` and, if there are any, a map of terms. A term whose name begins with ``!`` must be
+understood: a worker that does not know it leaves the job to one that does; any other unknown one is passed over.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ import msgspec
 from quaff.model import codec
 from quaff.model.ids import JobId
 
-_PLAIN, _KEYED, _NEWEST = b"\x01", b"\x02", 9
+_PLAIN, _KEYED, _CARRYING, _NEWEST = b"\x01", b"\x02", b"\x03", 9
 _DIGEST = 16
+
+#: Terms: Unix milliseconds by which the job must have begun; its own time limit in milliseconds.
+EXPIRES, TIMEOUT = "!expires", "!timeout"
+_KNOWN = frozenset({EXPIRES, TIMEOUT})
 
 
 class Message(msgspec.Struct, array_like=True, frozen=True):
@@ -25,6 +32,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     args: list[Any]
     kwargs: dict[str, Any]
     created_ms: int = 0
+    terms: dict[str, Any] = {}
 
 
 class Submission(NamedTuple):
@@ -47,17 +55,30 @@ class NewerMessage(ValueError):
 _decoder = msgspec.msgpack.Decoder(Message, ext_hook=codec.from_ext)
 
 
-def encode(task: str, args: list[Any], kwargs: dict[str, Any]) -> bytes:
+def encode(task: str, args: list[Any], kwargs: dict[str, Any], terms: dict[str, int] | None = None) -> bytes:
     """The bytes of a plain job."""
-    return _PLAIN + codec.pack((task, args, kwargs, 0))
+    return _PLAIN + codec.pack((task, args, kwargs, 0, terms) if terms else (task, args, kwargs, 0))
 
 
-def encode_keyed(task: str, args: list[Any], kwargs: dict[str, Any], created_ms: int) -> bytes:
-    """The bytes of a job with ``key=``: the same task and arguments give the same digest."""
+def encode_keyed(
+    task: str, args: list[Any], kwargs: dict[str, Any], created_ms: int, terms: dict[str, int] | None = None
+) -> bytes:
+    """The bytes of a job with ``key=``: the same task and arguments give the same digest, whatever their terms."""
     # The arguments as they will come back, because what is on the wire has lost which order counts.
     same = codec.canonical(codec.unpack(codec.pack((task, args, kwargs))))
     digest = hashlib.blake2b(same, digest_size=_DIGEST).digest()
-    return _KEYED + digest + codec.pack((task, args, kwargs, created_ms))
+    body = (task, args, kwargs, created_ms, terms) if terms else (task, args, kwargs, created_ms)
+    return _KEYED + digest + codec.pack(body)
+
+
+def carrying(other: bytes, data: bytes) -> bytes:
+    """``data`` with another message, which is put in line when the job is given up."""
+    return _CARRYING + len(other).to_bytes(4, "big") + other + data
+
+
+def _own(data: bytes) -> bytes:
+    """A job's bytes without those that it carries."""
+    return data[5 + int.from_bytes(data[1:5], "big") :] if data[:1] == _CARRYING else data
 
 
 def decode(data: bytes) -> Message:
@@ -66,17 +87,24 @@ def decode(data: bytes) -> Message:
     Raises:
         CorruptMessage, NewerMessage
     """
+    data = _own(data)
     kind = data[:1]
     if kind not in (_PLAIN, _KEYED):
         if data and data[0] <= _NEWEST:
             raise NewerMessage(f"message format {data[0]} is newer than this worker")
         raise CorruptMessage("the message does not begin as one of ours")
     try:
-        return _decoder.decode(memoryview(data)[1 if kind == _PLAIN else 1 + _DIGEST :])
+        message = _decoder.decode(memoryview(data)[1 if kind == _PLAIN else 1 + _DIGEST :])
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError, ArithmeticError) as error:
         raise CorruptMessage(f"the message cannot be decoded: {error}") from None
+    if message.terms:
+        strange = [name for name in message.terms if name.startswith("!") and name not in _KNOWN]
+        if strange:
+            raise NewerMessage(f"the message has the term {strange[0]!r}, which this worker does not know")
+    return message
 
 
 def digest(data: bytes) -> bytes:
     """The digest of a job with ``key=``; empty for a plain one."""
+    data = _own(data)
     return data[1 : 1 + _DIGEST] if data[:1] == _KEYED else b""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -20,6 +21,11 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         result_ttl: seconds its result is kept after the end; 0 keeps none; None takes RESULT_TTL.
         keep_none: False keeps no result of a function that returned None.
         retry: when a failed attempt is followed by another one.
+        timeout: seconds an attempt may run; 0 sets no limit, None takes TIMEOUT.
+        soft_timeout: seconds after which SoftTimeout is raised in the task; None never.
+        expires: seconds after the call, or an aware datetime, by which the job must have begun; None never.
+        on_exhausted: the name of the task that is sent the id of a job that is given up.
+        aliases: other names by which messages may call the task.
         key: for one call: the idempotency key; the same key and arguments is the same job.
     """
 
@@ -27,12 +33,26 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     result_ttl: float | None = None
     keep_none: bool = True
     retry: Policy = Policy()
+    timeout: float | None = None
+    soft_timeout: float | None = None
+    expires: float | datetime | None = None
+    on_exhausted: str | None = None
+    aliases: tuple[str, ...] = ()
     key: str | None = None
+
+    def expires_ms(self) -> int:
+        """Unix milliseconds by which a job that is sent now must have begun; 0: whenever."""
+        if self.expires is None:
+            return 0
+        at = self.expires.timestamp() if isinstance(self.expires, datetime) else time.time() + self.expires
+        return max(1, int(at * 1000))
 
 
 #: What a task can set and what one call can: the others would have no effect there.
 _OF_RETRIES = ("retries", "backoff", "retry_on", "give_up_on")
-_OF_TASKS, _OF_CALLS = ("queue", "result_ttl", "keep_none", *_OF_RETRIES), ("queue", "key")
+_OF_BOTH = ("queue", "timeout", "expires")
+_OF_TASKS = (*_OF_BOTH, "result_ttl", "keep_none", *_OF_RETRIES, "soft_timeout", "on_exhausted", "aliases")
+_OF_CALLS = (*_OF_BOTH, "key")
 
 #: Seconds. A tombstone has room for 13 digits of milliseconds.
 LONGEST = 100 * 365 * 24 * 3600
@@ -60,12 +80,39 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
         values["retry"] = policy(retry)
     options = msgspec.structs.replace(base, **values)
     check_name("queue", options.queue)
-    ttl, key = options.result_ttl, options.key
-    if ttl is not None and (type(ttl) not in (int, float) or not 0 <= ttl <= LONGEST):
-        raise ConfigurationError(f"result_ttl={ttl!r}: give seconds from 0 to {LONGEST}, or a timedelta.")
+    for name, least in (("result_ttl", 0), ("timeout", 0), ("soft_timeout", 0.001)):
+        _check_seconds(name, getattr(options, name), least)
+    _check_expires(options.expires)
+    soft, hard = options.soft_timeout, options.timeout
+    if soft is not None and hard and soft >= hard:
+        raise ConfigurationError(
+            f"soft_timeout={soft:g} would come no sooner than timeout={hard:g}: give a shorter one."
+        )
+    if options.on_exhausted is not None:
+        check_name("on_exhausted task", options.on_exhausted)
+    if isinstance(options.aliases, str):
+        raise ConfigurationError(f"aliases={options.aliases!r}: give a tuple of names, ({options.aliases!r},).")
+    for alias in options.aliases:
+        check_name("alias task", alias)
+    key = options.key
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= 1024 and _is_utf8(key)):
         raise ConfigurationError(f"key={key!r}: give a text of 1 to 1024 characters that UTF-8 can hold.")
     return options
+
+
+def _check_seconds(name: str, given: Any, least: float) -> None:
+    if given is not None and (type(given) not in (int, float) or not least <= given <= LONGEST):  # nan is not, either
+        raise ConfigurationError(f"{name}={given!r}: give seconds from {least:g} to {LONGEST}, or a timedelta.")
+
+
+def _check_expires(given: Any) -> None:
+    if not isinstance(given, datetime):
+        _check_seconds("expires", given, 0)
+    elif given.utcoffset() is None:
+        raise ConfigurationError(
+            f"expires={given!r}: a datetime without a time zone means another moment on each machine. "
+            "Give one with tzinfo, such as datetime.now(UTC) + timedelta(minutes=5)."
+        )
 
 
 def check_name(what: str, name: object) -> str:

@@ -10,26 +10,9 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from quaff.errors import ConfigurationError
-
-#: Seconds. A pause longer than a year is a slip in the arithmetic, not a plan.
-LONGEST = 366 * 24 * 3600.0
-
-Seconds: TypeAlias = "float | timedelta"
-
-
-def checked(value: Any) -> float:
-    """Seconds from 0 to LONGEST. Raises ValueError."""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if type(seconds) not in (int, float) or not 0 <= seconds <= LONGEST:  # a NaN is in no range
-        raise ValueError(f"{value!r} is no time to wait: give seconds from 0 to {LONGEST:.0f}, or a timedelta")
-    return float(seconds)
-
-
-def _seconds(where: str, given: Any) -> float:
-    try:
-        return checked(given)
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {error}.") from None
+from quaff.model.steering import Retry, TimeLimit
+from quaff.model.times import LONGEST, Seconds, checked
+from quaff.model.times import seconds as _seconds
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -93,18 +76,6 @@ Rule: TypeAlias = "Callable[[int, BaseException], Seconds | None]"
 Kinds: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...]"
 
 
-class Retry(Exception):
-    """Raised by a task: run me again. It counts as a failure; ``retries=``, where given, is still the limit.
-
-    Args:
-        in_: seconds or a timedelta until then; None leaves it to the task's backoff.
-    """
-
-    def __init__(self, why: str = "the task asked for another attempt", *, in_: Seconds | None = None) -> None:
-        super().__init__(why)
-        self.in_ = None if in_ is None else _seconds("Retry(in_=)", in_)
-
-
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """When a task's failed attempts are followed by another one.
 
@@ -134,6 +105,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             return error.in_
         given = self.backoff(failures, error)
         return None if given is None else checked(given)
+
+    def pause_if_killed(self, failures: int) -> float | None:
+        """As ``pause``, for an attempt that is ended at its limit from outside, where no code of the task's can run.
+
+        ``exponential()`` stands in for a backoff that is a function.
+        """
+        rule = self.backoff if isinstance(self.backoff, (Backoff, Pauses)) else exponential()
+        return msgspec.structs.replace(self, backoff=rule).pause(failures, TimeLimit())
 
 
 def policy(given: dict[str, Any]) -> Policy:

@@ -126,7 +126,9 @@ def sort_out(error: Exception, where: str) -> None:
     if isinstance(error, redis_errors.OutOfMemoryError) or str(error).startswith("OOM "):
         raise QueueFull(f"{where} has no memory left for new jobs; running ones go on and free it") from None
     if str(error).startswith("QUAFFSCHEMA"):
-        raise StoreError(f"this queue at {where} was changed by a later release of Quaff: upgrade this program") from None
+        raise StoreError(
+            f"this queue at {where} was changed by a later release of Quaff: upgrade this program"
+        ) from None
     raise StoreError(f"{where} refused: {error}") from error
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 #: The whole list: an auditor treats any other key under the prefix as a fault.
-NAMES = tuple(
-    "meta msg ready wake parked sched solo ghosts active stop held lease tries history claims res done dead tomb".split()
+_WAITING, _RUNNING, _ENDED = (
+    "msg ready wake parked sched solo ghosts",
+    "active stop held lease claims",
+    "res done dead tomb",
 )
+NAMES = tuple(f"meta {_WAITING} {_RUNNING} tries history {_ENDED}".split())
 
 
 class Partition:

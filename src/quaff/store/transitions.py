@@ -94,8 +94,8 @@ class Rules(NamedTuple):
 class Kept(NamedTuple):
     """How many dead letters a partition keeps, and how many bytes of them; the oldest make room."""
 
-    count: int
-    bytes: int
+    most: int
+    most_bytes: int
 
 
 class End(NamedTuple):
@@ -154,8 +154,8 @@ def settle(
 ) -> Call[list[Verdict]]:
     """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``.
 
-    With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, and the record that
-    of the attempt.
+    With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, and the record
+    that of the attempt.
     """
     flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
     return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
@@ -166,9 +166,7 @@ def release(partition: Partition, *, process: bytes, items: Sequence[tuple[bytes
     return Call(load("release"), partition, (process, *_flat(items)), _verdicts)
 
 
-def reap(
-    partition: Partition, *, process: bytes, rules: Rules, started: Sequence[End]
-) -> Call[tuple[int, int, bool]]:
+def reap(partition: Partition, *, process: bytes, rules: Rules, started: Sequence[End]) -> Call[tuple[int, int, bool]]:
     """Give back what a dead process held; ``started`` says more of what had begun there."""
     args = (process, STEP, *rules, *_flat(started))
     return Call(load("reap"), partition, args, lambda reply: (reply[0], reply[1], reply[2] == 1))
@@ -179,9 +177,7 @@ def heartbeat(partition: Partition, *, lease_ms: int, processes: Sequence[bytes]
     return Call(load("heartbeat"), partition, (lease_ms, *processes), list)
 
 
-def sweep(
-    partition: Partition, *, lease_ms: int, rules: Rules, keep: Kept, poison: bytes, unpark: bool
-) -> Call[Swept]:
+def sweep(partition: Partition, *, lease_ms: int, rules: Rules, keep: Kept, poison: bytes, unpark: bool) -> Call[Swept]:
     """Reap lapsed leases, bring back parked jobs, expire records: one bounded step."""
     args = (lease_ms, STEP, *rules, *keep, poison, int(unpark))
     return Call(load("sweep"), partition, args, _swept)
@@ -198,12 +194,16 @@ def cancel(
 
 
 def requeue(partition: Partition, ids: Sequence[bytes]) -> Call[list[bytes]]:
-    """Send dead letters back. One answer each: ``b"q"``, a state's letter for one that has ended otherwise, ``b""``."""
+    """Send dead letters back.
+
+    One answer each: ``b"q"``, ``b"n"`` for one that has not ended, a state's letter for one that has ended otherwise
+    (``b"f"``: it is discarded), ``b""``.
+    """
     return Call(load("requeue"), partition, tuple(ids), list)
 
 
 def discard(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
-    """Delete what is kept of dead letters; 0 for an id that is none."""
+    """Delete what is kept of dead letters: 1 done, 2 done before, 0 for an id that is none."""
     return Call(load("discard"), partition, tuple(ids), list)
 
 

@@ -30,6 +30,8 @@ class Child:
         closed: the server gave it up; it ends when its jobs have, and another one does the work.
         hopeless: why it cannot start.
         began: monotonic time.
+        cancelled: the tokens of jobs that it was told to cancel, and when (monotonic seconds).
+        ended: why its jobs were ended with it, by token, where it was killed for one of them.
 
     Raises:
         OSError: the system has no room for another process.
@@ -42,6 +44,8 @@ class Child:
         self.ready = self.closed = False
         self.hopeless = ""
         self.began = time.monotonic()
+        self.cancelled: dict[bytes, float] = {}
+        self.ended: dict[bytes, str] = {}
         with ExitStack() as opened:
             descriptor = starts.create()
             opened.callback(os.close, descriptor)
@@ -88,11 +92,13 @@ class Child:
         except (ProcessLookupError, PermissionError):
             return
 
-    def started(self) -> list[Start]:
-        """What it had begun and not ended; call once, after it is gone."""
-        running = self._starts.running()
+    def running(self) -> list[Start]:
+        """What it has begun and not ended."""
+        return self._starts.running()
+
+    def forget(self) -> None:
+        """Its records are needed no more."""
         self._starts.close()
-        return running
 
 
 def describe(code: int) -> tuple[str, str]:

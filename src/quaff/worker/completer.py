@@ -14,8 +14,8 @@ from quaff.model import message
 from quaff.model.states import JobState
 from quaff.store.keys import Partition
 from quaff.store.transitions import BATCH, Call, Verdict, settle
-from quaff.worker.executor import Claim, Finished
 from quaff.worker.holdings import LATER
+from quaff.worker.ready import Claim, Finished
 
 log = logging.getLogger("quaff.worker")
 

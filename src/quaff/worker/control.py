@@ -37,9 +37,9 @@ class Orders(msgspec.Struct, kw_only=True):
 class Word(msgspec.Struct, kw_only=True):
     """A message either way.
 
-    ``said``: from the supervisor ``orders``, ``drain`` or ``stop``; from the process ``loaded`` (it knows the
-    application; ``text`` is a warning), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot start),
-    ``closed`` (the server gave it up; it ends when its jobs have).
+    ``said``: from the supervisor ``orders``, ``drain``, ``stop`` or ``cancel`` (``text`` is a token); from the
+    process ``loaded`` (it knows the application; ``text`` is a warning), ``ready`` (it can claim), ``failed`` (``text``
+    says why it cannot start), ``closed`` (the server gave it up; it ends when its jobs have).
     """
 
     said: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -13,57 +14,18 @@ import msgspec
 from quaff.app import Quaff
 from quaff.context import Attempt as Current
 from quaff.context import enter, leave
-from quaff.errors import EncodeError
+from quaff.errors import EncodeError, did_you_mean
 from quaff.model import message, outcome
-from quaff.model.ids import JobId
-from quaff.model.message import CorruptMessage, Message, NewerMessage
+from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.outcome import Attempt, Failure, Outcome, Settled
 from quaff.model.states import JobState
-from quaff.store.keys import Partition
-from quaff.store.transitions import Lease
-from quaff.task import Task
+from quaff.model.steering import Cancel, Snooze, SoftTimeout, TimeLimit
+from quaff.worker.ready import Claim, Finished, Parked, Ready
+from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
 
 log = logging.getLogger("quaff.worker")
 
-
-class Claim(msgspec.Struct, frozen=True):
-    """A leased job in this process: ``place`` is its partition's place in the worker's list."""
-
-    place: int
-    partition: Partition
-    lease: Lease
-
-    @property
-    def id(self) -> str:
-        """The job's id in text form."""
-        return str(JobId(self.partition.queue, self.partition.number, self.lease.id))
-
-
-class Ready(msgspec.Struct, frozen=True):
-    """A claim whose message was understood."""
-
-    claim: Claim
-    task: Task[Any, Any, Any]
-    message: Message
-
-
-class Parked(msgspec.Struct, frozen=True):
-    """A claim that nobody here can run: give it back, for a worker that can.
-
-    ``why`` is for the log; ``created_ms`` is 0 where nothing tells.
-    """
-
-    claim: Claim
-    why: str
-    created_ms: int = 0
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """An attempt that ended; ``seconds`` it ran."""
-
-    claim: Claim
-    settled: Settled
-    seconds: float
+_FOREVER = float("inf")
 
 
 class Executor:
@@ -84,61 +46,107 @@ class Executor:
         self._stopping = stopping
         self._result_ms = int(app.settings.result_ttl * 1000)
         self._failed_ms = int(app.settings.failed_ttl * 1000)
+        self._limit = app.settings.timeout
 
-    def prepare(self, claim: Claim) -> Ready | Parked | Finished:
-        """Understand a claim's message; what cannot be run is parked or ended here."""
+    def prepare(self, claim: Claim, now_ms: int) -> Ready | Parked | Finished:
+        """Understand a claim's message; what cannot be run is parked or ended here.
+
+        Args:
+            now_ms: the server's clock, Unix milliseconds.
+        """
         try:
             sent = message.decode(claim.lease.message)
         except CorruptMessage as error:
+            log.warning("%s is not a message of ours; it is kept as failed (corrupt)", claim.id)
             return self._ended(claim, "", 0, Failure("corrupt", type(error).__name__, str(error)), time.time())
         except NewerMessage as error:
             return Parked(claim, str(error))
         task = self._app.tasks.get(sent.task)
         if task is None:
-            return Parked(claim, f"task {sent.task!r} is not registered in this worker", sent.created_ms)
-        return Ready(claim, task, sent)
+            near = did_you_mean(sent.task, self._app.tasks)
+            return Parked(claim, f"task {sent.task!r} is not registered in this worker.{near}", sent.created_ms)
+        limit = self._limit if task.settings.timeout is None else task.settings.timeout
+        if sent.terms:
+            # Not for an attempt after the first: it has begun in time.
+            if 0 < sent.terms.get(message.EXPIRES, 0) < now_ms and claim.lease.attempt == 1:
+                return self._expired(claim, sent.task, sent.created_ms)
+            limit = sent.terms.get(message.TIMEOUT, limit * 1000) / 1000
+        return Ready(claim, task, sent, limit)
 
-    def run(self, ready: Ready) -> Finished:
+    def begin(self, ready: Ready, thread: int) -> Run:
+        """An attempt that is about to run in a thread, or in the event loop (0)."""
+        home, lease, settings = ready.claim.partition, ready.claim.lease, ready.task.settings
+        current = Current(home.queue, home.number, lease.id, ready.task.name, lease.attempt, self._stopping)
+        now, soft = time.monotonic(), settings.soft_timeout
+        soft_at = _FOREVER if soft is None else now + soft
+        return Run(ready, current, now, soft_at, now + ready.limit if ready.limit else _FOREVER, thread=thread)
+
+    def run(self, run: Run) -> Finished:
         """Run a plain function, here."""
+        ready = run.job
         began = time.time()
         try:
             args, kwargs = ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
         except BaseException as error:  # noqa: BLE001  a class of the user's was to be made, and may raise anything
-            return self._failed(ready, error, began, "undeliverable")
-        token = enter(self._current(ready))
+            return self._failed(run, error, began, "undeliverable")
+        token = enter(run.current)
         try:
+            run.open = True
             with self._app.attempt_scope():
                 value = ready.task.fn(*args, **kwargs)
+            run.leave()
         except BaseException as error:  # noqa: BLE001  SystemExit or KeyboardInterrupt of a task ends the task, not the worker
-            return self._failed(ready, error, began)
+            run.leave()
+            return self._over(run, error, began)
         finally:
             leave(token)
-        return self._succeeded(ready, value, began)
+        return self._returned(run, value, began)
 
-    async def arun(self, ready: Ready) -> Finished:
+    async def arun(self, run: Run) -> Finished:
         """Await a coroutine function."""
+        ready = run.job
         began = time.time()
         try:
             args, kwargs = ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
         except BaseException as error:  # noqa: BLE001  as in run
-            return self._failed(ready, error, began, "undeliverable")
-        token = enter(self._current(ready))
+            return self._failed(run, error, began, "undeliverable")
+        token = enter(run.current)
         try:
+            run.open = True
             with self._app.attempt_scope():
-                coroutine: Callable[..., Awaitable[Any]] = ready.task.fn
-                value = await coroutine(*args, **kwargs)
+                coroutine: Callable[..., Coroutine[Any, Any, Any]] = ready.task.fn
+                if ready.task.settings.soft_timeout is None:
+                    value = await coroutine(*args, **kwargs)
+                else:
+                    run.steered = Steered(coroutine(*args, **kwargs))
+                    value = await run.steered
+            run.leave()
         except BaseException as error:  # noqa: BLE001  as in run
-            return self._failed(ready, error, began)
+            run.leave()
+            return self._over(run, error, began)
         finally:
             leave(token)
-        return self._succeeded(ready, value, began)
+        return self._returned(run, value, began)
 
-    def _current(self, ready: Ready) -> Current:
-        claim = ready.claim
-        home, lease = claim.partition, claim.lease
-        return Current(home.queue, home.number, lease.id, ready.task.name, lease.attempt, self._stopping)
+    # What an attempt came to
 
-    def _succeeded(self, ready: Ready, value: Any, began: float) -> Finished:
+    def _returned(self, run: Run, value: Any, began: float) -> Finished:
+        if run.cut == LIMIT:
+            return self._over(run, Interrupt(), began)
+        return self._succeeded(run, value, began)
+
+    def _over(self, run: Run, error: BaseException, began: float) -> Finished:
+        """An attempt that ended by an exception: its own, or one that was set to end it."""
+        if run.cut == LIMIT:
+            return self._failed(run, error, began, "timeout")
+        if isinstance(error, Snooze):
+            return self._comes_back(run.job, JobState.SCHEDULED, error.in_, "snoozed", None, began)
+        if isinstance(error, Cancel) or (run.cut == CANCEL and isinstance(error, (Interrupt, asyncio.CancelledError))):
+            return self._cancelled(run.job, error, began)
+        return self._failed(run, error, began, "timeout" if isinstance(error, SoftTimeout) else "error")
+
+    def _succeeded(self, run: Run, value: Any, began: float) -> Finished:
+        ready = run.job
         try:
             data = ready.task.signature.encode_result(value) if value is not None else b"\xc0"
         except EncodeError as error:
@@ -146,15 +154,15 @@ class Executor:
                 f"the result of {ready.task.name} cannot be stored: {error.args[0]}. "
                 "Return plain data (numbers, text, bytes, dates, lists, dicts), or store it and return its id."
             )
-            return self._failed(ready, EncodeError(text), began)
+            return self._failed(run, EncodeError(text), began)
         except BaseException as error:  # noqa: BLE001  code of the result's own class, which may raise anything
-            return self._failed(ready, error, began)
+            return self._failed(run, error, began)
         if len(data) > self._settings.max_result:
             text = (
                 f"the result of {ready.task.name} is {len(data):,} bytes, the limit is {self._settings.max_result:,} "
                 "(MAX_RESULT). Store it and return its id or path."
             )
-            return self._failed(ready, EncodeError(text), began)
+            return self._failed(run, EncodeError(text), began)
         settings = ready.task.settings
         ttl = settings.result_ttl if value is not None or settings.keep_none else 0
         ended = time.time()
@@ -165,21 +173,46 @@ class Executor:
             log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - began)
         return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - began)
 
-    def _failed(self, ready: Ready, error: BaseException, began: float, reason: str = "error") -> Finished:
+    def _failed(self, run: Run, error: BaseException, began: float, reason: str = "error") -> Finished:
+        ready = run.job
         failure = outcome.failure_of(error, reason, frames=1)
+        if run.cut == LIMIT and reason == "timeout":
+            error = TimeLimit(f"it ran longer than its limit of {ready.limit:g} s (timeout=)")
+            failure = msgspec.structs.replace(failure, type="TimeLimit", message=str(error))
         text = f"{failure.type}: {first_line(failure.message)}"
-        pause = None if reason != "error" else self._pause(ready, error)
+        pause = None if reason == "undeliverable" else self._pause(ready, error)
         if pause is None:
             log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, text)
             self._show(failure)
             return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
         log.info("%s %s is tried again in %.1f s: %s", ready.claim.id, ready.task.name, pause, text)
         self._show(failure)
+        return self._comes_back(ready, JobState.RETRYING, pause, "failed", failure, began)
+
+    def _comes_back(
+        self, ready: Ready, state: JobState, pause: float, word: str, failure: Failure | None, began: float
+    ) -> Finished:
         ended = time.time()
-        record = outcome.encode(self._attempt(ready.claim, began, ended, "failed", failure))
+        record = outcome.encode(self._attempt(ready.claim, began, ended, word, failure))
         # At least a millisecond: a task that asks to run again at once must not keep the others from running.
-        settled = Settled(JobState.RETRYING, max(1, int(pause * 1000)), record)
-        return Finished(ready.claim, settled, ended - began)
+        return Finished(ready.claim, Settled(state, max(1, int(pause * 1000)), record), ended - began)
+
+    def _cancelled(self, ready: Ready, error: BaseException, began: float) -> Finished:
+        failure = outcome.failure_of(error, "cancelled", frames=1)
+        if not isinstance(error, Cancel):
+            failure = Failure("cancelled", "", "", failure.traceback)
+        log.info("%s %s was cancelled", ready.claim.id, ready.task.name)
+        ended = time.time()
+        attempt = self._attempt(ready.claim, began, ended, "cancelled", failure)
+        record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt))
+        return Finished(ready.claim, Settled(JobState.CANCELLED, self._result_ms, record), ended - began)
+
+    def _expired(self, claim: Claim, task: str, created_ms: int) -> Finished:
+        log.info("%s %s has expired", claim.id, task)
+        now = time.time()
+        # Number 0: it was no attempt.
+        record = outcome.encode(Outcome(task, created_ms, Attempt(0, 0, int(now * 1000), "", 0, "expired")))
+        return Finished(claim, Settled(JobState.EXPIRED, self._result_ms, record), 0.0)
 
     def _show(self, failure: Failure) -> None:
         if self._talks:

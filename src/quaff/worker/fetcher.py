@@ -22,12 +22,14 @@ from quaff.store.link import Link
 from quaff.store.transitions import BATCH, Call, Claimed, claim
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control
-from quaff.worker.executor import Claim, Executor, Finished, Parked, Ready
+from quaff.worker.executor import Executor
 from quaff.worker.holdings import Comparison, Holdings
 from quaff.worker.lookout import Line, Lookout
 from quaff.worker.parking import Parking
 from quaff.worker.prefetch import PATIENCE, Prefetch
+from quaff.worker.ready import Claim, Finished, Parked, Ready
 from quaff.worker.runners import Runner
+from quaff.worker.watch import Watch
 
 log = logging.getLogger("quaff.worker")
 
@@ -51,7 +53,7 @@ class Fetcher:
         process: this process's id, random per start.
         link: its connections.
         lookout: which queue is asked when.
-        executor, completer: the parts.
+        executor, completer, watch: the parts.
         runners: by kind, ``sync`` and ``async``.
         lease_ms: the lease.
         control: the line to the supervisor.
@@ -68,6 +70,7 @@ class Fetcher:
         executor: Executor,
         runners: Mapping[str, Runner],
         completer: Completer,
+        watch: Watch,
         lease_ms: int,
         control: Control,
     ) -> None:
@@ -77,6 +80,7 @@ class Fetcher:
         self._executor = executor
         self._runners = runners
         self._completer = completer
+        self._watch = watch
         self._lease_ms = lease_ms
         self._control = control
         self._prefetch = Prefetch()
@@ -184,7 +188,7 @@ class Fetcher:
         ready: dict[str, list[Ready]] = {kind: [] for kind in self._runners}
         for lease in answer.leases:
             each = Claim(line.place, line.partition, lease)
-            prepared = self._executor.prepare(each)
+            prepared = self._executor.prepare(each, answer.now_ms)
             if isinstance(prepared, Ready):
                 kind = "async" if prepared.task.is_async else "sync"
                 self._held.take(each, self._runners[kind])
@@ -195,10 +199,10 @@ class Fetcher:
         for kind, jobs in ready.items():
             if jobs:
                 self._runners[kind].submit(jobs)
+                self._watch.wake()
 
     def _cannot_run(self, prepared: Parked | Finished) -> None:
         if isinstance(prepared, Finished):
-            log.warning("%s is not a message of ours; it is kept as failed (corrupt)", prepared.claim.id)
             self._completer.report(prepared)
         else:
             self._held.give_back(prepared.claim, park_ms=self._parking.park(prepared))

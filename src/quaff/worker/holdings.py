@@ -10,7 +10,7 @@ from quaff.errors import QuaffError
 from quaff.store.keys import Partition
 from quaff.store.queries import holds
 from quaff.store.transitions import BATCH, Call, Lease, Verdict, release
-from quaff.worker.executor import Claim
+from quaff.worker.ready import Claim
 from quaff.worker.runners import Runner
 
 #: Seconds until a settle or release is tried again that the server answered with an error.

@@ -21,7 +21,8 @@ from quaff.model import outcome
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.store.client import Store
 from quaff.store.keys import Partition
-from quaff.store.transitions import STEP, Rules, attempt_of, heartbeat, reap, sweep
+from quaff.store.queries import asked
+from quaff.store.transitions import BATCH, STEP, End, Kept, Rules, attempt_of, heartbeat, reap, sweep
 from quaff.worker.starts import Start
 
 log = logging.getLogger("quaff.worker")
@@ -33,10 +34,13 @@ _SILENT = Failure("poison", "lease", "the worker that ran it fell silent, and th
 
 
 class Death(NamedTuple):
-    """A process that is gone: what it had started (empty if that is nobody's fault), and how it ended."""
+    """A process that is gone: what it had started (empty if that is nobody's fault), and how it ended.
+
+    ``started``: each with the letter of what becomes of it (see ``transitions.End``).
+    """
 
     process: bytes
-    started: Sequence[Start]
+    started: Sequence[tuple[Start, str]]
     worker: str
     pid: int
     type: str
@@ -71,9 +75,14 @@ class Chores:
         partitions: what this worker serves, in the order of its processes' lists.
         lease: seconds.
         rules: the limits for crashed jobs.
+        keep: how many dead letters.
+
+    Attributes:
+        running: place of the partition and id of what runs in this worker, as its supervisor saw last.
+        asked: those of them that were asked to stop.
     """
 
-    def __init__(self, store: Store, partitions: Sequence[Partition], lease: float, rules: Rules) -> None:
+    def __init__(self, store: Store, partitions: Sequence[Partition], lease: float, rules: Rules, keep: Kept) -> None:
         self._store = store
         self._partitions = partitions
         self._lease = lease
@@ -81,6 +90,9 @@ class Chores:
         # Half a lease without a sweep counts as an outage, after which nothing is reaped for a while.
         self._between = min(_SWEEP, lease / 4)
         self._rules = rules
+        self._keep = keep
+        self.running: list[tuple[int, bytes]] = []
+        self.asked: set[tuple[int, bytes]] = set()
         self._alive: set[bytes] = set()
         self._burials: deque[tuple[Death, int]] = deque()
         self._unpark = set(partitions)
@@ -89,7 +101,7 @@ class Chores:
         self._funeral = Chore("giving back the jobs of a dead process", self._bury)
         self._regular = [
             Chore("renewing leases", self._renew),
-            *(Chore(f"sweeping queue {each.queue}", partial(self._sweep, each)) for each in partitions),
+            *(Chore(f"sweeping queue {each.queue}", partial(self._sweep, n)) for n, each in enumerate(partitions)),
         ]
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
@@ -142,40 +154,63 @@ class Chores:
             )
         return self._lease / 3
 
-    def _sweep(self, partition: Partition) -> float:
+    def _sweep(self, place: int) -> float:
+        partition = self._partitions[place]
         poison = outcome.encode(Outcome("", 0, Attempt(0, 0, int(time.time() * 1000), "", 0, "poison", _SILENT)))
         unpark = partition in self._unpark
         swept = self._store.run(
-            sweep(partition, lease_ms=self._lease_ms, rules=self._rules, poison=poison, unpark=unpark)
+            sweep(partition, lease_ms=self._lease_ms, rules=self._rules, keep=self._keep, poison=poison, unpark=unpark)
         )
         # Parked jobs come back once: if nobody here knows them they will be parked again.
         if swept.unparked < STEP:
             self._unpark.discard(partition)
         if swept.taken:
             log.warning("%s: took %d jobs back from workers that fell silent", partition.queue, swept.taken)
+        self._ask(place, swept.asked)
         return 0.0 if swept.more else self._between * random.uniform(0.7, 1.0)
+
+    def _ask(self, place: int, count: int) -> None:
+        """Which of our jobs are among the ``count`` that were asked to stop."""
+        ids = [id for where, id in self.running if where == place]
+        found: set[tuple[int, bytes]] = set()
+        for at in range(0, len(ids) if count else 0, BATCH):
+            some = ids[at : at + BATCH]
+            answers = self._store.run(asked(self._partitions[place], some))
+            found.update((place, id) for id, answer in zip(some, answers, strict=True) if answer)
+        self.asked = {each for each in self.asked if each[0] != place} | found
 
     def _bury(self) -> float:
         death, place = self._burials[0]
         # To the end first: one that fails must not keep the others waiting.
         self._burials.rotate(-1)
         partition, now = self._partitions[place], int(time.time() * 1000)
-        charged = [(start.id, *_records(start, death, now)) for start in death.started if start.partition == place]
-        back, dead, more = self._store.run(reap(partition, process=death.process, rules=self._rules, started=charged))
+        ends = [_end(start, letter, death, now) for start, letter in death.started if start.partition == place]
+        back, dead, more = self._store.run(reap(partition, process=death.process, rules=self._rules, started=ends))
         if back or dead:
-            log.warning("%s: gave back %d jobs of process %d, %d are poison", partition.queue, back, death.pid, dead)
+            log.warning("%s: gave back %d jobs of process %d, %d are given up", partition.queue, back, death.pid, dead)
         if not more:
             self._burials.remove((death, place))
         return 0.0
 
 
-def _records(start: Start, death: Death, now: int) -> tuple[bytes, bytes]:
-    """The attempt as it is remembered, and the outcome if this crash is the last one allowed."""
-    failure = Failure("poison", death.type, death.message)
-    attempt = Attempt(attempt_of(start.token), start.started_ms, now, death.worker, death.pid, "crashed", failure)
-    # Number 0: the crash itself is in the history already.
-    last = Attempt(0, start.started_ms, now, death.worker, death.pid, "poison", failure)
-    return outcome.encode(attempt), outcome.encode(Outcome("", 0, last))
+#: How an attempt is remembered, by the letter of what becomes of its job.
+_WORDS = {"x": "crashed", "f": "failed", "r": "failed", "b": "released"}
+
+
+def _end(start: Start, letter: str, death: Death, now: int) -> End:
+    """What becomes of a job that had begun: its attempt as it is remembered, and the outcome if it ends by this."""
+    failure: Failure | None = None
+    if letter == "x":
+        failure = Failure("poison", death.type, death.message)
+    elif letter != "b":
+        failure = Failure(
+            "timeout", "TimeLimit", "it ran longer than its limit (timeout=), and its process had to be ended"
+        )
+    attempt = Attempt(attempt_of(start.token), start.started_ms, now, death.worker, death.pid, _WORDS[letter], failure)
+    # Number 0: the attempt itself is in the history already.
+    last = Attempt(0, start.started_ms, now, death.worker, death.pid, "failed", failure)
+    delay_ms = max(1, int(start.pause * 1000))
+    return End(start.id, letter, delay_ms, outcome.encode(attempt), outcome.encode(Outcome("", 0, last)))
 
 
 def new_process_id() -> bytes:

@@ -6,7 +6,7 @@ import logging
 import time
 
 from quaff.model.ids import created_ms
-from quaff.worker.executor import Parked
+from quaff.worker.ready import Parked
 
 log = logging.getLogger("quaff.worker")
 

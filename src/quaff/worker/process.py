@@ -29,6 +29,7 @@ from quaff.worker.logs import set_up
 from quaff.worker.lookout import Line, Lookout
 from quaff.worker.runners import Loop, Threads
 from quaff.worker.starts import SLOTS, Starts
+from quaff.worker.watch import Watch
 
 log = logging.getLogger("quaff.worker")
 
@@ -69,6 +70,7 @@ class Process:
         ]
         link = Link(app.backend.endpoint, settings.deadline)
         self._completer = completer
+        self._watch = Watch([threads, loop], settings.grace)
         self._fetcher = Fetcher(
             id,
             link,
@@ -76,6 +78,7 @@ class Process:
             executor,
             {"sync": threads, "async": loop},
             completer,
+            self._watch,
             int(settings.lease * 1000),
             control,
         )
@@ -107,6 +110,8 @@ class Process:
                 self._drain()
             elif word.said == "stop":
                 self._give_up()
+            elif word.said == "cancel":
+                self._watch.cancel(word.text.encode())
 
     def _drain(self) -> None:
         self._stopping.append(True)
@@ -179,7 +184,17 @@ def wait_for_server(app: Quaff, control: Control) -> None:
 def introduction(app: Quaff, queues: list[str]) -> Word:
     """What the supervisor must know to renew leases and sweep: it never loads the application itself."""
     s = app.settings
-    numbers = ("lease", "grace", "deadline", "failed_ttl", "key_window", "max_crashes", "processes")
+    numbers = (
+        "lease",
+        "grace",
+        "deadline",
+        "failed_ttl",
+        "key_window",
+        "max_crashes",
+        "processes",
+        "failed_count",
+        "failed_bytes",
+    )
     return Word(
         said="loaded",
         url=s.url,

@@ -6,22 +6,25 @@ import asyncio
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
 
-from quaff.worker.executor import Executor, Finished, Ready
+from quaff.worker.executor import Executor
 from quaff.worker.home import Home
-from quaff.worker.starts import Starts
+from quaff.worker.ready import Finished, Ready
+from quaff.worker.run import CANCEL, LIMIT, Run, left_programs
+from quaff.worker.starts import Start, Starts
 
 log = logging.getLogger("quaff.worker")
 
 Report = Callable[[Finished], None]
 
 
-class Runner:
+class Runner(ABC):
     """What both kinds have: a line of waiting jobs, a number of slots, and an end.
 
     Args:
@@ -34,6 +37,7 @@ class Runner:
         waiting: handed over and not started; the fetcher adds at one end, whoever starts takes from the other.
         load: jobs handed over and not taken off the books again. Only the fetcher changes it.
         last_start: monotonic seconds of the latest start, or of the submit that ended an empty line.
+        running: what runs, by slot.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Runner:
         self._halted = False
         self._slots = range(first_slot, first_slot + size)
         self.waiting: deque[Ready] = deque()
+        self.running: list[Run | None] = [None] * size
         self.size = size
         self.load = 0
         self.last_start = time.monotonic()
@@ -79,14 +84,38 @@ class Runner:
     def _may_start(self) -> bool:
         return not (self._halted or self._home.left)
 
-    def _begin(self, slot: int, job: Ready) -> None:
-        claim = job.claim
-        self.last_start = time.monotonic()
-        self._starts.begin(slot, claim.place, claim.lease.id, claim.lease.token, time.time_ns() // 1_000_000)
+    @abstractmethod
+    def cut(self, run: Run, why: str) -> None:
+        """Make an attempt end that runs here; from any thread."""
+
+    def _begin(self, slot: int, job: Ready, thread: int = 0) -> Run:
+        run = self._executor.begin(job, thread)
+        self.last_start = run.began
+        lease, retry = job.claim.lease, job.task.settings.retry
+        pause = retry.pause_if_killed(lease.failures + 1) if retry.retries else None
+        self._starts.begin(
+            slot,
+            Start(
+                job.claim.place,
+                lease.id,
+                lease.token,
+                time.time_ns() // 1_000_000,
+                run.ends_at,
+                -1.0 if pause is None else pause,
+            ),
+        )
+        self.running[slot - self._slots.start] = run
+        return run
 
     def _end(self, slot: int) -> None:
         self._home.leave_if_copied()
+        self.running[slot - self._slots.start] = None
         self._starts.end(slot)
+
+    @staticmethod
+    def _stays(run: Run) -> bool:
+        """Whether programs that the task has started would outlive it: then the supervisor ends all of them."""
+        return run.cut in (LIMIT, CANCEL) and left_programs(run.began)
 
 
 class Threads(Runner):
@@ -127,11 +156,17 @@ class Threads(Runner):
             if not self._may_start():
                 self.waiting.appendleft(job)
                 return
-            self._begin(slot, job)
+            attempt = self._begin(slot, job, threading.get_ident())
             # An empty context for each attempt: what a task sets must not be seen by the next one.
-            finished = Context().run(run, job)
+            finished = Context().run(run, attempt)
+            if self._stays(attempt):
+                threading.Event().wait()
             self._end(slot)
             report(finished)
+
+    def cut(self, run: Run, why: str) -> None:
+        """Set an exception in its thread."""
+        run.interrupt(why)
 
     def _park(self) -> None:
         """Wait for a token. A job that came between the look and the parking is found by looking again."""
@@ -167,6 +202,10 @@ class Loop(Runner):
         """As many as there are free slots; none while a coroutine keeps the loop from turning."""
         return 0 if self._deaf else super().room(ahead)
 
+    def cut(self, run: Run, why: str) -> None:
+        """Cancel its coroutine."""
+        self._loop.call_soon_threadsafe(run.cancel, why)
+
     def take_back(self) -> list[Ready]:
         """What has not been started. The loop did not come to it in time: it gets no more before it turns again."""
         self._deaf = True
@@ -201,8 +240,11 @@ class Loop(Runner):
 
     async def _run(self, job: Ready) -> None:
         slot = self._free.popleft()
-        self._begin(slot, job)
-        finished = await self._executor.arun(job)
+        run = self._begin(slot, job)
+        run.task = asyncio.current_task()
+        finished = await self._executor.arun(run)
+        if self._stays(run):
+            await asyncio.Event().wait()
         self._end(slot)
         self._free.append(slot)
         self._report(finished)

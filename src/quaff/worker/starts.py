@@ -1,7 +1,8 @@
 """Which jobs had been started, written where the supervisor can read it after the process was killed.
 
-Memory with a file descriptor, mapped by both sides. One record a slot: a flag, the id, the token and the start time;
-the flag is written last and cleared first, so a record that was being written when the process died does not count.
+Memory with a file descriptor, mapped by both sides. One record a slot: a flag, the id, the token, the start time, the
+limit, and what is to happen if the process has to be ended for it; the flag is written last and cleared first, so a
+record that was being written when the process died does not count.
 """
 
 from __future__ import annotations
@@ -12,20 +13,29 @@ import struct
 import tempfile
 from typing import NamedTuple
 
-_RECORD = struct.Struct("<Q16s48sQ")
-_SIZE = 96  # a flag in eight bytes, then the record
+_RECORD = struct.Struct("<Q16s48sQdd")
+_SIZE = 104  # a flag in eight bytes, then the record
 
 #: Records in a file: one a thread and one a coroutine. The file is made before the process knows how many it wants.
 SLOTS = 4096
 
 
 class Start(NamedTuple):
-    """A job that had begun: its partition's place in the worker's list, its token, and when (Unix milliseconds)."""
+    """A job that had begun.
+
+    Attributes:
+        partition: its partition's place in the worker's list.
+        started_ms: Unix milliseconds.
+        ends_at: monotonic seconds at which its limit is reached; infinite without one.
+        pause: seconds until another attempt if it is ended at its limit; below 0: none.
+    """
 
     partition: int
     id: bytes
     token: bytes
     started_ms: int
+    ends_at: float
+    pause: float
 
 
 def create() -> int:
@@ -58,10 +68,10 @@ class Starts:
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, 0)
 
-    def begin(self, slot: int, partition: int, id: bytes, token: bytes, started_ms: int) -> None:
-        """The job in ``slot`` begins; ``partition`` is its place in the worker's list."""
+    def begin(self, slot: int, start: Start) -> None:
+        """The job in ``slot`` begins."""
         at = slot * _SIZE
-        _RECORD.pack_into(self._map, at + 8, partition, id, token, started_ms)
+        _RECORD.pack_into(self._map, at + 8, *start)
         self._map[at] = 1
 
     def end(self, slot: int) -> None:
@@ -71,10 +81,12 @@ class Starts:
     def running(self) -> list[Start]:
         """What had begun and not ended."""
         found: list[Start] = []
-        for at in range(0, len(self._map), _SIZE):
-            if self._map[at]:
-                partition, id, token, started_ms = _RECORD.unpack_from(self._map, at + 8)
-                found.append(Start(partition, id, token.rstrip(b"\0"), started_ms))
+        flags = self._map[::_SIZE]
+        slot = flags.find(1)
+        while slot >= 0:
+            partition, id, token, *rest = _RECORD.unpack_from(self._map, slot * _SIZE + 8)
+            found.append(Start(partition, id, token.rstrip(b"\0"), *rest))
+            slot = flags.find(1, slot + 1)
         return found
 
     def close(self) -> None:

@@ -22,10 +22,11 @@ import msgspec
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint, mask
 from quaff.store.keys import partition
-from quaff.store.transitions import Rules
+from quaff.store.transitions import Kept, Rules
 from quaff.worker.child import Child, describe
 from quaff.worker.control import Orders, Word
 from quaff.worker.guarding import Guard
+from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
 from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.signals import Signals
@@ -39,6 +40,8 @@ _ECHO = 0.1
 #: Seconds between two starts of a process that does not stay: the first pause and the longest; and how long it must
 #: have lived for the next pause to be the first one again.
 _PAUSE, _LONGEST_PAUSE, _SETTLED = 0.2, 5.0, 1.0
+#: Seconds between two looks at what runs too long.
+_LOOK = 0.5
 
 
 class Plan(NamedTuple):
@@ -90,6 +93,7 @@ class Supervisor:
         self._pause = _PAUSE
         self._introduction: Word | None = None
         self._chores: Chores | None = None
+        self._limits: Limits | None = None
         self._announced = False
         self._stops: list[int] = []
         self._stopped_at = 0.0
@@ -109,6 +113,8 @@ class Supervisor:
             if not self._stops:
                 self._start_missing()
             self._press()
+            if self._chores is not None and self._limits is not None:
+                self._limits.enforce(self._children, self._chores)
             self._listen()
         for child in self._children:
             child.see_off()
@@ -141,7 +147,7 @@ class Supervisor:
 
     def _listen(self) -> None:
         """Wait for a signal, a word of a child, or the next deadline."""
-        timeout = 1.0 if self._introduction or self._children else _PAUSE
+        timeout = _LOOK if self._introduction or self._children else _PAUSE
         for at in (self._stop_at, self._kill_at, self._start_at):
             if at > (now := time.monotonic()):
                 timeout = min(timeout, at - now)
@@ -183,7 +189,9 @@ class Supervisor:
         )
         endpoint = Endpoint(word.url, word.url_source, settings["deadline"])
         partitions = [partition(word.namespace, queue) for queue in word.queues]
-        self._chores = Chores(Store(endpoint, settings["deadline"]), partitions, settings["lease"], rules)
+        keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
+        self._chores = Chores(Store(endpoint, settings["deadline"]), partitions, settings["lease"], rules, keep)
+        self._limits = Limits(settings["grace"] if self._plan.grace is None else self._plan.grace)
         for child in self._children:
             self._chores.add(child.id)
         if word.text:
@@ -241,19 +249,21 @@ class Supervisor:
             code = child.see_off()
             self._children.remove(child)
             self._guard.discard(child.pid)
-            started = child.started()
+            started = child.running()
+            child.forget()
             if child.hopeless or child.introduction is None:
                 self._not_up(child, code)
             elif child.closed and not started:
                 log.info("process %d, which was silent for too long, has ended", child.pid)
-            elif not self._stops and not (code == DONE and not started):
+            elif not self._stops and not child.ended and not (code == DONE and not started):
                 log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
                 if not started:
                     self._try_later(None, child)
             if self._chores is not None:
                 # Nobody is charged for a process that was told to go. One that was closed by the server has ended its
                 # jobs first: where some were running, a task used the same exit code.
-                blamed = [] if self._stops else started
+                innocent = bool(self._stops or child.ended)
+                blamed = [(start, child.ended.get(start.token, "b" if innocent else "x")) for start in started]
                 self._chores.bury(Death(child.id, blamed, child.worker, child.pid, *describe(code)))
 
     def _not_up(self, child: Child, code: int) -> None:

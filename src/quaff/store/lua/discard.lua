@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- discard: failed, and stays so; its message, result and history are deleted
 -- ARGV: id, id, ...   (at most 500)
--- Answer: one number a job: 1 deleted; 0 it is no dead letter, or is deleted already
+-- Answer: one number a job: 1 deleted; 2 it was deleted before; 0 it is no dead letter
 -- Guarantees: the tombstone keeps its time, so that nothing that comes late revives the job.
 local msg, history, done, dead, tomb, res, meta = unpack(KEYS)
 -- @include schema
@@ -11,7 +11,12 @@ local msg, history, done, dead, tomb, res, meta = unpack(KEYS)
 local k = {msg = msg, history = history, done = done, dead = dead, tomb = tomb, res = res, meta = meta}
 local answers = {}
 for i, id in ipairs(ARGV) do
-  answers[i] = redis.call('ZSCORE', dead, id) and 1 or 0
-  if answers[i] == 1 then drop(k, id) end
+  if redis.call('ZSCORE', dead, id) then
+    drop(k, id)
+    answers[i] = 1
+  else
+    local ended = redis.call('HGET', tomb, id)
+    answers[i] = (ended and ended:sub(1, 1) == 'f') and 2 or 0
+  end
 end
 return answers

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 --- requeue: failed -> queued
 -- ARGV: id, id, ...   (at most 500)
--- Answer: one item a job: 'q' it waits again; 's' 'c' 'e' it has ended otherwise; 'f' it failed and is discarded; '' it has
---   not ended, or nobody knows it
+-- Answer: one item a job: 'q' it waits again; 'n' it has not ended; 's' 'c' 'e' it has ended otherwise; 'f' it failed and is
+--   discarded; '' nobody knows it
 -- Guarantees: the message is the one that was sent; the attempts before stay in the history, and are counted anew.
 local msg, ready, wake, history, done, dead, tomb, res, meta = unpack(KEYS)
 -- @include schema
@@ -15,8 +15,9 @@ local k = {msg = msg, history = history, done = done, dead = dead, tomb = tomb, 
 local answers, back = {}, 0
 for i, id in ipairs(ARGV) do
   local ended = redis.call('HGET', tomb, id)
-  answers[i] = ended and ended:sub(1, 1) or ''
-  if answers[i] == 'f' and redis.call('HEXISTS', msg, id) == 1 then
+  local kept = redis.call('HEXISTS', msg, id) == 1
+  answers[i] = ended and ended:sub(1, 1) or (kept and 'n' or '')
+  if answers[i] == 'f' and kept then
     unlist(k, id)
     local record = redis.call('HGET', res, id)
     if record then remember(history, id, record) end

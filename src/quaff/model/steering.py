@@ -1,0 +1,47 @@
+"""What a task raises to say how its job goes on, and what is raised in a task that runs too long."""
+
+from __future__ import annotations
+
+from quaff.model.times import Seconds, seconds
+
+
+class Retry(Exception):
+    """Raised by a task: run me again. It counts as a failure; ``retries=``, where given, is still the limit.
+
+    Args:
+        in_: seconds or a timedelta until then; None leaves it to the task's backoff.
+    """
+
+    def __init__(self, why: str = "the task asked for another attempt", *, in_: Seconds | None = None) -> None:
+        super().__init__(why)
+        self.in_ = None if in_ is None else seconds("Retry(in_=)", in_)
+
+
+class Snooze(Exception):
+    """Raised by a task: not yet. It runs again later, as the same attempt; nothing is counted.
+
+    Args:
+        in_: seconds or a timedelta until then.
+    """
+
+    def __init__(self, in_: Seconds) -> None:
+        self.in_ = seconds("Snooze()", in_)
+        super().__init__(f"the task wants to wait for {self.in_:g} s")
+
+
+class Cancel(Exception):
+    """Raised by a task: there is nothing to do any more. The job ends as ``cancelled``, with this reason."""
+
+    def __init__(self, why: str = "the task cancelled itself") -> None:
+        super().__init__(why)
+
+
+class SoftTimeout(TimeoutError):
+    """Raised in a task whose ``soft_timeout`` is over. Caught, it leaves time until ``timeout`` to clean up."""
+
+    def __init__(self, text: str = "it ran longer than its soft_timeout") -> None:
+        super().__init__(text)
+
+
+class TimeLimit(TimeoutError):
+    """What an attempt that was ended at its ``timeout`` is recorded with, and what ``retry_on`` and a backoff see."""

@@ -1,0 +1,29 @@
+"""Times to wait, as people give them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+from quaff.errors import ConfigurationError
+
+#: Seconds. A pause longer than a year is a slip in the arithmetic, not a plan.
+LONGEST = 366 * 24 * 3600.0
+
+Seconds: TypeAlias = "float | timedelta"
+
+
+def checked(value: Any) -> float:
+    """Seconds from 0 to LONGEST. Raises ValueError."""
+    given = value.total_seconds() if isinstance(value, timedelta) else value
+    if type(given) not in (int, float) or not 0 <= given <= LONGEST:  # a NaN is in no range
+        raise ValueError(f"{value!r} is no time to wait: give seconds from 0 to {LONGEST:.0f}, or a timedelta")
+    return float(given)
+
+
+def seconds(where: str, given: Any) -> float:
+    """As ``checked``, of an argument. Raises ConfigurationError."""
+    try:
+        return checked(given)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}.") from None

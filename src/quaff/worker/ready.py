@@ -1,0 +1,55 @@
+"""A leased job on its way through a process: claimed, understood or not, finished."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from quaff.model.ids import JobId
+from quaff.model.message import Message
+from quaff.model.outcome import Settled
+from quaff.store.keys import Partition
+from quaff.store.transitions import Lease
+from quaff.task import Task
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A leased job in this process: ``place`` is its partition's place in the worker's list."""
+
+    place: int
+    partition: Partition
+    lease: Lease
+
+    @property
+    def id(self) -> str:
+        """The job's id in text form."""
+        return str(JobId(self.partition.queue, self.partition.number, self.lease.id))
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A claim whose message was understood; ``limit``: seconds it may run, 0 for as long as it likes."""
+
+    claim: Claim
+    task: Task[Any, Any, Any]
+    message: Message
+    limit: float
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A claim that nobody here can run: give it back, for a worker that can.
+
+    ``why`` is for the log; ``created_ms`` is 0 where nothing tells.
+    """
+
+    claim: Claim
+    why: str
+    created_ms: int = 0
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """An attempt that ended; ``seconds`` it ran."""
+
+    claim: Claim
+    settled: Settled
+    seconds: float

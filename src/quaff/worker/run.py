@@ -1,0 +1,153 @@
+"""One attempt while it runs, and how it is made to end before it would by itself.
+
+A coroutine is cancelled. In a thread an exception is set from outside; it arrives at the next step of the interpreter,
+so not within a call of C code, and must not arrive after the attempt: ``open`` says that it may, ``leave`` that it may
+no more. What does not end by that is ended with its process, by the supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+import msgspec
+
+from quaff.context import Attempt as Current
+from quaff.model.steering import SoftTimeout
+from quaff.worker.ready import Ready
+
+#: Why an attempt was cut short.
+SOFT, LIMIT, CANCEL = "soft", "limit", "cancel"
+
+_FOREVER = float("inf")
+#: Held while an exception is set, and while what was set is taken back.
+_setting = threading.Lock()
+
+
+class Interrupt(BaseException):
+    """Set in a thread whose attempt has to end. No ``Exception``: a task that catches those must not catch it."""
+
+
+class Run(msgspec.Struct, eq=False):
+    """An attempt in a slot.
+
+    Attributes:
+        job, current: what runs, and how it sees itself.
+        began, soft_at, ends_at, cancel_at: monotonic seconds.
+        thread: the identifier of the thread it runs in; 0 for a coroutine.
+        task: the coroutine's.
+        steered: what raises SoftTimeout in a coroutine that asked for it.
+        open: it may be cut short; after ``leave`` no more.
+        cut: why it was, last; empty if it was not.
+    """
+
+    job: Ready
+    current: Current
+    began: float
+    soft_at: float
+    ends_at: float
+    cancel_at: float = _FOREVER
+    thread: int = 0
+    task: asyncio.Task[Any] | None = None
+    steered: Steered | None = None
+    open: bool = False
+    cut: str = ""
+
+    def due(self, now: float) -> str:
+        """Why it is to be cut short now, each reason once; empty if it is not."""
+        if now >= self.ends_at:
+            self.ends_at = self.soft_at = _FOREVER
+            return LIMIT
+        if now >= self.cancel_at:
+            self.cancel_at = _FOREVER
+            return CANCEL
+        if now >= self.soft_at:
+            self.soft_at = _FOREVER
+            return SOFT
+        return ""
+
+    def interrupt(self, why: str) -> None:
+        """Set an exception in its thread; from another one."""
+        with _setting:
+            before, self.cut = self.cut, why
+            # In this order, and in the other one in ``leave``: whoever comes second sees what the first one did.
+            if self.open:
+                _set(self.thread, SoftTimeout if why == SOFT else Interrupt)
+            else:
+                self.cut = before
+
+    def cancel(self, why: str) -> None:
+        """Cancel its coroutine; in its event loop."""
+        if self.open and self.task is not None:
+            self.cut = why
+            if why == SOFT and self.steered is not None:
+                self.steered.error = SoftTimeout()
+            self.task.cancel()
+
+    def leave(self) -> None:
+        """The attempt is over: from here on nothing is set, and what was set and has not arrived never does."""
+        while True:
+            try:
+                self.open = False
+                if self.cut and self.thread:
+                    with _setting:
+                        _set(self.thread, None)
+                return
+            except (Interrupt, SoftTimeout):
+                continue  # it arrived on the way out
+
+
+def _set(thread: int, error: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error) if error else None)
+
+
+class Steered:
+    """Awaits a coroutine; a cancellation becomes ``error`` in it, where that is set."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self.error: BaseException | None = None
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self._coroutine.__await__()
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                awaited = inner.send(value) if error is None else inner.throw(error)
+            except StopIteration as end:
+                return end.value
+            value, error = None, None
+            try:
+                value = yield awaited
+            except asyncio.CancelledError as cancelled:
+                error, self.error = self.error or cancelled, None
+                task = asyncio.current_task()
+                if error is not cancelled and task is not None:
+                    task.uncancel()
+            except BaseException as thrown:  # noqa: BLE001  whatever it is, it is the coroutine's
+                error = thrown
+
+
+def left_programs(since: float) -> bool:
+    """Whether a program that was started after ``since`` (monotonic seconds) still runs in this process's group.
+
+    Of several attempts at once nobody can tell which one has started it. Where there is no ``/proc``: False.
+    """
+    began = time.clock_gettime(time.CLOCK_BOOTTIME) - (time.monotonic() - since) if os.path.isdir("/proc/self") else 0.0
+    group, tick = os.getpgrp(), os.sysconf("SC_CLK_TCK")
+    for name in os.listdir("/proc") if began else ():
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if fields[0] not in "ZX" and int(fields[2]) == group and (int(fields[19]) + 1) / tick >= began:
+                return True
+    return False
