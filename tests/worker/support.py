@@ -17,6 +17,7 @@ from quaff import Job, Quaff
 from quaff.model import ids, message
 from quaff.store import embedded
 from quaff.store.keys import partition
+from quaff.task import Task
 from tests import helpers
 from tests.chaos import fleet, ledger
 from tests.chaos.ledger import Run
@@ -45,8 +46,8 @@ class Stage:
         self.ledger.mkdir(parents=True)
         self.url = url
         self.quaff = Quaff(url, namespace=self.namespace)
-        for task in workapp.quaff.tasks.values():
-            self.quaff.task(task.fn, name=task.name)
+        for name, task in workapp.quaff.tasks.items():
+            self.quaff.tasks[name] = Task(self.quaff, task.name, task.fn, task.settings)
         self.mark = f"STAGE={self.namespace}"
         self._programs: list[Program] = []
 

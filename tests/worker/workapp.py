@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quaff import Quaff, Retry, current_job, fixed
+from quaff import Cancel, Quaff, Retry, Snooze, SoftTimeout, current_job, fixed
 from tests.chaos import ledger
 
 quaff = Quaff()
@@ -129,6 +129,193 @@ async def afail(what: str) -> None:
     """Raise something odd in the event loop."""
     await asyncio.sleep(0)
     raise ERRORS[what]()
+
+
+# Tasks that do not end, or steer
+
+
+@quaff.task(name="hang", timeout=1, soft_timeout=None)
+def hang(tag: str, how: str) -> None:
+    """Run for ever, in a way."""
+    with ledger.run(tag):
+        HANGS[how]()
+
+
+@quaff.task(name="hang_long", timeout=60)
+def hang_long(tag: str, how: str) -> None:
+    """Run for ever, in a way, with a long limit."""
+    with ledger.run(tag):
+        HANGS[how]()
+
+
+@quaff.task(name="die_when_told")
+def die_when_told(tag: str, path: str) -> None:
+    """End this process when a file appears."""
+    with ledger.run(tag):
+        while not Path(path).exists():
+            time.sleep(0.005)
+        _die("SIGKILL")
+
+
+@quaff.task(name="race", retries=2, backoff=0.01)
+def race(number: int, fails: bool) -> int:
+    """End soon, one way or the other."""
+    if fails:
+        raise ValueError("again")
+    return number
+
+
+@quaff.task(name="ahang", timeout=1)
+async def ahang(tag: str, how: str) -> None:
+    """Run for ever in the event loop, in a way."""
+    with ledger.run(tag):
+        await AHANGS[how]()
+
+
+@quaff.task(name="hang_again", timeout=1, retries=1, backoff=fixed(0.1, jitter=False))
+def hang_again(tag: str, how: str) -> str:
+    """Run for ever, the first time."""
+    with ledger.run(tag):
+        if current_job.attempt == 1:
+            HANGS[how]()
+    return "the second time"
+
+
+@quaff.task(name="soft", timeout=20, soft_timeout=0.5)
+def soft(tag: str, catches: bool) -> str:
+    """Run until the soft limit, and clean up."""
+    with ledger.run(tag):
+        try:
+            spin()
+        except SoftTimeout:
+            if catches:
+                return "cleaned up"
+            raise
+    return "never"
+
+
+@quaff.task(name="asoft", timeout=20, soft_timeout=0.5)
+async def asoft(tag: str, catches: bool) -> str:
+    """Run until the soft limit in the event loop; a time limit of its own still works."""
+    with ledger.run(tag):
+        try:
+            async with asyncio.timeout(15):
+                await asyncio.sleep(60)
+        except SoftTimeout:
+            if catches:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(asyncio.sleep(0.01))
+                return "cleaned up"
+            raise
+    return "never"
+
+
+@quaff.task(name="stubborn")
+def stubborn(tag: str, told: str) -> str:
+    """Catch everything until told that somebody wants it to end, and end then."""
+    with ledger.run(tag):
+        while not current_job.should_stop:
+            time.sleep(0.005)
+        Path(told).touch()
+    return "ended by itself"
+
+
+@quaff.task(name="steer")
+def steer(what: str) -> str:
+    """Say how it goes on; the second time, end."""
+    if what == "snooze" and not _snoozed.exists():
+        _snoozed.touch()
+        raise Snooze(0.3)
+    if what == "cancel":
+        raise Cancel("nothing to do")
+    if what == "retry in an hour":
+        raise Retry(in_=3600)
+    if what == "retry" and current_job.attempt == 1:
+        current_job.retry(in_=0.1)
+    return f"attempt {current_job.attempt}"
+
+
+_snoozed = Path(os.environ.get(ledger.FOLDER, "/nowhere")) / "snoozed"
+
+
+@quaff.task(name="given_up")
+def given_up(id: str) -> None:
+    """Sign for a job that was given up."""
+    with ledger.run(f"given up {id}"):
+        pass
+
+
+@quaff.task(name="hopeless", retries=1, backoff=0.01, timeout=1, on_exhausted=given_up)
+def hopeless(how: str) -> None:
+    """Fail each time, in a way."""
+    if how == "exit":
+        os._exit(7)
+    if how == "hang":
+        time.sleep(600)
+    raise ValueError(how)
+
+
+@quaff.task(name="renamed", aliases=("old.name", "older.name"))
+def renamed(tag: str) -> str:
+    """Be called by three names."""
+    return tag
+
+
+def spin() -> None:
+    """Compute for ever."""
+    while True:
+        pass
+
+
+def swallow() -> None:
+    """Compute for ever and catch whatever comes."""
+    while True:
+        try:
+            spin()
+        except BaseException:  # noqa: BLE001
+            pass
+
+
+def leave_programs() -> None:
+    """Start a program that starts another one, and compute for ever."""
+    subprocess.Popen([sys.executable, "-c", "import os, time; os.fork(); time.sleep(600)"])
+    spin()
+
+
+async def aswallow() -> None:
+    """Wait for ever and catch whatever comes."""
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except BaseException:  # noqa: BLE001
+            pass
+
+
+async def block() -> None:
+    """Keep the event loop from turning."""
+    time.sleep(600)  # noqa: ASYNC251
+
+
+async def aleave_programs() -> None:
+    """Start a program and wait for it."""
+    process = await asyncio.create_subprocess_exec("sleep", "600")
+    await process.wait()
+
+
+HANGS = {
+    "computing": spin,
+    "sleeping in C": lambda: time.sleep(600),
+    "holding the GIL": lambda: ctypes.PyDLL(None).sleep(600),
+    "swallowing": swallow,
+    "programs": leave_programs,
+    "waiting for a program": lambda: subprocess.run(["sleep", "600"], check=False),
+}
+AHANGS = {
+    "waiting": lambda: asyncio.sleep(600),
+    "swallowing": aswallow,
+    "blocking the loop": block,
+    "waiting for a program": aleave_programs,
+}
 
 
 _colour: ContextVar[str] = ContextVar("colour", default="none")
