@@ -251,3 +251,25 @@ def test_a_worker_runs_no_function_that_nobody_registered(worker: Program, tmp_p
     assert job.state == "queued"
     assert add.delay(1).result(10) == 1
     stranger.store.endpoint.pool().disconnect()
+
+
+def test_a_task_that_was_renamed_keeps_its_old_names(quaff: Quaff) -> None:
+    """Each name belongs to one function."""
+    task = quaff.task(taskapp.add.fn, name="new", aliases=("old", "older"))
+    assert quaff.find_task("old") is quaff.find_task("older") is task
+    assert task.name == "new"
+    with pytest.raises(ConfigurationError, match=r"the task name 'old' is taken by <function add"):
+        quaff.task(taskapp.aadd.fn, name="old")
+
+
+def test_the_task_that_is_told_of_jobs_that_are_given_up_takes_an_id(quaff: Quaff) -> None:
+    """At declaration, not when the first job has failed."""
+
+    def told(id: str) -> None: ...
+    def not_told(id: str, more: int) -> None: ...
+
+    good, bad = quaff.task(told, name="told"), quaff.task(not_told, name="not_told")
+    assert quaff.task(taskapp.add.fn, name="one", on_exhausted=good).settings.on_exhausted == "told"
+    assert quaff.task(taskapp.add.fn, name="two", on_exhausted="later").settings.on_exhausted == "later"
+    with pytest.raises(ConfigurationError, match="on_exhausted=not_told: it is called with a job's id alone"):
+        quaff.task(taskapp.add.fn, name="three", on_exhausted=bad)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -90,3 +90,46 @@ def test_a_name_is_good_or_refused(name: str) -> None:
     else:
         with pytest.raises(ConfigurationError):
             check_name("task", name)
+
+
+@pytest.mark.parametrize("name", ["timeout", "soft_timeout", "expires"])
+@pytest.mark.parametrize(
+    "given", [-1, timedelta(seconds=-1), float("nan"), float("inf"), "abc", True, [], timedelta.max], ids=repr
+)
+def test_a_limit_that_cannot_be_is_refused(name: str, given: Any) -> None:
+    """With its name, its value and what to give instead."""
+    with pytest.raises(ConfigurationError, match=rf"{name}=.*give seconds from 0.* \[QF001\]"):
+        resolve(BASE, {name: given})
+
+
+def test_limits_are_seconds_or_timedeltas() -> None:
+    """Of a task and of one call; 0 sets no hard limit, and a soft one is shorter than the hard one."""
+    task = resolve(BASE, {"timeout": timedelta(minutes=1), "soft_timeout": 50})
+    assert (task.timeout, task.soft_timeout) == (60, 50)
+    assert resolve(task, {"timeout": 55.5}, call=True).timeout == 55.5
+    assert resolve(task, {"timeout": 0}, call=True).timeout == 0
+    for short in (50, 1):
+        with pytest.raises(ConfigurationError, match="soft_timeout=50 would come no sooner than timeout="):
+            resolve(task, {"timeout": short}, call=True)
+    with pytest.raises(ConfigurationError, match=r"soft_timeout=0: give seconds from 0\.001"):
+        resolve(BASE, {"soft_timeout": 0})
+
+
+def test_a_moment_has_a_time_zone() -> None:
+    """A naive one would mean another moment on each machine (pain 7)."""
+    with pytest.raises(ConfigurationError, match=r"expires=.*without a time zone.*tzinfo"):
+        resolve(BASE, {"expires": datetime(2030, 1, 1)}, call=True)  # noqa: DTZ001
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    assert resolve(BASE, {"expires": moment}, call=True).expires_ms() == int(moment.timestamp() * 1000)
+    assert resolve(BASE, {"expires": datetime(1960, 1, 1, tzinfo=UTC)}).expires_ms() == 1
+    assert BASE.expires_ms() == 0
+
+
+def test_names_of_other_tasks_are_checked() -> None:
+    """A text for aliases= would be taken for its letters."""
+    with pytest.raises(ConfigurationError, match=r"aliases='old': give a tuple of names, \('old',\)"):
+        resolve(BASE, {"aliases": "old"})
+    with pytest.raises(ConfigurationError, match="alias task name 'a b'"):
+        resolve(BASE, {"aliases": ("a b",)})
+    with pytest.raises(ConfigurationError, match="on_exhausted task name 5"):
+        resolve(BASE, {"on_exhausted": 5})

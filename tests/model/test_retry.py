@@ -116,3 +116,19 @@ def test_the_kinds_decide_with_their_subclasses() -> None:
         True,
         False,
     ]
+
+
+def test_an_attempt_that_is_ended_from_outside_has_the_pause_of_its_rule() -> None:
+    """No function of the user's runs there: exponential() stands in for it; kinds and numbers count as ever."""
+    rule = {"retries": 2, "backoff": fixed(7, jitter=False)}
+    assert policy(rule).pause_if_killed(1) == 7
+    assert policy(rule).pause_if_killed(3) is None
+    assert policy({**rule, "give_up_on": TimeoutError}).pause_if_killed(1) is None
+    assert policy({**rule, "retry_on": ValueError}).pause_if_killed(1) is None
+
+    def user(failures: int, error: BaseException) -> float:
+        raise AssertionError
+
+    pause = policy({"retries": 2, "backoff": user}).pause_if_killed(1)
+    assert pause is not None
+    assert 0 <= pause <= 1

@@ -99,9 +99,9 @@ class Chores:
         self._call = threading.Event()
         self._closing = False
         self._funeral = Chore("giving back the jobs of a dead process", self._bury)
-        self._regular = [
-            Chore("renewing leases", self._renew),
-            *(Chore(f"sweeping queue {each.queue}", partial(self._sweep, n)) for n, each in enumerate(partitions)),
+        self._beat = Chore("renewing leases", self._renew)
+        self._sweeps = [
+            Chore(f"sweeping queue {each.queue}", partial(self._sweep, n)) for n, each in enumerate(partitions)
         ]
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
@@ -116,6 +116,11 @@ class Chores:
         self._burials.extend((death, place) for place in range(len(self._partitions)))
         self._call.set()
 
+    def hurry(self, place: int) -> None:
+        """Sweep this queue now; from any thread."""
+        self._sweeps[place].at = 0.0
+        self._call.set()
+
     def close(self, seconds: float) -> None:
         """Finish the burials, for at most that long."""
         self._closing = True
@@ -123,10 +128,10 @@ class Chores:
         self._thread.join(seconds)
 
     def _work(self) -> None:
-        beat, *sweeps = self._regular
         while not self._closing or self._burials:
             now = time.monotonic()
-            waiting = [beat, *([self._funeral] if self._burials else []), *sorted(sweeps, key=lambda each: each.at)]
+            funeral = [self._funeral] if self._burials else []
+            waiting = [self._beat, *funeral, *sorted(self._sweeps, key=lambda each: each.at)]
             due = next((chore for chore in waiting if chore.at <= now), None)
             if due is not None:
                 self._do(due)

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -25,11 +25,13 @@ from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
 from quaff.worker.child import Child, describe
 from quaff.worker.control import Orders, Word
+from quaff.worker.ears import Ears
 from quaff.worker.guarding import Guard
 from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
 from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.signals import Signals
+from quaff.worker.starts import Start
 
 log = logging.getLogger("quaff.worker")
 
@@ -191,6 +193,7 @@ class Supervisor:
         partitions = [partition(word.namespace, queue) for queue in word.queues]
         keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
         self._chores = Chores(Store(endpoint, settings["deadline"]), partitions, settings["lease"], rules, keep)
+        Ears(endpoint, partitions, self._chores.hurry)
         self._limits = Limits(settings["grace"] if self._plan.grace is None else self._plan.grace)
         for child in self._children:
             self._chores.add(child.id)
@@ -260,11 +263,17 @@ class Supervisor:
                 if not started:
                     self._try_later(None, child)
             if self._chores is not None:
-                # Nobody is charged for a process that was told to go. One that was closed by the server has ended its
-                # jobs first: where some were running, a task used the same exit code.
-                innocent = bool(self._stops or child.ended)
-                blamed = [(start, child.ended.get(start.token, "b" if innocent else "x")) for start in started]
-                self._chores.bury(Death(child.id, blamed, child.worker, child.pid, *describe(code)))
+                self._chores.bury(
+                    Death(child.id, self._blamed(child, started), child.worker, child.pid, *describe(code))
+                )
+
+    def _blamed(self, child: Child, started: Sequence[Start]) -> list[tuple[Start, str]]:
+        """What becomes of the jobs that had begun in a process that is gone (see ``transitions.End``)."""
+        if child.ended:
+            return [(start, child.ended.get(start.token, "b")) for start in started]
+        # Nobody is charged for a process that was told to go. One that was closed by the server has ended its jobs
+        # first: where some were running, a task used the same exit code.
+        return [] if self._stops else [(start, "x") for start in started]
 
     def _not_up(self, child: Child, code: int) -> None:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""
