@@ -10,6 +10,7 @@ The house, from the ground up; imports only point down::
     store/                             the engine: Lua scripts, calls, senders, the embedded server
     config  context                    settings; current_job
     job / task / app                   the handle, the function, the application's object
+    inspector                          reads and operates queues; workers do without it
     worker/                            one supervisor, N processes
     cli/                               the commands
     flask / snippet                    Flask, and the names of the 2011 snippet
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from quaff.errors import ServerUnavailable as ServerUnavailable
     from quaff.errors import StoreError as StoreError
     from quaff.errors import UnknownTask as UnknownTask
+    from quaff.inspector import DeadLetter as DeadLetter
+    from quaff.inspector import Inspector as Inspector
     from quaff.job import Job as Job
     from quaff.job import JobInfo as JobInfo
     from quaff.model.retry import exponential as exponential
@@ -58,10 +61,12 @@ if TYPE_CHECKING:
 _HOME = {
     "Cancel": "model.steering",
     "ConfigurationError": "errors",
+    "DeadLetter": "inspector",
     "EncodeError": "errors",
     "EnqueueError": "errors",
     "EnqueueUnknown": "errors",
     "IdConflict": "errors",
+    "Inspector": "inspector",
     "Job": "job",
     "JobCancelled": "errors",
     "JobError": "errors",

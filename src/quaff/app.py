@@ -144,6 +144,10 @@ class Quaff:
         except KeyError:
             raise UnknownTask(f"no task {name!r} is registered here.{did_you_mean(name, self.tasks)}") from None
 
+    def queue_names(self) -> list[str]:
+        """Every queue that the tasks name, and ``default``; those that a worker serves if it is not told."""
+        return sorted({"default", *(task.settings.queue for task in self.tasks.values())})
+
     # Sending
 
     @contextmanager

@@ -50,9 +50,9 @@ def test_what_runs_is_asked_then_interrupted_then_ended_with_its_process(new_sta
         worker = stage.worker("-p", "1", "-c", "2", GRACE="3")
         before = children(worker)
         neighbour = stage.send("gate", "neighbour", str(path := stage.file()))
+        stage.started("neighbour")
         job = stage.send(task, "called off", *arguments)
         stage.started("called off")
-        stage.started("neighbour")
         began = time.monotonic()
         assert job.cancel("by hand")
         cancelled(job, at_most + 5)
@@ -139,7 +139,7 @@ def test_a_dead_letter_is_sent_back_or_deleted(stage: Stage) -> None:
     """With the attempts it had; what succeeded can be neither."""
     stage.worker("-p", "1")
     fine = stage.send("mark", "fine")
-    job = stage.send("fail", "ValueError")
+    job = stage.send("fail", "SystemExit")
     with pytest.raises(JobFailed):
         job.result(timeout=15)
     assert job.requeue()

@@ -63,7 +63,7 @@ class Process:
         home = Home(orders.supervisor)
         threads = Threads(executor, starts, home, 0, settings.concurrency, completer.report)
         loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
-        self.queues = orders.queues or queues_of(app)
+        self.queues = orders.queues or app.queue_names()
         lines = [
             Line(place, partition(settings.namespace, queue), kinds_of(app, queue))
             for place, queue in enumerate(self.queues)
@@ -209,15 +209,10 @@ def introduction(app: Quaff, queues: list[str]) -> Word:
 
 def _unnamed(app: Quaff, queues: list[str]) -> str:
     """What to say of queues that no task names: somebody may have misspelt one, and nothing else would ever tell."""
-    known = queues_of(app)
+    known = app.queue_names()
     strange = [queue for queue in queues if queue not in known]
     hints = "".join(did_you_mean(queue, known) for queue in strange)
     return f"no task here names the queue {', '.join(map(repr, strange))}.{hints}" if strange else ""
-
-
-def queues_of(app: Quaff) -> list[str]:
-    """Every queue that the application's tasks name, and ``default``."""
-    return sorted({"default", *(task.settings.queue for task in app.tasks.values())})
 
 
 def kinds_of(app: Quaff, queue: str) -> frozenset[str]:
