@@ -53,9 +53,11 @@ fail.number = 1  # type: ignore[attr-defined]
 def test_an_operator_finds_what_was_given_up_and_why(stage: Stage) -> None:
     """With real workers: an error, a crash too many; each with its task, its time and its reason."""
     stage.worker("-p", "1", MAX_CRASHES="1")
-    raised, died = stage.send("fail", "SystemExit"), stage.send("die", "dies", "SIGSEGV")
-    for job in (raised, died):
-        wait_until(lambda job=job: job.state.terminal, 20, "the end of a job")
+    # One after the other: a job that runs beside one that dies is charged, too.
+    raised = stage.send("fail", "SystemExit")
+    wait_until(lambda: raised.state.terminal, 20, "the failure")
+    died = stage.send("die", "dies", "SIGSEGV")
+    wait_until(lambda: died.state.terminal, 20, "the crash")
     found = {letter.id: letter for letter in Inspector(stage.quaff).failed()}
     assert set(found) == {raised.id, died.id}
     first, second = found[raised.id], found[died.id]
