@@ -93,7 +93,7 @@ def test_a_map_of_bare_values_is_told_what_it_wants(quaff: Quaff) -> None:
 
 
 def test_a_message_that_is_too_large_is_refused_and_nothing_is_stored(quaff: Quaff) -> None:
-    """The error names the task, both sizes, the setting and what to do."""
+    """F53: the error names the task, both sizes, the setting and what to do."""
     give = own(quaff, "give")
     with pytest.raises(MessageTooLarge) as caught:
         give.delay(b"x" * LIMIT)

@@ -524,7 +524,7 @@ def test_a_program_that_cannot_be_run_is_said(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_killed_server_is_started_again_with_its_data(home: Home) -> None:
-    """By the same user, at its next connection; process death loses nothing that was answered."""
+    """F15: by the same user, at its next connection; process death loses nothing that was answered."""
     user = home.attached()
     for number in range(50):
         assert home.ask("RPUSH", "list", str(number)) == f":{number + 1}\r\n"
@@ -552,7 +552,7 @@ def test_many_users_of_a_killed_server_start_one(home: Home) -> None:
 
 
 def test_a_torn_end_of_the_file_does_not_keep_the_server_down(home: Home) -> None:
-    """Power failed in the middle of a write: what was whole is there."""
+    """F16: power failed in the middle of a write: what was whole is there."""
     user = home.attached()
     home.ask("SET", "k", "v")
     os.kill(home.pid(), signal.SIGKILL)

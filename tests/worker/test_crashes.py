@@ -16,7 +16,7 @@ AT_ONCE = 1.0  # seconds from a kill to the second start: what the issue asks fo
 
 
 def test_the_job_of_a_killed_process_runs_again_within_a_second(stage: Stage) -> None:
-    """F1: a child is killed in the middle of a job, with another process at hand."""
+    """F1, F5: a child is killed in the middle of a job, with another process at hand."""
     worker = stage.worker("-p", "2")
     gates = [stage.file() for _ in range(3)]
     jobs = [stage.send("gate", path.name, str(path)) for path in gates]
