@@ -358,11 +358,28 @@ def die_when_neighbours_run(tag: str, folder: str, count: int) -> None:
         _die("SIGKILL")
 
 
+@quaff.task(name="crashes_and_fails", retries=2, backoff=0.01)
+def crashes_and_fails(tag: str) -> int:
+    """Crash, fail, crash, fail, end."""
+    with ledger.run(tag):
+        if current_job.attempt in (1, 3):
+            _die("SIGKILL")
+        if current_job.attempt in (2, 4):
+            raise ValueError("not yet")
+        return current_job.attempt
+
+
 def _die(how: str) -> None:
     if how == "segfault":
         ctypes.string_at(0)
     elif how == "abort":
         os.abort()
+    elif how == "stack":
+        sys.setrecursionlimit(10**9)
+        nested: list[Any] = []
+        for _ in range(10**6):
+            nested = [nested]
+        repr(nested)
     elif how.startswith("exit "):
         os._exit(int(how[5:]))
     else:
@@ -597,6 +614,20 @@ class Traceless(Exception):
         raise ValueError("no trace")
 
 
+class Irreducible(Exception):
+    """An exception that cannot be pickled, nor shown to a developer."""
+
+    def __reduce__(self) -> Any:
+        raise ValueError("cannot be reduced")
+
+    def __repr__(self) -> str:
+        raise ValueError("cannot be shown")
+
+
+def _recurse() -> Exception:
+    return _recurse()
+
+
 def _knot() -> Exception:
     first, second = ValueError("one"), ValueError("two")
     first.__cause__, second.__cause__ = second, first
@@ -613,6 +644,9 @@ ERRORS: dict[str, Any] = {
     "TimeoutError": TimeoutError,
     "RecursionError": RecursionError,
     "MemoryError": MemoryError,
+    "DeepRecursion": _recurse,
+    "RealMemoryError": lambda: bytearray(2**62),
+    "Irreducible": Irreducible,
     "BaseException": BaseException,
     "ExceptionGroup": lambda: ExceptionGroup("two", [ValueError("one"), KeyError("other")]),
     "Mute": Mute,
@@ -620,7 +654,7 @@ ERRORS: dict[str, Any] = {
     "Anonymous": Anonymous,
     "Traceless": Traceless,
     "Knot": _knot,
-    "Long": lambda: ValueError("x" * 1_000_000),
+    "Long": lambda: ValueError("x" * 50_000_000),
     "Surrogate": lambda: ValueError("\ud800 and \x1b[31m and a\nline"),
     "NoArguments": ValueError,
 }
