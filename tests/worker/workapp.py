@@ -83,6 +83,17 @@ async def agate(tag: str, path: str) -> str:
     return tag
 
 
+@quaff.task(name="grow")
+def grow(tag: str) -> str:
+    """Keep 200 MiB for ever."""
+    with ledger.run(tag):
+        _kept.append(b"x" * (200 * 2**20))
+    return tag
+
+
+_kept: list[bytes] = []
+
+
 @quaff.task(name="tiny")
 def tiny() -> None:
     """Teach a process that jobs are tiny."""

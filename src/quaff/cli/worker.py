@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import Any
 
 import click
 
@@ -19,6 +21,22 @@ def queue_names(_: click.Context, __: click.Parameter, value: str | None) -> lis
     return [check_name("queue", name.strip()) for name in value.split(",")]
 
 
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes: ``1000000``, ``512M``, ``1.5G``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)i?B?", str(value), re.IGNORECASE)
+        size = int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " ")) if found else 0
+        if size < 2**20:
+            self.fail(f"{value!r}: give a size of at least 1M, such as 512M or 2G.", param, ctx)
+        return size
+
+
+SIZE = _Size()
+
+
 @click.command()
 @click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application; a factory is called.")
 @click.option(
@@ -27,6 +45,9 @@ def queue_names(_: click.Context, __: click.Parameter, value: str | None) -> lis
 @click.option("-p", "--processes", type=click.IntRange(1, MOST), help="Worker processes. [CPUs]")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1, max=1024), help="Threads in each process. [8]")
 @click.option("--grace", type=click.FloatRange(min=0), help="Seconds that running jobs get at a stop. [25]")
+@click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a process that has ended so many jobs.")
+@click.option("--max-memory", type=SIZE, metavar="SIZE", help="Replace a process that has more, such as 512M.")
+@click.option("--max-age", type=click.FloatRange(min=1), metavar="SECONDS", help="Replace a process that is older.")
 @click.option("-n", "--name", default="", help="The worker's name. [host-pid]")
 @click.option("-l", "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
 def worker(
@@ -35,11 +56,15 @@ def worker(
     processes: int | None,
     concurrency: int | None,
     grace: float | None,
+    max_jobs: int | None,
+    max_memory: int | None,
+    max_age: float | None,
     name: str,
     log_level: str,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl+C; a second one gives everything back at once."""
+    from quaff.worker.rotation import Wear
     from quaff.worker.supervisor import Plan, serve
 
     flags: dict[str, str | int | float] = {} if concurrency is None else {"concurrency": concurrency}
-    sys.exit(serve(Plan(app, queues, processes, grace, flags, name, log_level)))
+    sys.exit(serve(Plan(app, queues, processes, grace, flags, name, log_level, Wear(max_jobs, max_memory, max_age))))

@@ -30,6 +30,10 @@ class Child:
         closed: the server gave it up; it ends when its jobs have, and another one does the work.
         hopeless: why it cannot start.
         began: monotonic time.
+        jobs_done: attempts that have ended in it, as it said last.
+        worn: why it is to be replaced; empty if it is not.
+        leaves_at: monotonic seconds at which it has to give back what it holds, or is killed; None while it serves.
+        told_to_stop: whether it was told to give back what it holds.
         cancelled: the tokens of jobs that it was told to cancel, and when (monotonic seconds).
         ended: why its jobs were ended with it, by token, where it was killed for one of them.
 
@@ -44,6 +48,10 @@ class Child:
         self.ready = self.closed = False
         self.hopeless = ""
         self.began = time.monotonic()
+        self.jobs_done = 0
+        self.worn = ""
+        self.leaves_at: float | None = None
+        self.told_to_stop = False
         self.cancelled: dict[bytes, float] = {}
         self.ended: dict[bytes, str] = {}
         with ExitStack() as opened:
@@ -68,6 +76,21 @@ class Child:
     def pid(self) -> int:
         """The process, and its group."""
         return self._popen.pid
+
+    @property
+    def serving(self) -> bool:
+        """True while it claims, or will."""
+        return not self.closed and self.leaves_at is None
+
+    def leave(self, at: float) -> None:
+        """Claim nothing more, and end when the running jobs have, or at that time."""
+        self.leaves_at = at
+        self.control.say(Word(said="drain"))
+
+    def stop(self) -> None:
+        """Give back what it holds, and end."""
+        self.told_to_stop = True
+        self.control.say(Word(said="stop"))
 
     def gone(self) -> bool:
         """True once it has ended; not yet waited for, so that its pid is still its own."""

@@ -21,6 +21,7 @@ class Orders(msgspec.Struct, kw_only=True):
         supervisor: its pid.
         worker: the worker's name, kept with each attempt.
         starts: the descriptor of the shared start records.
+        tell_after: it says so when that many jobs have ended in it; None: never.
     """
 
     app: str
@@ -32,6 +33,7 @@ class Orders(msgspec.Struct, kw_only=True):
     level: str = "info"
     process: str = ""
     starts: int = -1
+    tell_after: int | None = None
 
 
 class Word(msgspec.Struct, kw_only=True):
@@ -39,7 +41,8 @@ class Word(msgspec.Struct, kw_only=True):
 
     ``said``: from the supervisor ``orders``, ``drain``, ``stop`` or ``cancel`` (``text`` is a token); from the
     process ``loaded`` (it knows the application; ``text`` is a warning), ``ready`` (it can claim), ``failed`` (``text``
-    says why it cannot start), ``closed`` (the server gave it up; it ends when its jobs have).
+    says why it cannot start), ``closed`` (the server gave it up; it ends when its jobs have), ``done`` (``count`` jobs
+    have ended in it).
     """
 
     said: str
@@ -51,6 +54,7 @@ class Word(msgspec.Struct, kw_only=True):
     namespace: str = ""
     queues: list[str] = []
     slots: str = ""
+    count: int = 0
 
 
 _encoder = msgspec.json.Encoder()

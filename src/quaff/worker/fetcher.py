@@ -60,6 +60,7 @@ class Fetcher:
 
     Attributes:
         closed: the server gave this process up: its lease had lapsed.
+        done: jobs that have ended here.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Fetcher:
         self._emptying: Line | None = None
         self._away = 0.0
         self.closed = False
+        self.done = 0
 
     @property
     def holds(self) -> int:
@@ -242,6 +244,7 @@ class Fetcher:
     def _gather(self) -> None:
         seconds, count = 0.0, 0
         for finished in self._completer.gather():
+            self.done += 1
             if self._held.drop(finished.claim) is self._runners["sync"]:
                 seconds += finished.seconds
                 count += 1

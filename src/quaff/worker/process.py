@@ -55,6 +55,7 @@ class Process:
         self._until = float("inf")
         self.code = DONE
         self._abandoned = False
+        self._tell_after = orders.tell_after
         starts = Starts(orders.starts)
         os.close(orders.starts)  # mapped; what tasks start must not inherit it
         id = bytes.fromhex(orders.process)
@@ -93,6 +94,9 @@ class Process:
         while not self._finished():
             if self._fetcher.step(min(_TURN, max(0.0, self._until - time.monotonic()))):
                 self._listen()
+            if self._tell_after is not None and self._fetcher.done >= self._tell_after:
+                self._tell_after = None
+                self._control.say(Word(said="done", count=self._fetcher.done))
             if self._control.closed and self._until == float("inf"):
                 # The supervisor is gone and with it the lease: finish what can be finished soon, give back the rest.
                 self._drain()

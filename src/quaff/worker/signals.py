@@ -8,15 +8,20 @@ from types import FrameType
 
 
 class Signals:
-    """Collects SIGINT, SIGTERM and SIGCHLD; ``fileno`` becomes readable when one has come."""
+    """Collects SIGINT, SIGTERM, SIGHUP and SIGCHLD; ``fileno`` becomes readable when one has come.
+
+    SIGHUP asks for a reload. A terminal that is closed sends it too: where there is one it is a stop like the others.
+    """
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._stops: list[int] = []
+        self._reload = False
         self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._note if os.isatty(2) else self._note_reload)
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def restore(self) -> None:
@@ -29,6 +34,14 @@ class Signals:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._stops.append(number)
+
+    def _note_reload(self, _: int, __: FrameType | None) -> None:
+        self._reload = True
+
+    def take_reload(self) -> bool:
+        """Whether a reload was asked for since the last call."""
+        asked, self._reload = self._reload, False
+        return asked
 
     def fileno(self) -> int:
         """For ``select``."""

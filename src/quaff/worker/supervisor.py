@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from quaff.model.ids import JobId
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint, mask
 from quaff.store.keys import partition
@@ -30,6 +31,7 @@ from quaff.worker.guarding import Guard
 from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
 from quaff.worker.process import DONE, HOPELESS
+from quaff.worker.rotation import Rotation, Wear
 from quaff.worker.signals import Signals
 from quaff.worker.starts import Start
 
@@ -57,6 +59,7 @@ class Plan(NamedTuple):
         flags: settings of the command line.
         name: kept with each attempt; host name and pid by default.
         level: of the log.
+        wear: when a process is replaced.
     """
 
     app: str
@@ -66,6 +69,7 @@ class Plan(NamedTuple):
     flags: Mapping[str, str | int | float] = MappingProxyType({})
     name: str = ""
     level: str = "info"
+    wear: Wear = Wear()
 
 
 class Supervisor:
@@ -88,6 +92,7 @@ class Supervisor:
             supervisor=os.getpid(),
             worker=self._name,
             level=plan.level,
+            tell_after=plan.wear.jobs,
         )
         self._children: list[Child] = []
         self._wanted = plan.processes or 1
@@ -96,6 +101,7 @@ class Supervisor:
         self._introduction: Word | None = None
         self._chores: Chores | None = None
         self._limits: Limits | None = None
+        self._rotation: Rotation | None = None
         self._announced = False
         self._stops: list[int] = []
         self._stopped_at = 0.0
@@ -136,7 +142,8 @@ class Supervisor:
     # Starting
 
     def _start_missing(self) -> None:
-        while sum(not child.closed for child in self._children) < self._wanted and time.monotonic() >= self._start_at:
+        wanted = self._rotation.step(self._children, self._wanted) if self._rotation else self._wanted
+        while sum(child.serving for child in self._children) < wanted and time.monotonic() >= self._start_at:
             try:
                 child = Child(self._orders)
             except OSError as error:
@@ -168,6 +175,8 @@ class Supervisor:
                 self._announce()
             elif word.said == "closed":
                 child.closed = True
+            elif word.said == "done":
+                child.jobs_done = word.count
             elif word.said == "failed":
                 child.hopeless = word.text
 
@@ -194,7 +203,9 @@ class Supervisor:
         keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
         self._chores = Chores(Store(endpoint, settings["deadline"]), partitions, settings["lease"], rules, keep)
         Ears(endpoint, partitions, self._chores.hurry)
-        self._limits = Limits(settings["grace"] if self._plan.grace is None else self._plan.grace)
+        grace = settings["grace"] if self._plan.grace is None else self._plan.grace
+        self._limits = Limits(grace)
+        self._rotation = Rotation(self._plan.wear, grace)
         for child in self._children:
             self._chores.add(child.id)
         if word.text:
@@ -215,6 +226,9 @@ class Supervisor:
     # Ending
 
     def _act_on_signals(self) -> None:
+        if self._signals.take_reload() and self._rotation is not None and not self._stops:
+            log.info("SIGHUP: replacing all processes, one at a time")
+            self._rotation.reload(self._children)
         for number in self._signals.take():
             now = time.monotonic()
             if self._stops and now - self._stopped_at < _ECHO:
@@ -233,7 +247,16 @@ class Supervisor:
                         child.kill()
             elif len(self._stops) == 2:
                 log.info("%s again: giving everything back", signal.Signals(number).name)
+                self._say_what_runs()
                 self._stop_at = now
+
+    def _say_what_runs(self) -> None:
+        now = time.time()
+        for child in self._children:
+            for start in child.running():
+                assert self._introduction is not None
+                id = JobId(self._introduction.queues[start.partition], 0, start.id)
+                log.info("still running in process %d: %s, for %.1f s", child.pid, id, now - start.started_ms / 1000)
 
     def _press(self) -> None:
         """Enforce the deadlines of a stop."""
@@ -258,7 +281,9 @@ class Supervisor:
                 self._not_up(child, code)
             elif child.closed and not started:
                 log.info("process %d, which was silent for too long, has ended", child.pid)
-            elif not self._stops and not child.ended and not (code == DONE and not started):
+            elif self._stops or child.ended or child.leaves_at is not None or (code == DONE and not started):
+                pass  # as it was told
+            else:
                 log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
                 if not started:
                     self._try_later(None, child)
@@ -273,7 +298,8 @@ class Supervisor:
             return [(start, child.ended.get(start.token, "b")) for start in started]
         # Nobody is charged for a process that was told to go. One that was closed by the server has ended its jobs
         # first: where some were running, a task used the same exit code.
-        return [] if self._stops else [(start, "x") for start in started]
+        told_to_go = self._stops or child.leaves_at is not None
+        return [] if told_to_go else [(start, "x") for start in started]
 
     def _not_up(self, child: Child, code: int) -> None:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""
@@ -281,6 +307,7 @@ class Supervisor:
             self._hopeless = child.hopeless
         elif not self._stops:
             self._try_later(f"process {child.pid} did not start: {child.hopeless or describe(code)[1]}", child)
+            Rotation.forget_reload(self._children)
 
     def _try_later(self, why: str | None, child: Child | None = None) -> None:
         """No other process for a while, and longer each time, until one has lived for a while."""

@@ -1,0 +1,108 @@
+"""Replaces processes while the worker goes on: one at a time, and none leaves before its successor can claim.
+
+A process is worn when it is old, has ended enough jobs, or has grown too large; a reload wears all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from quaff.errors import ConfigurationError
+from quaff.worker.child import Child
+
+log = logging.getLogger("quaff.worker")
+
+_RELOAD = "a reload"
+#: Seconds from "stop" to SIGKILL.
+_STOP = 0.5
+
+
+class Wear(NamedTuple):
+    """When a process is worn; None: never for that reason.
+
+    Attributes:
+        jobs: so many attempts have ended in it.
+        memory: bytes of memory it has for itself and shares (RSS).
+        age: seconds since its start.
+    """
+
+    jobs: int | None = None
+    memory: int | None = None
+    age: float | None = None
+
+
+class Rotation:
+    """Decides who leaves.
+
+    Args:
+        wear: when.
+        grace: seconds that the jobs of one that leaves may go on; then they are given back, at no cost.
+
+    Raises:
+        ConfigurationError: this system does not tell how much memory a process has.
+    """
+
+    def __init__(self, wear: Wear, grace: float) -> None:
+        if wear.memory is not None and not Path("/proc/self/statm").exists():
+            raise ConfigurationError("--max-memory needs /proc, which this system lacks: use --max-jobs or --max-age.")
+        self._wear = wear
+        self._grace = grace
+
+    def reload(self, children: Sequence[Child]) -> None:
+        """All of them are to be replaced by processes that load the code as it is now."""
+        for child in children:
+            child.worn = child.worn or _RELOAD
+
+    @staticmethod
+    def forget_reload(children: Sequence[Child]) -> None:
+        """The code as it is now cannot be loaded: who is there stays."""
+        for child in children:
+            if child.worn == _RELOAD:
+                child.worn = ""
+
+    def step(self, children: Sequence[Child], wanted: int) -> int:
+        """Send off who can go, and press who went; how many processes there should be now."""
+        now = time.monotonic()
+        for child in children:
+            if child.leaves_at is not None:
+                self._press(child, now)
+            elif not child.worn:
+                child.worn = self._why(child, now)
+        serving = [child for child in children if child.serving]
+        worn = [child for child in serving if child.worn and child.ready]
+        if worn and sum(child.ready for child in serving) > wanted:
+            first = worn.pop(0)
+            log.info("process %d is replaced: %s", first.pid, first.worn)
+            first.leave(now + self._grace)
+        return wanted + bool(worn)
+
+    def _why(self, child: Child, now: float) -> str:
+        wear = self._wear
+        if wear.jobs is not None and child.jobs_done >= wear.jobs:
+            return f"it has ended {child.jobs_done} jobs"
+        if wear.age is not None and now - child.began > wear.age:
+            return f"it is {now - child.began:.0f} s old"
+        if wear.memory is not None and (size := _memory_of(child.pid)) > wear.memory:
+            return f"it has {size // 2**20} MiB"
+        return ""
+
+    @staticmethod
+    def _press(child: Child, now: float) -> None:
+        if child.leaves_at is not None and now >= child.leaves_at:
+            if child.told_to_stop:
+                child.kill()
+            child.stop()
+            child.leaves_at = now + _STOP
+
+
+def _memory_of(pid: int) -> int:
+    """Bytes; 0 for a process that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0

@@ -1,0 +1,139 @@
+"""Processes that are replaced while the worker goes on: by SIGHUP, and when they are worn."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import ledger
+from tests.helpers import wait_until
+from tests.worker.support import Stage, children, kill, side_by_side
+
+NewStage = Callable[[], Stage]
+
+
+def replaced(worker: object, before: list[int], timeout: float = 20.0) -> list[int]:
+    """The processes, once none of those before is among them."""
+    return wait_until(lambda: _new(worker, before), timeout, "new processes")
+
+
+def _new(worker: object, before: list[int]) -> list[int]:
+    now = children(worker)  # type: ignore[arg-type]
+    return now if len(now) == len(before) and not set(now) & set(before) else []
+
+
+def test_sighup_replaces_each_process_and_interrupts_no_job(stage: Stage) -> None:
+    """F6: with jobs all the time: none runs twice, none waits for a process to start, the supervisor stays."""
+    worker = stage.worker("-p", "2", "-c", "2")
+    before = children(worker)
+    jobs = [stage.send("nap", f"job {number}", 0.05) for number in range(300)]
+    kill(worker.pid, signal.SIGHUP)
+    after = replaced(worker, before)
+    jobs += [stage.send("nap", f"late {number}", 0.01) for number in range(20)]
+    for job in jobs:
+        job.result(timeout=30)
+    assert {run.attempt for run in stage.runs()} == {1}
+    assert len(stage.runs()) == 320
+    kill(worker.pid, signal.SIGHUP)
+    replaced(worker, after)
+    assert worker.stop() == 0
+
+
+def test_new_processes_have_the_new_code_and_broken_code_is_refused(stage: Stage, tmp_path: Path) -> None:
+    """A deploy by SIGHUP: what cannot be loaded is said, who is there stays, and the next try counts."""
+    app = tmp_path / "shop.py"
+
+    def write(answer: str) -> None:
+        app.write_text(
+            f"from quaff import Quaff\nquaff = Quaff()\n@quaff.task(name='ask')\ndef ask():\n    return {answer}\n"
+        )
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+
+    write("'old'")
+    worker = stage.worker("-p", "1", app="shop:quaff", cwd=tmp_path)
+    ask = stage.quaff.task(_ask, name="ask")
+    assert ask.delay().result(timeout=15) == "old"
+    before = children(worker)
+    write("'broken' +")
+    kill(worker.pid, signal.SIGHUP)
+    worker.wait_for("did not start")
+    assert ask.delay().result(timeout=15) == "old"
+    wait_until(lambda: children(worker) == before, 10, "the end of the try")
+    write("'newest'")
+    kill(worker.pid, signal.SIGHUP)
+    replaced(worker, before)
+    wait_until(lambda: ask.delay().result(timeout=15) == "newest", 10, "the new code")
+
+
+def _ask() -> str:
+    return ""
+
+
+def test_a_process_that_does_not_end_in_time_gives_its_jobs_back(stage: Stage) -> None:
+    """At no cost, when grace is over; its successor has been at work since."""
+    worker = stage.worker("-p", "1", "-c", "2", GRACE="1")
+    before = children(worker)
+    long = stage.send("gate", "long", str(path := stage.file()))
+    stage.started("long")
+    kill(worker.pid, signal.SIGHUP)
+    wait_until(lambda: len(children(worker)) == 2, 15, "the successor")
+    assert stage.send("mark", "meanwhile").result(timeout=15) == "meanwhile"
+    replaced(worker, before)
+    again = stage.started("long", 2)
+    assert again.attempt == 1
+    path.touch()
+    assert long.result(timeout=15) == "long"
+
+
+def test_a_worn_process_is_replaced_between_its_jobs(new_stage: NewStage) -> None:
+    """After so many jobs, at an age, over a size; every job is done once."""
+
+    def scenario(*flags: str, task: str = "mark") -> None:
+        stage = new_stage()
+        worker = stage.worker("-p", "1", "-c", "2", *flags)
+        before = children(worker)
+        stage.send(task, "first").result(timeout=15)
+        done = 1
+
+        def work() -> bool:
+            nonlocal done
+            stage.send("mark", "more").result(timeout=15)
+            done += 1
+            return bool(_new(worker, before))
+
+        wait_until(work, 20, f"a replacement for {flags}")
+        assert len(stage.runs()) == done
+        assert {run.attempt for run in stage.runs()} == {1}
+        assert "is replaced" in worker.output
+
+    side_by_side(
+        lambda: scenario("--max-jobs", "20"),
+        lambda: scenario("--max-age", "1.5"),
+        lambda: scenario("--max-memory", "150M", task="grow"),
+    )
+
+
+def test_the_second_signal_says_what_still_runs(stage: Stage) -> None:
+    """Before it is given back: its id, its process and for how long."""
+    worker = stage.worker("-p", "1", "-c", "2")
+    job = stage.send("gate", "stays", str(stage.file()))
+    run = stage.started("stays")
+    kill(worker.pid, signal.SIGTERM)
+    worker.wait_for("stopping")
+    wait_until(lambda: ledger.now() > run.started + 0.3, 5)
+    kill(worker.pid, signal.SIGTERM)
+    worker.wait_for(f"still running in process {run.pid}: {job.id}, for ")
+    assert worker.process.wait(10) == 143
+    assert job.state == "queued"
+
+
+@pytest.mark.parametrize("size", ["12", "0M", "many", "5T", "-3G"])
+def test_a_size_that_cannot_be_is_refused(stage: Stage, size: str) -> None:
+    """With what to give instead."""
+    worker = stage.worker("--max-memory", size, ready=False)
+    assert worker.process.wait(15) == 2
+    assert "give a size of at least 1M, such as 512M or 2G" in worker.output or "No such option" in worker.output
