@@ -106,6 +106,11 @@ class Chores:
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether they are still done."""
+        return self._thread.is_alive()
+
     def add(self, process: bytes) -> None:
         """A process has started."""
         self._alive.add(process)

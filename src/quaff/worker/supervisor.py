@@ -34,6 +34,7 @@ from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.rotation import Rotation, Wear
 from quaff.worker.signals import Signals
 from quaff.worker.starts import Start
+from quaff.worker.systemd import Systemd
 
 log = logging.getLogger("quaff.worker")
 
@@ -83,6 +84,7 @@ class Supervisor:
         self._plan = plan
         self._name = plan.name or f"{socket.gethostname()}-{os.getpid()}"
         self._signals = Signals()
+        self._systemd = Systemd()
         self._guard = Guard()
         self._orders = Orders(
             app=plan.app,
@@ -121,6 +123,9 @@ class Supervisor:
             if not self._stops:
                 self._start_missing()
             self._press()
+            # Before the application has been loaded nobody knows how long that takes.
+            if self._chores is None or self._chores.alive:
+                self._systemd.alive()
             if self._chores is not None and self._limits is not None:
                 self._limits.enforce(self._children, self._chores)
             self._listen()
@@ -222,6 +227,7 @@ class Supervisor:
         if not self._announced and ready >= self._wanted:
             self._announced = True
             log.info("ready: %d of %d processes", ready, self._wanted)
+            self._systemd.tell("READY=1", f"STATUS={self._wanted} processes")
 
     # Ending
 
@@ -240,6 +246,7 @@ class Supervisor:
                 if grace is None:
                     grace = self._introduction.settings["grace"] if self._introduction else 0.0
                 log.info("%s: stopping; running jobs have %g s", signal.Signals(number).name, grace)
+                self._systemd.tell("STOPPING=1")
                 self._tell_all("drain")
                 self._stop_at = now + grace
                 for child in self._children:

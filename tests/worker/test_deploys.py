@@ -1,0 +1,85 @@
+"""Deploys: workers come and go under load, and the system that runs them is told."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import time
+from pathlib import Path
+
+from tests.helpers import Program, wait_until
+from tests.worker.support import Stage, children, kill
+
+
+def test_twenty_rolling_restarts_of_four_workers_lose_and_charge_nothing(stage: Stage) -> None:
+    """F6: TERM to the group, KILL a second after its grace; jobs that are shorter and longer than that."""
+    grace, count = 1.0, 5
+    chosen = random.Random(6)
+
+    def start() -> Program:
+        return stage.worker("-p", "1", "-c", "4", "--grace", f"{grace}")
+
+    workers = [start() for _ in range(4)]
+    jobs = []
+    for _ in range(count):
+        for place in range(4):
+            for number in range(10):
+                task = ("nap", "anap")[number % 2]
+                seconds = 4.0 if number == 0 else chosen.uniform(0.01, 0.3)
+                jobs.append(stage.send(task, f"job {len(jobs)}", seconds))
+            leaving, workers[place] = workers[place], start()
+            began = time.monotonic()
+            os.killpg(leaving.pid, signal.SIGTERM)
+            assert leaving.process.wait(grace + 1.0) == 0, leaving.output
+            assert time.monotonic() - began < grace + 1.0
+    for number, job in enumerate(jobs):
+        assert job.result(timeout=60) == f"job {number}"
+        info = job.info()
+        assert {attempt.number for attempt in info.attempts} == {1}
+        assert info.attempts[-1].outcome == "succeeded"
+    assert {run.attempt for run in stage.runs()} == {1}
+    assert sum(run.ended is not None for run in stage.runs()) >= len(jobs)
+
+
+def test_systemd_is_told_that_the_worker_is_ready_alive_and_stopping(stage: Stage, tmp_path: Path) -> None:
+    """Type=notify with a watchdog; what tasks start cannot speak for the worker."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0quaff-{stage.namespace}")
+        manager.settimeout(15)
+
+        def heard() -> set[str]:
+            return set(manager.recv(4096).decode().splitlines())
+
+        os.environ.update(NOTIFY_SOCKET=f"@quaff-{stage.namespace}", WATCHDOG_USEC="1000000")
+        try:
+            worker = stage.worker("-p", "1", ready=False)
+        finally:
+            del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
+        while "READY=1" not in (states := heard()):
+            assert states == {"WATCHDOG=1"}
+        assert "STATUS=1 processes" in states
+        for _ in range(3):
+            assert heard() == {"WATCHDOG=1"}
+        environment = Path(f"/proc/{children(worker)[0]}/environ").read_bytes()
+        assert b"NOTIFY_SOCKET" not in environment
+        assert b"WATCHDOG" not in environment
+        kill(worker.pid, signal.SIGSTOP)
+        manager.settimeout(0.1)
+        wait_until(lambda: _silent(manager), 10, "the silence of a worker that stands still")
+        kill(worker.pid, signal.SIGCONT)
+        manager.settimeout(15)
+        kill(worker.pid, signal.SIGTERM)
+        while "STOPPING=1" not in heard():
+            continue
+        assert worker.process.wait(10) == 0
+
+
+def _silent(manager: socket.socket) -> bool:
+    manager.settimeout(1.0)
+    try:
+        manager.recv(4096)
+    except TimeoutError:
+        return True
+    return False
