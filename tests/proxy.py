@@ -39,6 +39,7 @@ class Proxy:
         self._fillers: list[socket.socket] = []
         self._drip = 0.0
         self._last = False
+        self._swallowing = False
         self._run(self._accept)
 
     def on_request(self, *fates: str | int) -> None:
@@ -48,6 +49,19 @@ class Proxy:
     def on_reply(self, *fates: str | int) -> None:
         """What happens to the next chunks on their way back."""
         self._replies.extend(fates)
+
+    def forget_fates(self) -> None:
+        """Whatever waits for the next chunks."""
+        self._requests.clear()
+        self._replies.clear()
+
+    def swallow(self) -> None:
+        """From now on nothing gets through, on old connections and on new ones; nobody is told."""
+        self._swallowing = True
+
+    def swallow_no_more(self) -> None:
+        """New connections work again; one that has lost something stays silent for ever."""
+        self._swallowing = False
 
     def drip(self, seconds: float) -> None:
         """From now on replies come line by line, with so much time between two."""
@@ -121,7 +135,11 @@ class Proxy:
 
     def _pump(self, source: socket.socket, target: socket.socket, fates: deque[str | int]) -> None:
         with suppress(OSError):
+            swallowed = False
             while data := source.recv(1 << 20):
+                swallowed = swallowed or self._swallowing
+                if swallowed:
+                    continue
                 fate = fates.popleft() if fates else "pass"
                 if fate != "pass":
                     self.met.append(fate)
