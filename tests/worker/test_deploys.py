@@ -6,8 +6,13 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from tests.helpers import Program, wait_until
 from tests.worker.support import Stage, children, kill
@@ -41,6 +46,33 @@ def test_twenty_rolling_restarts_of_four_workers_lose_and_charge_nothing(stage: 
         assert info.attempts[-1].outcome == "succeeded"
     assert {run.attempt for run in stage.runs()} == {1}
     assert sum(run.ended is not None for run in stage.runs()) >= len(jobs)
+
+
+def test_as_the_first_process_of_a_container_it_stops_and_collects_what_tasks_left(stage: Stage) -> None:
+    """F6: PID 1 gets no default action for a signal, and every orphan for a child."""
+    if subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], check=False).returncode:
+        pytest.skip("no process namespaces for this user")
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "quaff", "worker"]
+    program = stage.command(*command, "-A", "tests.worker.workapp:quaff", "-p", "1")
+    program.wait_for("ready")
+    (first,) = (each.pid for each in stage.processes() if each.parent == program.pid)
+    assert Path(f"/proc/{first}/status").read_text().partition("NSpid:")[2].split("\n")[0].split()[-1] == "1"
+    assert stage.send("leave_orphans", "leaves", 5).result(timeout=15) == "leaves"
+    assert orphans(first)
+    wait_until(lambda: not orphans(first), 10, "the end of the orphans")
+    kill(first, signal.SIGTERM)
+    assert program.process.wait(10) == 0, program.output
+
+
+def orphans(parent: int) -> list[int]:
+    """Programs of tasks that are its children by now, ended or not."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            text = path.read_text()
+            if "(sleep)" in text and int(text.rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
 
 
 def test_systemd_is_told_that_the_worker_is_ready_alive_and_stopping(stage: Stage, tmp_path: Path) -> None:

@@ -94,6 +94,14 @@ def grow(tag: str) -> str:
 _kept: list[bytes] = []
 
 
+@quaff.task(name="leave_orphans")
+def leave_orphans(tag: str, count: int) -> str:
+    """Leave programs behind whose parent is gone, and which end soon; they are in nobody's group."""
+    for _ in range(count):
+        subprocess.run(["sh", "-c", "setsid sleep 1 &"], check=True)
+    return tag
+
+
 @quaff.task(name="tiny")
 def tiny() -> None:
     """Teach a process that jobs are tiny."""

@@ -17,6 +17,11 @@ class Guard:
         self._groups: set[int] = set()
         self._popen = self._start()
 
+    @property
+    def pid(self) -> int:
+        """The guard's."""
+        return self._popen.pid
+
     def add(self, group: int) -> None:
         """Watch over a process group."""
         self._groups.add(group)
