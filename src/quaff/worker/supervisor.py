@@ -24,6 +24,7 @@ from quaff.store.client import Store
 from quaff.store.connect import Endpoint, mask
 from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
+from quaff.worker import orphans
 from quaff.worker.child import Child, describe
 from quaff.worker.control import Orders, Word
 from quaff.worker.ears import Ears
@@ -115,8 +116,7 @@ class Supervisor:
         while True:
             self._act_on_signals()
             self._bury_the_dead()
-            if os.getpid() == 1:
-                self._collect_strangers()
+            orphans.collect({self._guard.pid, *(child.pid for child in self._children)})
             if self._hopeless:
                 sys.stderr.write(f"Error: {self._hopeless.rstrip()}\n")
                 break
@@ -276,18 +276,6 @@ class Supervisor:
         if now >= self._kill_at:
             for child in self._children:
                 child.kill()
-
-    def _collect_strangers(self) -> None:
-        """As the first process of a container: collect what tasks left behind, which nobody else would."""
-        own = {self._guard.pid, *(child.pid for child in self._children)}
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None or ended.si_pid in own:
-                return
-            os.waitpid(ended.si_pid, 0)
 
     def _bury_the_dead(self) -> None:
         for child in [child for child in self._children if child.gone()]:
