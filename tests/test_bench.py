@@ -13,11 +13,12 @@ from tests.helpers import Program, python
 BENCH = Path(__file__).parents[1] / "bench"
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
-def test_one_process_drains_at_least_a_quarter_as_fast_as_the_bare_loop(
+def test_one_process_drains_at_least_0_4_times_as_fast_as_the_bare_loop(
     running: Callable[[Program], Program], tmp_path: Path
 ) -> None:
-    """On a quiet machine it is well above 0.4; here other tests run beside it."""
+    """Of three rounds the median; usually it is above 0.6."""
     told = tmp_path / "result.json"
     bench = running(python(str(BENCH / "drain.py"), "--jobs=20000", "--rounds=3", f"--json={told}"))
     assert bench.wait(150) == 0, bench.output
@@ -25,5 +26,5 @@ def test_one_process_drains_at_least_a_quarter_as_fast_as_the_bare_loop(
     assert len(result["rounds"]) == 3
     for each in result["rounds"]:
         assert each["floor"]["drained"] == each["quaff"]["drained"] == 20_000
-    assert result["summary"]["ratio"]["median"] > 0.25, bench.output
+    assert result["summary"]["ratio"]["median"] >= 0.4, bench.output
     assert bench.stdout[-1].startswith("drain: ratio ")

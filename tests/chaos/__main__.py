@@ -106,12 +106,15 @@ class Run:
         return self.random.choice(victims) if victims else None
 
     def kill_a_tree(self) -> bool:
-        """Kill a supervisor and its processes; True if a job was cut short: then only its lapsed lease tells of it."""
-        victims = self.fleet.victims()
-        below = [pid for pid, kind in victims if kind == "child"]
-        if not below:
+        """Kill a supervisor and its processes; True if a job was cut short: then only its lapsed lease tells of it.
+
+        Nobody is killed while none of them runs a job: one tree after the other would die before it has come up.
+        """
+        busy = {run.pid for run in ledger.runs(self.ledger) if run.ended is None}
+        below = [pid for pid, kind in self.fleet.victims() if kind == "child"]
+        if not busy.intersection(below):
             return False
-        above = self.fleet.parents[self.random.choice(below)]
+        above = self.fleet.parents[self.random.choice([pid for pid in below if pid in busy])]
         self.fleet.kill(above, "supervisor")
         gone = [pid for pid in below if self.fleet.parents[pid] == above]
         for pid in gone:

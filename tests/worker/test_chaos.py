@@ -21,6 +21,7 @@ PARENTS = {CHILD: SUPERVISOR, OTHER: SUPERVISOR}
 DONE = Ending("succeeded")
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(200)  # thirty seconds of killing, then up to a whole lease of thirty until the last job has ended
 def test_nothing_is_lost_while_workers_are_killed_five_times_a_second(running: Callable[[Program], Program]) -> None:
     """F1, F69: 5,000 jobs of 0 to 50 ms over four queues and three workers; every second run has its kill."""

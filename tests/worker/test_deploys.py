@@ -18,6 +18,7 @@ from tests.helpers import Program, wait_until
 from tests.worker.support import Stage, children, kill
 
 
+@pytest.mark.alone
 def test_twenty_rolling_restarts_of_four_workers_lose_and_charge_nothing(stage: Stage) -> None:
     """F6: TERM to the group, KILL a second after its grace; jobs that are shorter and longer than that."""
     grace, count = 1.0, 5

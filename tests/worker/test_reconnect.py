@@ -20,6 +20,7 @@ from tests.conftest import end_server
 from tests.proxy import Proxy
 from tests.worker.support import Stage, after, children, kill, side_by_side
 
+pytestmark = pytest.mark.alone
 #: Seconds of a lease: a third of it is a heartbeat, so that each fault meets some.
 LEASE = 3.0
 
