@@ -227,11 +227,11 @@ store.run(t.enqueue(home, [(first, b"first")]))
 asyncio.run(store.aio.run(lookup(home, first)))
 child = os.fork()
 me = b"child" if child == 0 else b"parent"
-for n in range(300):
+for n in range(1000):
     id, text = ids.new_raw(), me + b"%d" % n
     assert store.run(t.enqueue(home, [(id, text)])) == [0]
     call = lookup(home, id, all=True)
-    found = store.run(call) if n % 30 else asyncio.run(store.aio.run(call))
+    found = store.run(call) if n % 50 else asyncio.run(store.aio.run(call))
     assert found.message == text, (found, text)
 if child == 0:
     os._exit(0)
@@ -245,7 +245,55 @@ def test_a_forked_copy_opens_connections_of_its_own(
     """F11: both sides send at the same time, and no reply goes to the wrong one."""
     program = running(python("-c", FORKS, server_url, namespace))
     assert program.wait() == 0, program.output
-    assert desk.dump().number("enqueued") == 601
+    assert desk.dump().number("enqueued") == 2001
+
+
+INTERRUPTED = """
+import faulthandler, random, signal, sys
+from quaff.model import ids
+from quaff.store import transitions as t
+from quaff.store.client import Store
+from quaff.store.connect import Endpoint
+from quaff.store.keys import partition
+from quaff.store.queries import lookup
+
+class Stop(BaseException):
+    pass
+
+def stop(*_):
+    raise Stop
+
+home = partition(sys.argv[2], "default")
+store = Store(Endpoint(sys.argv[1], "the test", 10), 10)
+jobs = [(ids.new_raw(), b"message %d" % n) for n in range(100)]
+for job in jobs:
+    store.run(t.enqueue(home, [job]))
+signal.signal(signal.SIGALRM, stop)
+faulthandler.dump_traceback_later(20)
+stopped = 0
+for n in range(6000):
+    id, text = jobs[n % 100]
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, 0.0006))
+        try:
+            found = store.run(lookup(home, id, all=True))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Stop:
+        stopped += 1
+    else:
+        assert found.message == text, (found, text)
+print(stopped)
+"""
+
+
+def test_a_call_that_an_exception_interrupts_leaves_no_reply_for_the_next_one(
+    server_url: str, namespace: str, running: Callable[..., Any]
+) -> None:
+    """F13: a signal handler may raise between any two lines, as a limit of a web server does; nothing is mixed up."""
+    program = running(python("-c", INTERRUPTED, server_url, namespace))
+    assert program.wait() == 0, program.output
+    assert int(program.stdout[-1]) > 300, program.output
 
 
 # Texts

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from quaff.errors import ConfigurationError
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint, mask
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
+from tests.store.wire import Own
 
 FDS = Path("/proc/self/fd")
 
@@ -62,6 +66,38 @@ def test_a_closed_event_loop_leaves_no_connection_behind(
     store.endpoint.tidy()
     assert sockets() < before
     gc.collect()
+
+
+def test_however_many_threads_and_coroutines_call_a_producer_has_few_connections(own: Own, namespace: str) -> None:
+    """At most one for each thread and 16 for an event loop; who finds none free waits for one, and gets its answer."""
+    store = Store(Endpoint(own.url, "a test", 20), 20)
+    call = lookup(partition(namespace, "q"), b"0" * 16)
+    watcher = redis.Redis(unix_socket_path=own.path)
+    before = len(watcher.client_list())
+    most, over = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not over.wait(0.002):
+            most = max(most, len(watcher.client_list()))
+
+    async def many() -> list[Any]:
+        await store.aio.run(call)  # the first call sees to the server, too
+        return await asyncio.gather(*(store.aio.run(call) for _ in range(1000)))
+
+    store.run(call)
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with ThreadPoolExecutor(15) as threads:
+        found = list(threads.map(lambda _: store.run(call), range(2000)))
+    found += asyncio.run(many())
+    over.set()
+    watching.join()
+    watcher.close()
+    store.endpoint.tidy()
+    store.endpoint.pool().disconnect()
+    assert [each.state for each in found] == [None] * 3000
+    assert 2 < most - before <= 15 + 16
 
 
 def test_an_event_loop_that_lives_keeps_its_connection(server_url: str, namespace: str) -> None:

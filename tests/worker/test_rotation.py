@@ -69,6 +69,28 @@ def test_new_processes_have_the_new_code_and_broken_code_is_refused(stage: Stage
     wait_until(lambda: ask.delay().result(timeout=15) == "newest", 10, "the new code")
 
 
+def test_with_reload_a_saved_file_is_a_reload(stage: Stage, tmp_path: Path) -> None:
+    """The process that is there goes on until its successor can claim, and its job ends in it."""
+    app = tmp_path / "shop.py"
+    text = (
+        "import time\nfrom quaff import Quaff\nquaff = Quaff()\n"
+        "@quaff.task(name='ask')\ndef ask():\n    time.sleep(1)\n    return 'old'\n"
+    )
+    app.write_text(text)
+    worker = stage.worker("-p", "1", "--reload", app="shop:quaff", cwd=tmp_path)
+    before = children(worker)
+    ask = stage.quaff.task(_ask, name="ask")
+    running = ask.delay()
+    wait_until(lambda: running.state == "running", 10, "its start")
+    app.write_text(text.replace("old", "new"))
+    replaced(worker, before)
+    assert running.result(timeout=15) == "old"
+    assert [attempt.number for attempt in running.info().attempts] == [1]
+    assert ask.delay().result(timeout=15) == "new"
+    assert not (tmp_path / "__pycache__").exists()
+    assert worker.stop() == 0
+
+
 def _ask() -> str:
     return ""
 

@@ -21,6 +21,7 @@ import click
 from quaff.cli.worker import MOST
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.worker.guarding import Guard
+from quaff.worker.reloading import NO_BYTECODE, check_installed, watch
 
 #: Seconds that running jobs get at a restart, and that a part gets to end before it is killed.
 _GRACE, _END = 3, 6
@@ -45,8 +46,7 @@ class Part:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             process_group=0,
-            # No .pyc: it counts as that of a file saved again within the same second, with the same length.
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | NO_BYTECODE,
         )
         assert self.process.stdout is not None
         return self.process.stdout
@@ -82,7 +82,6 @@ class Ensemble:
         self._directory = directory
         self._selector = selectors.DefaultSelector()
         self._changed = threading.Event()
-        self._over = threading.Event()
         self._stops = 0
         self._guard = Guard()
 
@@ -92,7 +91,7 @@ class Ensemble:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         if self._directory is not None:
-            threading.Thread(target=self._watch, daemon=True).start()
+            watch(self._directory, self._changed.set)
         self._start()
         while not self._stops:
             self._show(0.2)
@@ -104,7 +103,6 @@ class Ensemble:
                 self._say("a file has changed: starting anew")
                 self._end()
                 self._start()
-        self._over.set()
         self._end()
         self._guard.close()
         return code
@@ -161,12 +159,6 @@ class Ensemble:
     def _say(text: str, name: str = "dev") -> None:
         click.echo(f"{click.style(f'{name:6} |', fg=_COLOURS[name])} {text}")
 
-    def _watch(self) -> None:
-        from watchfiles import PythonFilter, watch
-
-        for _ in watch(self._directory or ".", watch_filter=PythonFilter(), stop_event=self._over):
-            self._changed.set()
-
 
 def worker_command(app: str, processes: int) -> list[str]:
     """The worker as a program."""
@@ -198,8 +190,8 @@ def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> 
     check_module(app)
     if web and shutil.which(web[0]) is None:
         raise ConfigurationError(f"no program {web[0]!r} for the web server (--web)")
-    if reload and importlib.util.find_spec("watchfiles") is None:
-        raise ConfigurationError('reloading needs watchfiles: pip install "quaff[dev]", or --no-reload')
+    if reload:
+        check_installed("--no-reload")
     parts = [Part("worker", worker_command(app, processes))]
     if web:
         parts.append(Part("web", web))

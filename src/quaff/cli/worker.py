@@ -48,6 +48,7 @@ SIZE = _Size()
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a process that has ended so many jobs.")
 @click.option("--max-memory", type=SIZE, metavar="SIZE", help="Replace a process that has more, such as 512M.")
 @click.option("--max-age", type=click.FloatRange(min=1), metavar="SECONDS", help="Replace a process that is older.")
+@click.option("--reload", is_flag=True, help="Replace the processes when a Python file here changes.")
 @click.option("-n", "--name", default="", help="The worker's name. [host-pid]")
 @click.option("-l", "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
 def worker(
@@ -59,12 +60,15 @@ def worker(
     max_jobs: int | None,
     max_memory: int | None,
     max_age: float | None,
+    reload: bool,
     name: str,
     log_level: str,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl+C; a second one gives everything back at once."""
     from quaff.worker.rotation import Wear
-    from quaff.worker.supervisor import Plan, serve
+    from quaff.worker.serve import serve
+    from quaff.worker.supervisor import Plan
 
     flags: dict[str, str | int | float] = {} if concurrency is None else {"concurrency": concurrency}
-    sys.exit(serve(Plan(app, queues, processes, grace, flags, name, log_level, Wear(max_jobs, max_memory, max_age))))
+    wear = Wear(max_jobs, max_memory, max_age)
+    sys.exit(serve(Plan(app, queues, processes, grace, flags, name, log_level, wear), reload=reload))

@@ -47,7 +47,7 @@ class Store:
                 if again:
                     self.endpoint.revive(patience.left)
                     # A connection of the pool may take the whole deadline to connect; one of its own what is left.
-                    connection = self.endpoint.connection(patience.left)
+                    connection: Any = self.endpoint.connection(patience.left)
                     try:
                         connection.connect()
                         sent = True
@@ -58,11 +58,19 @@ class Store:
                 connection = pool.get_connection()
                 try:
                     sent = True
-                    return decoded(calls, exchange(connection, calls, patience.left))
+                    replies = exchange(connection, calls, patience.left)
+                except BaseException:
+                    connection.disconnect()  # nobody else may read the rest of its replies
+                    raise
                 finally:
                     pool.release(connection)
+                return decoded(calls, replies)
             except (*LOST, ResponseError) as error:
                 pause = patience.after(error, sent=sent and isinstance(error, LOST))
+            except BaseException:
+                # A signal handler's exception, or one set in this thread, between any two lines of redis-py as well.
+                self.endpoint.abandon_pool()
+                raise
             again, sent = True, False
             time.sleep(pause)
 

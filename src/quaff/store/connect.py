@@ -16,6 +16,10 @@ from redis.retry import Retry
 from quaff.errors import ConfigurationError
 from quaff.store import embedded
 
+#: Connections of an event loop, which may have any number of callers: each takes one for a round trip. Threads have at
+#: most one each, and a pool that does not wait: an exception set in a thread could leave the lock of waiting behind.
+_MOST = 16
+
 _SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -59,6 +63,12 @@ class Endpoint:
         pool: redis.ConnectionPool | None = self._pools.get(None)
         return pool or self._keep(None, redis.ConnectionPool, self.revive(self._timeout))
 
+    def abandon_pool(self) -> None:
+        """The next call has a new pool: this one was interrupted, and nobody knows in what state it is."""
+        pool: Any = self._pools.pop(None, None)
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)  # those in use are closed when the threads they serve let go
+
     async def async_pool(self, seconds: float) -> Any:
         """The running event loop's pool: a connection belongs to the loop that opened it.
 
@@ -69,8 +79,8 @@ class Endpoint:
         self.tidy()
         if loop not in self._pools and self._directory is not None:
             path = await asyncio.to_thread(self.revive, seconds)
-            return self._keep(loop, redis.asyncio.ConnectionPool, path)
-        return self._pools.get(loop) or self._keep(loop, redis.asyncio.ConnectionPool, None)
+            return self._keep(loop, redis.asyncio.BlockingConnectionPool, path)
+        return self._pools.get(loop) or self._keep(loop, redis.asyncio.BlockingConnectionPool, None)
 
     def _keep(self, loop: asyncio.AbstractEventLoop | None, kind: Any, path: str | None) -> Any:
         return self._pools.setdefault(loop, self._make(kind, path))
@@ -92,7 +102,7 @@ class Endpoint:
 
     def _make(self, kind: Any, path: str | None) -> Any:
         # redis-py would send a script again up to ten times by itself; only the senders here know which may be.
-        asynchronous = kind is redis.asyncio.ConnectionPool
+        asynchronous = kind is redis.asyncio.BlockingConnectionPool
         options: dict[str, Any] = {
             "protocol": 2,
             "retry": AsyncRetry(NoBackoff(), 0) if asynchronous else Retry(NoBackoff(), 0),
@@ -100,6 +110,8 @@ class Endpoint:
             "socket_connect_timeout": self._timeout,
             "driver_info": None,
         }
+        if asynchronous:
+            options |= {"max_connections": _MOST, "timeout": self._timeout}
         if path is not None:
             unix = redis.asyncio.UnixDomainSocketConnection if asynchronous else redis.UnixDomainSocketConnection
             return kind(connection_class=unix, path=path, **options)

@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
 def lookup(partition: Partition, id: bytes, *, all: bool = False) -> Call[Found]:
     """One job, by its id."""
-    return Call(load("lookup"), partition, (id, int(all)), _found)
+    return Call(load("lookup"), partition, (id, b"1" if all else b"0"), _found)
 
 
 def holds(partition: Partition, process: bytes, after: bytes) -> Call[list[tuple[bytes, bytes]]]:
@@ -58,7 +58,7 @@ class Letter(NamedTuple):
 
 def letters(partition: Partition, *, since_ms: int | None, skip: int, count: int) -> Call[list[Letter]]:
     """A page of dead letters, the newest first, from that moment back; ``skip``: those to leave out."""
-    args = ("+inf" if since_ms is None else since_ms, skip, count)
+    args = (b"+inf" if since_ms is None else b"%d" % since_ms, b"%d" % skip, b"%d" % count)
     return Call(load("letters"), partition, args, _letters)
 
 

@@ -35,13 +35,13 @@ class Script:
     sha: bytes
     keys: tuple[str, ...]
     reads: bool
-    _heads: dict[Partition, tuple[bytes | int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _heads: dict[Partition, tuple[bytes, ...]] = field(default_factory=dict, repr=False, compare=False)
 
-    def head(self, partition: Partition) -> tuple[bytes | int, ...]:
+    def head(self, partition: Partition) -> tuple[bytes, ...]:
         """The fixed beginning of a call: EVALSHA, sha, number of keys, keys."""
         head = self._heads.get(partition)
         if head is None:
-            head = (b"EVALSHA", self.sha, len(self.keys), *partition.keys(self.keys))
+            head = (b"EVALSHA", self.sha, b"%d" % len(self.keys), *partition.keys(self.keys))
             self._heads[partition] = head
         return head
 

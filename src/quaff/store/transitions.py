@@ -22,7 +22,10 @@ STEP = 100
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One script with its arguments, ready to be sent by anybody, and sent again as it is."""
+    """One script with its arguments, ready to be sent by anybody, and sent again as it is.
+
+    What producers send are bytes: hiredis 3.5 crashes on a number when a signal that raises comes at that moment.
+    """
 
     script: Script
     partition: Partition
@@ -190,7 +193,7 @@ def cancel(
 
     One answer each: ``b"c"``, ``b"r"`` for a running one, a state's letter for one that has ended, ``b""``.
     """
-    return Call(load("cancel"), partition, (outcome, ttl_ms, window_ms, *ids), list)
+    return Call(load("cancel"), partition, (outcome, b"%d" % ttl_ms, b"%d" % window_ms, *ids), list)
 
 
 def requeue(partition: Partition, ids: Sequence[bytes]) -> Call[list[bytes]]:
@@ -209,7 +212,7 @@ def discard(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
 
 def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call[list[int]]:
     """Drop results ``after_ms`` from now, or when they would be dropped anyway; 0 for an id that has none."""
-    return Call(load("forget"), partition, (after_ms, *ids), list)
+    return Call(load("forget"), partition, (b"%d" % after_ms, *ids), list)
 
 
 def _swept(reply: list[int]) -> Swept:

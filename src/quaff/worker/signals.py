@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from types import FrameType
 
 
@@ -37,6 +38,12 @@ class Signals:
 
     def _note_reload(self, _: int, __: FrameType | None) -> None:
         self._reload = True
+
+    def ask_reload(self) -> None:
+        """As SIGHUP does, from any thread."""
+        self._reload = True
+        with suppress(BlockingIOError):
+            os.write(self._write, b"\0")
 
     def take_reload(self) -> bool:
         """Whether a reload was asked for since the last call."""

@@ -146,6 +146,10 @@ class Supervisor:
         log.info("worker %s has stopped", self._name)
         return DONE if len(self._stops) < 2 else 128 + self._stops[1]
 
+    def reload(self) -> None:
+        """Replace all processes, one at a time, by new ones with the code as it is then; from any thread."""
+        self._signals.ask_reload()
+
     # Starting
 
     def _start_missing(self) -> None:
@@ -234,8 +238,8 @@ class Supervisor:
     # Ending
 
     def _act_on_signals(self) -> None:
-        if self._signals.take_reload() and self._rotation is not None and not self._stops:
-            log.info("SIGHUP: replacing all processes, one at a time")
+        if self._rotation is not None and not self._stops and self._signals.take_reload():
+            log.info("replacing all processes, one at a time")
             self._rotation.reload(self._children)
         for number in self._signals.take():
             now = time.monotonic()
@@ -337,11 +341,3 @@ class Supervisor:
 
 def _essence(word: Word) -> tuple[str, str, float]:
     return word.url, word.namespace, word.settings["lease"]
-
-
-def serve(plan: Plan) -> int:
-    """Run a worker in this process until a signal; returns its exit code (see ``docs/cli.md``)."""
-    from quaff.worker.logs import set_up
-
-    set_up(plan.level)
-    return Supervisor(plan).run()
