@@ -111,7 +111,6 @@ NOT_YET: dict[int, str] = {
     22: "a small file system in the tests",
     24: "`quaff doctor`",
     34: "a thousand clients in one test",
-    39: "a data set that takes seconds to load",
     40: "Cluster",
     41: "Cluster",
     42: "Cluster",

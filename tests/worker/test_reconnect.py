@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -14,9 +15,12 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from quaff.store import embedded
 from tests.conftest import end_server
+from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.worker.support import Stage, after, children, kill, side_by_side
 
@@ -162,6 +166,46 @@ def replica(line: Line) -> Iterator[None]:
     line.server().execute_command("REPLICAOF", "NO", "ONE")
 
 
+@contextmanager
+def loading(line: Line) -> Iterator[None]:
+    """LOADING: it reads its data from another server, slowly."""
+    server = line.server()
+    with tempfile.TemporaryDirectory(prefix="quaff-t", dir="/tmp") as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        other = redis.Redis(unix_socket_path=embedded.ensure(Path(folder)), socket_timeout=30)
+        other.config_set("bind", "127.0.0.1")
+        other.config_set("port", port)
+        other.config_set("repl-diskless-sync-delay", 0)
+        server.mset({f"junk {number}": os.urandom(2000) for number in range(30)})
+        server.config_set("bind", "127.0.0.1")
+        server.config_set("port", (mine := port + 1 if port < 65000 else port - 1))
+        other.execute_command("REPLICAOF", "127.0.0.1", mine)
+        wait_until(lambda: other.info("replication")["master_link_status"] == "up", 10, "the copy")
+        other.execute_command("REPLICAOF", "NO", "ONE")
+        server.set("not there", 1)  # else what it has would do, and nothing would be loaded
+        server.config_set("loading-process-events-interval-bytes", 1024)
+        server.config_set("key-load-delay", int(_SECONDS * 1_000_000 / 30))
+        server.execute_command("REPLICAOF", "127.0.0.1", port)
+        wait_until(lambda: _says_loading(line), 10, "LOADING")
+        yield
+        wait_until(lambda: not _says_loading(line), 20, "its data")
+        server.execute_command("REPLICAOF", "NO", "ONE")
+        server.config_set("key-load-delay", 0)
+        other.close()
+        end_server(Path(folder))
+
+
+def _says_loading(line: Line) -> bool:
+    try:
+        # With its usual retries redis-py would ask until it is over.
+        redis.Redis(unix_socket_path=line.path, retry=Retry(NoBackoff(), 0)).get("junk 0")
+    except redis.exceptions.BusyLoadingError:
+        return True
+    return False
+
+
 def _ignored(act: Callable[[], object]) -> None:
     with suppress(redis.RedisError):
         act()
@@ -171,13 +215,20 @@ def _ignored(act: Callable[[], object]) -> None:
 _SECONDS = 3.0
 
 Fault = Callable[[Line], Any]
-AT_THE_SERVER: list[Fault] = [killed_connections, killed_server, frozen_server, flushed_scripts, no_room_for_clients]
+AT_THE_SERVER: list[Fault] = [
+    killed_connections,
+    killed_server,
+    frozen_server,
+    flushed_scripts,
+    no_room_for_clients,
+    loading,
+]
 ON_THE_WAY: list[Fault] = [blackhole, cut_replies, lost_replies, busy_server, replica]
 
 
 @pytest.mark.parametrize("faults", [AT_THE_SERVER, ON_THE_WAY], ids=["server", "way"])
 def test_a_worker_works_again_within_seconds_of_the_end_of_a_fault(faults: list[Fault], tmp_path: Path) -> None:
-    """F15, F25, F27, F28, F30, F33, F36, F37, F38, F69: the same processes, no attempt charged, nothing twice."""
+    """F15, F25, F27, F28, F30, F33, F36, F37, F38, F39, F69: the same processes, no attempt charged, nothing twice."""
 
     def scenario(fault: Fault) -> None:
         line = Line(tmp_path)
@@ -224,6 +275,26 @@ def meet(line: Line, fault: Fault) -> None:
     assert worker.stop() == 0, worker.output
     # It was met, twice. A script that is forgotten is sent again without a word.
     assert worker.output.count("the server answers again") >= 2 or fault is flushed_scripts, worker.output
+
+
+def test_a_process_has_two_connections(tmp_path: Path) -> None:
+    """The supervisor too: one to talk, one to hear; idle, under load and at its end."""
+    line = Line(tmp_path)
+    try:
+        stage, server = line.stage, line.server()
+        stage.send("mark", "before")
+        before = len(server.client_list())
+        worker = stage.worker("-p", "2", "-c", "8")
+        jobs = [stage.send(("nap", "anap")[number % 2], f"job {number}", 0.02) for number in range(300)]
+        most = 0
+        for job in jobs:
+            job.result(timeout=15)
+            most = max(most, len(server.client_list()) - before)
+        assert most == 2 * (1 + len(children(worker)))
+        assert worker.stop() == 0
+        assert len(server.client_list()) == before
+    finally:
+        line.end()
 
 
 def probe(stage: Stage, tag: str, within: float) -> None:

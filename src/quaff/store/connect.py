@@ -64,7 +64,7 @@ class Endpoint:
         return pool or self._keep(None, redis.ConnectionPool, self.revive(self._timeout))
 
     def abandon_pool(self) -> None:
-        """The next call has a new pool: this one was interrupted, and nobody knows in what state it is."""
+        """Close what is open; the next call has a new pool. Also right for one that was interrupted in any state."""
         pool: Any = self._pools.pop(None, None)
         if pool is not None:
             pool.disconnect(inuse_connections=False)  # those in use are closed when the threads they serve let go

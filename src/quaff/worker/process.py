@@ -182,6 +182,7 @@ def wait_for_server(app: Quaff, control: Control) -> None:
             if select.select([control], (), (), 0.2)[0]:
                 os._exit(DONE)
         else:
+            app.store.endpoint.abandon_pool()  # from now on it is for tasks that send jobs
             return
 
 
