@@ -28,7 +28,8 @@ _FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
 
 
 class AttemptInfo(msgspec.Struct, frozen=True):
-    """One run of a job; times are aware UTC datetimes. ``outcome``: ``running succeeded failed crashed lapsed``."""
+    """One run of a job; times are aware UTC datetimes. ``outcome``: ``running succeeded failed crashed lapsed
+    cancelled snoozed released`` (given back at no cost)."""
 
     number: int
     started_at: datetime | None

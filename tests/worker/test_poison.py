@@ -43,9 +43,14 @@ def test_poison_of_each_kind_starts_three_times_among_a_thousand_good_jobs(stage
     assert len(starts) == 1000
     assert max(starts.values()) <= 2
     assert all(worker.process.poll() is None for worker in workers)
-    # Charged: nobody but who had run in a process that died.
-    hurt = [job for job in good if job.info().attempts[0].outcome == "crashed"]
-    assert all(starts[f"good {good.index(job)}"] == 2 for job in hurt)
+    # Charged: who started twice. Also one whose process died between its start record and its first line: the record
+    # comes first, or a task that kills its process at once would be charged nothing.
+    outcomes = [[each.outcome for each in job.info().attempts] for job in good]
+    for number, found in enumerate(outcomes):
+        assert found in (["succeeded"], ["crashed", "succeeded"]), number
+        assert found != ["succeeded"] or starts[f"good {number}"] == 1, number
+    # With four threads each has three neighbours when it dies first; then it runs alone.
+    assert sum(found != ["succeeded"] for found in outcomes) <= 3 * len(KINDS)
 
 
 def test_poison_is_poison_whatever_retries_it_has(stage: Stage) -> None:

@@ -23,7 +23,7 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Attempt(msgspec.Struct, array_like=True, frozen=True):
-    """One run of a job. Times are Unix milliseconds; ``outcome`` is ``succeeded failed crashed lapsed``.
+    """One run of a job. Times are Unix milliseconds; ``outcome`` is as in ``quaff.AttemptInfo``.
 
     A ``lapsed`` attempt is one whose worker fell silent: it is charged nothing the first time, so its number repeats.
     """

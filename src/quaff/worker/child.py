@@ -17,6 +17,9 @@ from quaff.worker.control import Control, Orders, Word
 from quaff.worker.maintenance import new_process_id
 from quaff.worker.starts import Start, Starts
 
+#: Seconds from "stop" to SIGKILL.
+_STOP = 0.5
+
 
 class Child:
     """A worker process.
@@ -83,14 +86,20 @@ class Child:
         return not self.closed and self.leaves_at is None
 
     def leave(self, at: float) -> None:
-        """Claim nothing more, and end when the running jobs have, or at that time."""
-        self.leaves_at = at
-        self.control.say(Word(said="drain"))
+        """Claim nothing more, and end when the running jobs have, or at that time; told twice, at the earlier one."""
+        if not self.told_to_stop:
+            self.leaves_at = at if self.leaves_at is None else min(at, self.leaves_at)
+            self.control.say(Word(said="drain"))
 
-    def stop(self) -> None:
-        """Give back what it holds, and end."""
+    def press(self, now: float) -> None:
+        """At the time at which it leaves it is told to give back what it holds, and soon after it is killed."""
+        if self.leaves_at is None or now < self.leaves_at:
+            return
+        if self.told_to_stop:
+            self.kill()
         self.told_to_stop = True
         self.control.say(Word(said="stop"))
+        self.leaves_at = now + _STOP
 
     def gone(self) -> bool:
         """True once it has ended; not yet waited for, so that its pid is still its own."""

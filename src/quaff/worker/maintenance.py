@@ -7,6 +7,7 @@ the processes goes on meanwhile.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
@@ -145,16 +146,18 @@ class Chores:
                 self._call.clear()
 
     def _do(self, chore: Chore) -> None:
+        chore.at = math.inf
         try:
             pause = chore.step()
         except Exception as error:  # noqa: BLE001  whatever it is, the other chores and the next try go on
             if not chore.trouble and not self._closing:
                 log.error("%s: %s; trying again", chore.name, error)
+            pause = random.uniform(0.1, 0.5)
             chore.trouble = True
-            chore.at = time.monotonic() + random.uniform(0.1, 0.5)
-            return
-        chore.trouble = False
-        chore.at = time.monotonic() + pause
+        else:
+            chore.trouble = False
+        # Not later than somebody has asked for meanwhile: its step may have begun before there was a reason.
+        chore.at = min(chore.at, time.monotonic() + pause)
 
     def _renew(self) -> float:
         processes = list(self._alive)

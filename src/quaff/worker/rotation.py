@@ -18,8 +18,6 @@ from quaff.worker.child import Child
 log = logging.getLogger("quaff.worker")
 
 _RELOAD = "a reload"
-#: Seconds from "stop" to SIGKILL.
-_STOP = 0.5
 
 
 class Wear(NamedTuple):
@@ -66,12 +64,10 @@ class Rotation:
                 child.worn = ""
 
     def step(self, children: Sequence[Child], wanted: int) -> int:
-        """Send off who can go, and press who went; how many processes there should be now."""
+        """Send off who can go; how many processes there should be now."""
         now = time.monotonic()
         for child in children:
-            if child.leaves_at is not None:
-                self._press(child, now)
-            elif not child.worn:
+            if child.leaves_at is None and not child.worn:
                 child.worn = self._why(child, now)
         serving = [child for child in children if child.serving]
         worn = [child for child in serving if child.worn and child.ready]
@@ -90,14 +86,6 @@ class Rotation:
         if wear.memory is not None and (size := _memory_of(child.pid)) > wear.memory:
             return f"it has {size // 2**20} MiB"
         return ""
-
-    @staticmethod
-    def _press(child: Child, now: float) -> None:
-        if child.leaves_at is not None and now >= child.leaves_at:
-            if child.told_to_stop:
-                child.kill()
-            child.stop()
-            child.leaves_at = now + _STOP
 
 
 def _memory_of(pid: int) -> int:

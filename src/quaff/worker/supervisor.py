@@ -39,8 +39,8 @@ from quaff.worker.systemd import Systemd
 
 log = logging.getLogger("quaff.worker")
 
-#: Seconds: from "stop" to SIGKILL, and for giving back what the killed held.
-_STOP, _BURY = 0.5, 0.4
+#: Seconds for giving back what the killed held.
+_BURY = 0.4
 #: Seconds in which a stop signal is the same one again: whoever started us passed on what the group got anyway.
 _ECHO = 0.1
 #: Seconds between two starts of a process that does not stay: the first pause and the longest; and how long it must
@@ -108,7 +108,6 @@ class Supervisor:
         self._announced = False
         self._stops: list[int] = []
         self._stopped_at = 0.0
-        self._stop_at = self._kill_at = float("inf")
         self._hopeless = ""
 
     def run(self) -> int:
@@ -124,7 +123,8 @@ class Supervisor:
                 break
             if not self._stops:
                 self._start_missing()
-            self._press()
+            for child in self._children:
+                child.press(time.monotonic())
             # Before the application has been loaded nobody knows how long that takes.
             if self._chores is None or self._chores.alive:
                 self._systemd.alive()
@@ -168,7 +168,8 @@ class Supervisor:
     def _listen(self) -> None:
         """Wait for a signal, a word of a child, or the next deadline."""
         timeout = _LOOK if self._introduction or self._children else _PAUSE
-        for at in (self._stop_at, self._kill_at, self._start_at):
+        leaving = [child.leaves_at for child in self._children if child.leaves_at is not None]
+        for at in (self._start_at, *leaving):
             if at > (now := time.monotonic()):
                 timeout = min(timeout, at - now)
         controls = {child.control.fileno(): child for child in self._children if not child.control.closed}
@@ -253,15 +254,15 @@ class Supervisor:
                     grace = self._introduction.settings["grace"] if self._introduction else 0.0
                 log.info("%s: stopping; running jobs have %g s", signal.Signals(number).name, grace)
                 self._systemd.tell("STOPPING=1")
-                self._tell_all("drain")
-                self._stop_at = now + grace
                 for child in self._children:
+                    child.leave(now + grace)
                     if not child.ready:  # it holds no job, and cannot hear while it imports or waits for the server
                         child.kill()
             elif len(self._stops) == 2:
                 log.info("%s again: giving everything back", signal.Signals(number).name)
                 self._say_what_runs()
-                self._stop_at = now
+                for child in self._children:
+                    child.leave(now)
 
     def _say_what_runs(self) -> None:
         now = time.time()
@@ -270,16 +271,6 @@ class Supervisor:
                 assert self._introduction is not None
                 id = JobId(self._introduction.queues[start.partition], 0, start.id)
                 log.info("still running in process %d: %s, for %.1f s", child.pid, id, now - start.started_ms / 1000)
-
-    def _press(self) -> None:
-        """Enforce the deadlines of a stop."""
-        now = time.monotonic()
-        if now >= self._stop_at:
-            self._stop_at, self._kill_at = float("inf"), now + _STOP
-            self._tell_all("stop")
-        if now >= self._kill_at:
-            for child in self._children:
-                child.kill()
 
     def _bury_the_dead(self) -> None:
         for child in [child for child in self._children if child.gone()]:
@@ -294,7 +285,7 @@ class Supervisor:
                 self._not_up(child, code)
             elif child.closed and not started:
                 log.info("process %d, which was silent for too long, has ended", child.pid)
-            elif self._stops or child.ended or child.leaves_at is not None or (code == DONE and not started):
+            elif child.leaves_at is not None or child.ended or (code == DONE and not started):
                 pass  # as it was told
             else:
                 log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
@@ -311,8 +302,7 @@ class Supervisor:
             return [(start, child.ended.get(start.token, "b")) for start in started]
         # Nobody is charged for a process that was told to go. One that was closed by the server has ended its jobs
         # first: where some were running, a task used the same exit code.
-        told_to_go = self._stops or child.leaves_at is not None
-        return [] if told_to_go else [(start, "x") for start in started]
+        return [] if child.leaves_at is not None else [(start, "x") for start in started]
 
     def _not_up(self, child: Child, code: int) -> None:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""
@@ -331,12 +321,6 @@ class Supervisor:
             log.error("%s; next try in %.1f s", why.rstrip(), self._pause)
         self._start_at = now + self._pause
         self._pause = min(_LONGEST_PAUSE, self._pause * 2)
-
-    # Telling
-
-    def _tell_all(self, what: str) -> None:
-        for child in self._children:
-            child.control.say(Word(said=what))
 
 
 def _essence(word: Word) -> tuple[str, str, float]:

@@ -1,0 +1,32 @@
+"""What a supervisor does for its processes, one step at a time."""
+
+from __future__ import annotations
+
+from quaff.store.client import Store
+from quaff.store.connect import Endpoint
+from quaff.store.keys import partition
+from quaff.store.transitions import Kept, Rules
+from quaff.worker.maintenance import Chores
+from tests.helpers import wait_until
+
+
+def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: str, namespace: str) -> None:
+    """F60: a job is called off while the sweep that would have found it has passed it already."""
+    store = Store(Endpoint(server_url, "a test", 5), 5)
+    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000))
+    (sweep,) = chores._sweeps
+    begun: list[int] = []
+    usual = sweep.step
+
+    def step() -> float:
+        begun.append(1)
+        if len(begun) == 1:
+            chores.hurry(0)
+        return usual()
+
+    wait_until(lambda: sweep.at > 1, 5, "the first sweep")
+    sweep.step = step
+    chores.hurry(0)
+    wait_until(lambda: len(begun) == 2, 1.0, "the second sweep")
+    chores.close(5)
+    store.endpoint.abandon_pool()
