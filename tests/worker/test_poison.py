@@ -20,6 +20,7 @@ KINDS = {
 }
 
 
+@pytest.mark.timeout(120)  # seventeen processes that die and are started again, beside other tests
 def test_poison_of_each_kind_starts_three_times_among_a_thousand_good_jobs(stage: Stage) -> None:
     """F3, F12, F54 (pain 5): the true reason; each good job is done, in two starts at most; the supervisors live."""
     workers = [stage.worker("-p", "2", "-c", "4") for _ in range(2)]
@@ -37,18 +38,20 @@ def test_poison_of_each_kind_starts_three_times_among_a_thousand_good_jobs(stage
         assert caught.value.reason == "poison"
         assert [each.outcome for each in job.info().attempts] == ["crashed"] * 3
     starts: dict[str, int] = {}
-    for run in stage.runs():
+    runs = stage.runs()
+    for run in runs:
         starts[run.tag] = starts.get(run.tag, 0) + 1
     assert {kind: starts.pop(kind) for kind in KINDS} == dict.fromkeys(KINDS, 3)
     assert len(starts) == 1000
     assert max(starts.values()) <= 2
     assert all(worker.process.poll() is None for worker in workers)
-    # Charged: who started twice. Also one whose process died between its start record and its first line: the record
-    # comes first, or a task that kills its process at once would be charged nothing.
+    # Charged: whose first run was cut short; not who had ended and could not say so any more. Also who died between its
+    # start record and its first line: the record comes first, or a task that kills at once would be charged nothing.
+    cut_short = {run.tag for run in runs if run.ended is None}
     outcomes = [[each.outcome for each in job.info().attempts] for job in good]
     for number, found in enumerate(outcomes):
         assert found in (["succeeded"], ["crashed", "succeeded"]), number
-        assert found != ["succeeded"] or starts[f"good {number}"] == 1, number
+        assert found != ["succeeded"] or f"good {number}" not in cut_short, number
     # With four threads each has three neighbours when it dies first; then it runs alone.
     assert sum(found != ["succeeded"] for found in outcomes) <= 3 * len(KINDS)
 
