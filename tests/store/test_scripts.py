@@ -191,6 +191,6 @@ def test_a_call_is_the_same_each_time_it_is_sent(server_url: str, namespace: str
     """A value: sending it again is sending the same bytes."""
     call: Call[list[int]] = Call(load("heartbeat"), partition(namespace, "q"), (1000, b"p" * 8), list)
     assert call.command == call.command
-    assert call.command[:3] == (b"EVALSHA", load("heartbeat").sha, 2)
+    assert call.command[:3] == (b"EVALSHA", load("heartbeat").sha, b"2")
     store = Store(Endpoint(server_url, "a test", 5), 5)
     assert [store.run(call), store.run(call)] == [[0], [0]]
