@@ -68,7 +68,8 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(
     demo, mark = start(running, folder)
     wait_until(lambda: any("worker" in line for line in demo.stdout), 30, "the worker's start")
     assert len(of_the_demo(mark)) > 3
-    assert demo.stop(number) in (130, 143)
+    code = demo.stop(number)
+    assert code in (130, 143), demo.output
     wait_until(lambda: not of_the_demo(mark), 10, "the end of all its processes")
     assert list(folder.iterdir()) == []
     folder.rmdir()

@@ -77,6 +77,10 @@ class Screen:
         print(text, flush=True)
 
 
+#: The signals that have come to end it.
+STOPS: list[int] = []
+
+
 class Demo:
     """One run of it."""
 
@@ -103,6 +107,8 @@ class Demo:
         tally, shown = browser.tally, 0
         while not browser.done and time.monotonic() < tally.last + PATIENCE:
             self._processes.alive()
+            if STOPS:  # it came while something was finalised, where Python ignores what is raised
+                leave(STOPS[0], None)
             told = self._progress(browser)
             ended = told["succeeded"] + told["failed"]
             if not self.killed and ended * 2 >= tally.total:
@@ -195,7 +201,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Real work through Quaff, with a worker process killed half-way.")
     parser.add_argument("--keep", action="store_true", help="leave it running afterwards and print the page's URL")
     given = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
     try:
         return run(given.keep)
@@ -208,7 +214,8 @@ def main() -> int:
 
 def leave(number: int, _: object) -> NoReturn:
     """End, with everything that was started: the blocks on the way out see to it."""
-    sys.exit(128 + number)
+    STOPS.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
 if __name__ == "__main__":
