@@ -94,6 +94,7 @@ def test_a_process_whose_supervisor_died_during_its_import_starts_nothing(new_st
         wait_until(lambda: len(children(worker)) == 2)
         pids = children(worker)
         killed = kill(worker.pid)
+        worker.process.wait(10)  # on a busy machine it takes a moment until SIGKILL has ended it
         if seconds is not None:
             after(seconds)
             (folder / "go").touch()
@@ -122,6 +123,7 @@ def test_a_replacement_whose_supervisor_died_during_its_import_starts_nothing(st
     wait_until((folder / "loading").exists)
     (new,) = wait_until(lambda: [each for each in children(worker) if each != pid])
     killed = kill(worker.pid)
+    worker.process.wait(10)
     jobs = stage.many("mark", [(f"waits {n}",) for n in range(20)])
     (folder / "go").touch()
     wait_until(lambda: gone(new), 15)
