@@ -97,7 +97,7 @@ def test_jobs_behind_a_running_one_go_back_at_no_cost(stage: Stage, blocker: str
     tasks = stage.quaff.tasks
     first, *waiting = stage.quaff.send(
         [
-            tasks[blocker]._submission(("first", 3.0), {}),
+            tasks[blocker]._submission(("first", 8.0), {}),  # longer than another worker takes to start
             *(tasks[kind]._submission((f"waits {n}",), {}) for n in range(30)),
         ]
     )
