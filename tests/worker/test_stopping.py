@@ -88,16 +88,16 @@ def test_jobs_claimed_in_advance_go_back_at_no_cost(stage: Stage) -> None:
     assert [attempt.number for attempt in jobs[-1].info().attempts] == [1]
 
 
-@pytest.mark.parametrize(("blocker", "kind"), [("nap", "mark"), ("block_loop", "amark")])
+@pytest.mark.parametrize(("blocker", "kind"), [("gate", "mark"), ("block_loop_until", "amark")])
 def test_jobs_behind_a_running_one_go_back_at_no_cost(stage: Stage, blocker: str, kind: str) -> None:
     """They were claimed with it and never begun: another worker begins them, as attempt 1, while it still runs."""
     worker = stage.worker("-p", "1", "-c", "1", "--grace", LONG)
     if kind == "mark":
         stage.learn_tiny()
-    tasks = stage.quaff.tasks
+    tasks, path = stage.quaff.tasks, stage.file()
     first, *waiting = stage.quaff.send(
         [
-            tasks[blocker]._submission(("first", 8.0), {}),  # longer than another worker takes to start
+            tasks[blocker]._submission(("first", str(path)), {}),
             *(tasks[kind]._submission((f"waits {n}",), {}) for n in range(30)),
         ]
     )
@@ -112,6 +112,7 @@ def test_jobs_behind_a_running_one_go_back_at_no_cost(stage: Stage, blocker: str
     assert all([each.attempt for each in found] == [1] for found in runs)
     assert {each.parent for found in runs for each in found} == {other.pid}
     assert all([attempt.number for attempt in job.info().attempts] == [1] for job in waiting)
+    path.touch()
     assert worker.wait() == 0
     assert first.state == "succeeded"
     assert stage.runs("first")[0].pid == run.pid
