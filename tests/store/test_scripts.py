@@ -67,22 +67,19 @@ def test_a_script_says_what_it_does(path: Path) -> None:
 
 
 @any_script
-def test_keys_come_through_the_declared_line_alone(path: Path) -> None:
-    """Every key is a name of the one fixed list, and none is made up inside (an undeclared key loses jobs)."""
-    text = code(path)
-    declared = re.findall(r"^local ([\w, ]+) = unpack\(KEYS\)$", text, re.MULTILINE)
-    assert len(declared) == 1
-    assert text.count("KEYS") == 1
-    names = declared[0].split(", ")
-    assert len(set(names)) == len(names)
-    assert set(names) <= set(NAMES)
-    assert load(path.stem).keys == tuple(names)
+def test_keys_come_through_the_declared_lines_alone(path: Path) -> None:
+    """Every key is a name of the one fixed list, none is made up inside (an undeclared key loses jobs), none idle."""
+    script = load(path.stem)
+    assert set(script.keys) <= set(NAMES)
+    assert len(set(script.keys)) == len(script.keys)
+    assert script.source.count("KEYS") == script.source.splitlines()[1].count("KEYS") == len(script.keys)
+    assert set(re.findall(r"\bk\.(\w+)", script.source)) == set(script.keys)
 
 
 @any_script
 def test_what_a_later_release_has_changed_is_not_touched(path: Path) -> None:
     """The schema is asked for before anything else is done (F58)."""
-    body = path.read_text().partition("= unpack(KEYS)\n")[2]
+    body = re.split(r"^-- KEYS: .*\n", path.read_text(), maxsplit=1, flags=re.MULTILINE)[1]
     assert body.startswith("-- @include schema\n")
 
 
@@ -128,34 +125,39 @@ def test_time_is_the_servers_and_read_in_one_place(path: Path) -> None:
     assert ("'TIME'" in code(path)) == (path.stem == "clock")
 
 
-@any_script
-def test_every_include_is_there_and_used(path: Path) -> None:
-    """An include that nobody calls, or calls one that is missing, is a mistake."""
-    text = path.read_text()
-    included = re.findall(r"^-- @include (\w+)$", text, re.MULTILINE)
-    assert text.count("@include") == len(included)
-    assert len(set(included)) == len(included)
-    bodies = {name: code(LUA / "lib" / f"{name}.lua") for name in included}
-    functions = {name: set(re.findall(r"^local function (\w+)", body, re.MULTILINE)) for name, body in bodies.items()}
-    for name in included:
-        if not functions[name]:
-            continue  # a piece of the script itself
-        others = words(code(path)).union(*(words(body) for other, body in bodies.items() if other != name))
-        assert functions[name] & others, f"{name} is included and not used"
-    everything = {
-        name: set(re.findall(r"^local function (\w+)", code(p), re.MULTILINE)) for p in INCLUDES for name in [p.stem]
-    }
-    for name, names in everything.items():
-        if name not in included and name != path.stem:
-            own = set(re.findall(r"local function (\w+)", code(path)))
-            called = {f for f in names - own if re.search(rf"\b{f}\(", re.sub(r"'[^']*'", "''", code(path)))}
-            assert not called, f"{called} of {name} is called and not included"
+def included(path: Path) -> list[str]:
+    """What a file includes by itself."""
+    return re.findall(r"^-- @include (\w+)$", path.read_text(), re.MULTILINE)
+
+
+def defined(path: Path) -> set[str]:
+    """What whoever includes a file gets from it."""
+    return set(re.findall(r"^local (?:function )?(\w+)", code(path), re.MULTILINE))
+
+
+@any_file
+def test_a_file_includes_what_it_uses_and_nothing_else(path: Path) -> None:
+    """An include that nobody uses, or the use of one that is not named, is a mistake."""
+    named, own = included(path), words(code(path))
+    assert path.read_text().count("@include") == len(named) == len(set(named))
+    for piece in INCLUDES:
+        offered = defined(piece)
+        if offered and piece != path:
+            used = {name for name in offered & own if not re.search(rf"\blocal (function )?{name}\b", code(path))}
+            assert bool(used) == (piece.stem in named), (piece.stem, used)
+
+
+@any_file
+def test_a_file_names_the_keys_it_uses_and_no_others(path: Path) -> None:
+    """So that a script declares neither too few nor too many, whatever it includes."""
+    lines = re.findall(r"^-- KEYS: ([\w ]+)$", path.read_text(), re.MULTILINE)
+    named = [name for line in lines for name in line.split()]
+    assert sorted(named) == sorted(set(re.findall(r"\bk\.(\w+)", code(path))))
 
 
 def test_every_include_belongs_to_somebody() -> None:
-    """A piece that no script includes is dead."""
-    texts = "".join(path.read_text() for path in FILES)
-    assert {path.stem for path in INCLUDES} == set(re.findall(r"^-- @include (\w+)$", texts, re.MULTILINE))
+    """A piece that nobody includes is dead."""
+    assert {path.stem for path in INCLUDES} == {name for path in [*FILES, *INCLUDES] for name in included(path)}
 
 
 def test_the_transitions_are_all_there() -> None:

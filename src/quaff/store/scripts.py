@@ -1,7 +1,8 @@
 """A .lua file with its includes, its SHA and the keys it declares.
 
-A script says which keys it takes in one line of its own, ``local msg, ready = unpack(KEYS)``; the names are those of
-``keys.py``. ``-- @include name`` is replaced by ``lua/lib/name.lua``.
+A script, and each piece that it includes, says in one line which keys it takes: ``-- KEYS: msg ready``, by the names of
+``keys.py``. The script is called with all of them and finds them in ``k``. ``-- @include name`` is replaced by
+``lua/lib/name.lua``, where it is met first.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from importlib import resources
 
 from quaff.store.keys import Partition
 
-_KEYS = re.compile(r"^local ([\w, ]+) = unpack\(KEYS\)$", re.MULTILINE)
-_INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
+_KEYS = re.compile(r"^-- KEYS: ([\w ]+)\n", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- @include (\w+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,18 @@ class Script:
 def load(name: str) -> Script:
     """The script of that name, read once."""
     folder = resources.files("quaff.store") / "lua"
-    text = (folder / f"{name}.lua").read_text()
-    source = _INCLUDE.sub(lambda match: (folder / "lib" / f"{match[1]}.lua").read_text().rstrip(), text)
-    declared = _KEYS.search(text)
-    assert declared is not None, f"{name}.lua does not say which keys it takes"
+    met: set[str] = set()
+
+    def piece(match: re.Match[str]) -> str:
+        if match[1] in met:
+            return ""
+        met.add(match[1])
+        return _INCLUDE.sub(piece, (folder / "lib" / f"{match[1]}.lua").read_text())
+
+    text = _INCLUDE.sub(piece, (folder / f"{name}.lua").read_text())
+    keys = tuple(dict.fromkeys(key for line in _KEYS.findall(text) for key in line.split()))
+    table = ", ".join(f"{key} = KEYS[{place}]" for place, key in enumerate(keys, 1))
+    first, rest = text.split("\n", 1)
+    source = f"{first}\nlocal k = {{{table}}}\n{_KEYS.sub('', rest)}"
     sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest().encode()
-    return Script(name, source, sha, tuple(re.split(r",\s*", declared[1])), "flags=no-writes" in text.splitlines()[0])
+    return Script(name, source, sha, keys, "flags=no-writes" in first)

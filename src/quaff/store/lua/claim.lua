@@ -9,37 +9,37 @@
 --   and the number of failures if there were any, then '!' if it runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
-local msg, ready, wake, active, held, lease, tries, claims, sched, solo, ghosts, meta = unpack(KEYS)
+-- KEYS: claims ready held active msg lease meta sched solo wake tries ghosts
 -- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
--- @include due
 -- @include ghosts
+-- @include due
 
 -- Milliseconds that a job which must run alone waits for a process that is idle anyway.
 local SOLO_PATIENCE = 1000
 local process, number, claim = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local want, idle, lease_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 
-local last = redis.call('HGET', claims, process)
+local last = redis.call('HGET', k.claims, process)
 if last == 'closed' then
   -- It may have taken the token of somebody who lives.
-  if redis.call('LLEN', ready) > 0 then hint(wake) end
+  if redis.call('LLEN', k.ready) > 0 then hint() end
   return {1, 0, 0, -1, 0}
 end
 if last then
   local last_number, last_claim = last:match('^(%d+):(.*)$')
   if tonumber(last_number) >= number then
-    local answer = {0, redis.call('LLEN', ready), 0, -1, clock(meta)}
+    local answer = {0, redis.call('LLEN', k.ready), 0, -1, clock()}
     if last_claim ~= claim then return answer end
-    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
+    local range = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
     for _, member in ipairs(range) do
       local id = member:sub(9)
-      local token = redis.call('HGET', active, id)
+      local token = redis.call('HGET', k.active, id)
       if token and token:sub(1, #claim + 1) == claim .. '.' then
         answer[#answer + 1] = id
-        answer[#answer + 1] = redis.call('HGET', msg, id)
+        answer[#answer + 1] = redis.call('HGET', k.msg, id)
         answer[#answer + 1] = token
         if token:sub(-1) == '!' then answer[3] = 1 end
       end
@@ -49,73 +49,73 @@ if last then
 end
 
 -- Written also where nothing is handed out: a copy of this call that arrives late must find it answered.
-redis.call('HSET', claims, process, ms(number) .. ':' .. claim)
+redis.call('HSET', k.claims, process, ms(number) .. ':' .. claim)
 -- Its first: from now on its silence is noticed, or nothing would ever remove this entry.
-if not last then redis.call('ZADD', lease, ms(clock(meta) + lease_ms), process) end
-local flags = redis.call('HMGET', meta, 'paused', 'solo_for', 'solo_since')
+if not last then redis.call('ZADD', k.lease, ms(clock() + lease_ms), process) end
+local flags = redis.call('HMGET', k.meta, 'paused', 'solo_for', 'solo_since')
 local serving, since = flags[2], tonumber(flags[3])
 if flags[1] then return {0, 0, 0, -1, 0} end
 -- Milliseconds until there is a reason to ask again, token or not.
 local again = -1
-if redis.call('EXISTS', sched) == 1 then
-  local now = clock(meta)
-  promote(sched, tries, ready, solo, now, 100)
-  again = next_due(sched, now)
+if redis.call('EXISTS', k.sched) == 1 then
+  local now = clock()
+  promote(now, 100)
+  again = next_due(now)
 end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
-  local left = redis.call('LLEN', ready)
-  if left + redis.call('LLEN', solo) > 0 then hint(wake) end
+  local left = redis.call('LLEN', k.ready)
+  if left + redis.call('LLEN', k.solo) > 0 then hint() end
   return {0, left, 0, again, 0}
 end
 
 local ids, alone, pass_on, due = nil, 0, false, again >= 0
-if redis.call('LLEN', solo) > 0 then
-  local now = clock(meta)
+if redis.call('LLEN', k.solo) > 0 then
+  local now = clock()
   if idle then
-    ids, alone = redis.call('RPOP', solo, 1), 1
-    redis.call('HSET', meta, 'solo_for', process)
-    if redis.call('LLEN', solo) == 0 then redis.call('HDEL', meta, 'solo_since') else pass_on = true end
+    ids, alone = redis.call('RPOP', k.solo, 1), 1
+    redis.call('HSET', k.meta, 'solo_for', process)
+    if redis.call('LLEN', k.solo) == 0 then redis.call('HDEL', k.meta, 'solo_since') else pass_on = true end
   elseif not since or now - since < SOLO_PATIENCE then
     -- For a moment it is left to idle processes, and to the replacement of the one that died. Told once, or the
     -- processes that cannot take it would wake each other for ever.
     local patience = SOLO_PATIENCE - (now - (since or now))
     again = due and math.min(again, patience) or patience
     if not since then
-      redis.call('HSET', meta, 'solo_since', ms(now))
+      redis.call('HSET', k.meta, 'solo_since', ms(now))
       pass_on = true
     end
-  elseif not serving or serving == process or not redis.call('ZSCORE', lease, serving) then
+  elseif not serving or serving == process or not redis.call('ZSCORE', k.lease, serving) then
     -- One process empties itself for it, and asks now and then whether it still has to. It then serves this line as
     -- long as there is something in it; the others go on.
-    redis.call('HSET', meta, 'solo_for', process)
-    local left = redis.call('LLEN', ready)
-    if left > 0 then hint(wake) end
+    redis.call('HSET', k.meta, 'solo_for', process)
+    local left = redis.call('LLEN', k.ready)
+    if left > 0 then hint() end
     return {2, left, 0, SOLO_PATIENCE, 0}
   end
 end
-if alone == 0 and serving == process then redis.call('HDEL', meta, 'solo_for') end
-ids = ids or redis.call('RPOP', ready, want)
+if alone == 0 and serving == process then redis.call('HDEL', k.meta, 'solo_for') end
+ids = ids or redis.call('RPOP', k.ready, want)
 if not ids then
-  redis.call('DEL', wake)
-  if pass_on then hint(wake) end
+  redis.call('DEL', k.wake)
+  if pass_on then hint() end
   return {0, 0, 0, again, 0}
 end
 
-local messages = redis.call('HMGET', msg, unpack(ids))
-local running = redis.call('HMGET', active, unpack(ids))
-local tried = redis.call('EXISTS', tries) == 1 and redis.call('HMGET', tries, unpack(ids)) or {}
+local messages = redis.call('HMGET', k.msg, unpack(ids))
+local running = redis.call('HMGET', k.active, unpack(ids))
+local tried = redis.call('EXISTS', k.tries) == 1 and redis.call('HMGET', k.tries, unpack(ids)) or {}
 local haunted = {}
-if redis.call('EXISTS', ghosts) == 1 then
-  for _, id in ipairs(ids) do haunted[id] = tonumber(redis.call('HGET', ghosts, ghost_of(id, alone == 1)) or 0) end
+if redis.call('EXISTS', k.ghosts) == 1 then
+  for _, id in ipairs(ids) do haunted[id] = tonumber(redis.call('HGET', k.ghosts, ghost_of(id, alone == 1)) or 0) end
 end
 local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0}, {}, 0
 for i, id in ipairs(ids) do
   if (haunted[id] or 0) > 0 then
     -- What is left of a cancelled job; one that was stored again since stands further behind.
     local ghost = ghost_of(id, alone == 1)
-    haunted[id] = redis.call('HINCRBY', ghosts, ghost, -1)
-    if haunted[id] == 0 then redis.call('HDEL', ghosts, ghost) end
+    haunted[id] = redis.call('HINCRBY', k.ghosts, ghost, -1)
+    if haunted[id] == 0 then redis.call('HDEL', k.ghosts, ghost) end
   -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
   elseif messages[i] and not running[i] and not given[id] then
     local number = '1'
@@ -136,17 +136,17 @@ for i, id in ipairs(ids) do
     strangers = strangers + 1
   end
 end
-local left = redis.call('LLEN', ready)
+local left = redis.call('LLEN', k.ready)
 answer[2] = left
 if #leases == 0 then answer[3], alone = 0, 0 end
 if #leases > 0 then
-  local now = clock(meta)
+  local now = clock()
   answer[5] = now
-  redis.call('HSET', active, unpack(leases))
-  redis.call('ZADD', held, unpack(members))
-  redis.call('ZADD', lease, ms(now + lease_ms), process)
+  redis.call('HSET', k.active, unpack(leases))
+  redis.call('ZADD', k.held, unpack(members))
+  redis.call('ZADD', k.lease, ms(now + lease_ms), process)
 end
-if strangers > 0 then redis.call('HINCRBY', meta, 'strangers', strangers) end
+if strangers > 0 then redis.call('HINCRBY', k.meta, 'strangers', strangers) end
 -- Somebody who waits must also know when the next job is due: this process may be busy then.
-if left > 0 or pass_on or due then hint(wake) elseif alone == 0 then redis.call('DEL', wake) end
+if left > 0 or pass_on or due then hint() elseif alone == 0 then redis.call('DEL', k.wake) end
 return answer

@@ -5,15 +5,15 @@
 --   'x' the same id with another digest of task and arguments.
 -- Guarantees: an id is stored once, however often it is sent, as long as its tombstone lives. All jobs or, when the
 --   memory is full, none (no allow-oom: the server refuses before the first line).
-local msg, ready, wake, tomb, meta = unpack(KEYS)
+-- KEYS: msg tomb ready meta
 -- @include schema
 -- @include wake
 -- @include message
 
 local ids = {}
 for i = 1, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
-local live = redis.call('HMGET', msg, unpack(ids))
-local ended = redis.call('HMGET', tomb, unpack(ids))
+local live = redis.call('HMGET', k.msg, unpack(ids))
+local ended = redis.call('HMGET', k.tomb, unpack(ids))
 
 local answers, writes, fresh, here = {}, {}, {}, {}
 for i, id in ipairs(ids) do
@@ -35,9 +35,9 @@ for i, id in ipairs(ids) do
 end
 
 if #fresh > 0 then
-  redis.call('HSET', msg, unpack(writes))
-  redis.call('LPUSH', ready, unpack(fresh))
-  redis.call('HINCRBY', meta, 'enqueued', #fresh)
-  hint(wake)
+  redis.call('HSET', k.msg, unpack(writes))
+  redis.call('LPUSH', k.ready, unpack(fresh))
+  redis.call('HINCRBY', k.meta, 'enqueued', #fresh)
+  hint()
 end
 return answers

@@ -3,27 +3,27 @@
 -- ARGV: id, 1 for everything that is known of it
 -- Answer: {state, token or tombstone, record, message, history}; the last two only if asked for; state is
 --   'running' 'queued' 'parked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'ended', or '' for an id that nobody knows
-local msg, active, tries, history, parked, sched, done, tomb, res, meta = unpack(KEYS)
+-- KEYS: msg history active tomb done res parked sched tries
 -- @include schema
 -- @include clock
 -- @include tries
 
 local id, all = ARGV[1], ARGV[2] == '1'
 local function with(state, detail, record)
-  return {state, detail or '', record or '', all and redis.call('HGET', msg, id) or '', all and redis.call('HGET', history, id) or ''}
+  return {state, detail or '', record or '', all and redis.call('HGET', k.msg, id) or '', all and redis.call('HGET', k.history, id) or ''}
 end
 
-local token = redis.call('HGET', active, id)
+local token = redis.call('HGET', k.active, id)
 if token then return with('running', token) end
-local ended = redis.call('HGET', tomb, id)
+local ended = redis.call('HGET', k.tomb, id)
 if ended then
   -- A result that is due is gone for everybody at that moment, whenever the next sweep comes, if one comes.
-  local due = redis.call('ZSCORE', done, id)
-  local kept = not due or tonumber(due) > clock(meta)
-  return with('ended', ended, kept and redis.call('HGET', res, id))
+  local due = redis.call('ZSCORE', k.done, id)
+  local kept = not due or tonumber(due) > clock()
+  return with('ended', ended, kept and redis.call('HGET', k.res, id))
 end
-if redis.call('ZSCORE', parked, id) then return with('parked') end
-local at = redis.call('ZSCORE', sched, id)
-if at then return with(read_tries(redis.call('HGET', tries, id)).failures > 0 and 'retrying' or 'scheduled', ms(tonumber(at))) end
-if redis.call('HEXISTS', msg, id) == 1 then return with('queued') end
+if redis.call('ZSCORE', k.parked, id) then return with('parked') end
+local at = redis.call('ZSCORE', k.sched, id)
+if at then return with(read_tries(redis.call('HGET', k.tries, id)).failures > 0 and 'retrying' or 'scheduled', ms(tonumber(at))) end
+if redis.call('HEXISTS', k.msg, id) == 1 then return with('queued') end
 return with('')

@@ -7,59 +7,55 @@
 -- Answer: {jobs given back, dead letters made, 1 if more are left}
 -- Guarantees: only jobs that had been started are charged, and after a crash run alone; the others cost nothing and keep
 --   their place; the process is handed nothing any more.
-local msg, ready, wake, active, held, lease, tries, history, claims, sched, solo, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- KEYS: held tries solo ready
 -- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
 -- @include history
--- @include message
--- @include dead
 -- @include end
 -- @include stopped
 -- @include again
 -- @include crash
 
-local k = {msg = msg, ready = ready, wake = wake, active = active, held = held, lease = lease, tries = tries, history = history,
-  claims = claims, sched = sched, solo = solo, stop = stop, done = done, dead = dead, tomb = tomb, res = res, meta = meta}
 local process, limit = ARGV[1], tonumber(ARGV[2])
 local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
 local started = {}
 for i = 6, #ARGV, 5 do started[ARGV[i]] = i end
 
-local now = clock(meta)
-local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, limit)
+local now = clock()
+local range = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, limit)
 local back, given_up = 0, 0
 local waiting = {}
 for _, member in ipairs(range) do
   local id = member:sub(9)
-  local token = take_back(k, process, id)
+  local token = take_back(process, id)
   local at = started[id]
   local letter, delay, record, outcome = 'b', 0, nil, nil
   if at then letter, delay, record, outcome = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4] end
   if token and letter == 'r' then
-    come_back(k, id, letter, token, delay, record, now)
+    come_back(id, letter, token, delay, record, now)
     back = back + 1
   elseif token then
-    if record then remember(history, id, record) end
-    if stopped(k, id, token, now) then
+    if record then remember(id, record) end
+    if stopped(id, token, now) then
       -- It has ended with its process.
     elseif letter == 'f' then
-      finish(k, id, 'f', token, outcome, rules.failed_ttl, now, rules.window)
+      finish(id, 'f', token, outcome, rules.failed_ttl, now, rules.window)
       given_up = given_up + 1
     elseif letter == 'x' then
-      local t = read_tries(redis.call('HGET', tries, id))
-      if charge(k, id, token, t, now, rules, outcome) then given_up = given_up + 1 else back = back + 1 end
+      local t = read_tries(redis.call('HGET', k.tries, id))
+      if charge(id, token, t, now, rules, outcome) then given_up = given_up + 1 else back = back + 1 end
     else
-      if token:sub(-1) == '!' then redis.call('RPUSH', solo, id) else waiting[#waiting + 1] = id end
+      if token:sub(-1) == '!' then redis.call('RPUSH', k.solo, id) else waiting[#waiting + 1] = id end
       back = back + 1
     end
   end
 end
 -- Ids sort by time, so the oldest comes to the head.
-for i = #waiting, 1, -1 do redis.call('RPUSH', ready, waiting[i]) end
+for i = #waiting, 1, -1 do redis.call('RPUSH', k.ready, waiting[i]) end
 local more = #range >= limit and 1 or 0
 -- Its lease stays while it holds jobs: if nobody calls again, the sweep finds the rest.
-close(k, process, now, rules.window, more == 1)
-if back > 0 then hint(wake) end
+close(process, now, rules.window, more == 1)
+if back > 0 then hint() end
 return {back, given_up, more}

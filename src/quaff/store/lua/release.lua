@@ -3,23 +3,18 @@
 -- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue)
 -- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
 -- Guarantees: nothing is charged; the order of the jobs given back is kept; what must run alone goes on waiting for that.
-local msg, ready, wake, active, held, tries, history, parked, solo, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- KEYS: active held parked solo ready
 -- @include schema
 -- @include clock
 -- @include wake
--- @include message
--- @include dead
--- @include end
 -- @include stopped
 
-local k = {msg = msg, ready = ready, wake = wake, tries = tries, history = history, stop = stop, done = done, dead = dead,
-  tomb = tomb, res = res, meta = meta}
 local process = ARGV[1]
 local ids = {}
 for i = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
 local holders = {}
-for i, token in ipairs(redis.call('HMGET', active, unpack(ids))) do holders[ids[i]] = token end
-local now = clock(meta)
+for i, token in ipairs(redis.call('HMGET', k.active, unpack(ids))) do holders[ids[i]] = token end
+local now = clock()
 
 local answers, back = {}, false
 for i = #ids, 1, -1 do
@@ -27,13 +22,13 @@ for i = #ids, 1, -1 do
   if holders[id] == token then
     answers[i] = 1
     holders[id] = nil
-    redis.call('HDEL', active, id)
-    redis.call('ZREM', held, process .. id)
-    local ended = stopped(k, id, token, now)
+    redis.call('HDEL', k.active, id)
+    redis.call('ZREM', k.held, process .. id)
+    local ended = stopped(id, token, now)
     if wait > 0 and not ended then
-      redis.call('ZADD', parked, ms(now + wait), id)
+      redis.call('ZADD', k.parked, ms(now + wait), id)
     elseif not ended then
-      local line = token:sub(-1) == '!' and solo or ready
+      local line = token:sub(-1) == '!' and k.solo or k.ready
       redis.call('RPUSH', line, id)
       back = true
     end
@@ -41,5 +36,5 @@ for i = #ids, 1, -1 do
     answers[i] = 3
   end
 end
-if back then hint(wake) end
+if back then hint() end
 return answers

@@ -6,34 +6,27 @@
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
-local msg, ready, wake, active, held, tries, history, sched, solo, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- KEYS: active tries tomb msg held res done stop meta
 -- @include schema
 -- @include clock
--- @include wake
 -- @include tries
--- @include history
--- @include message
--- @include dead
 -- @include end
--- @include stopped
 -- @include again
 
-local k = {msg = msg, ready = ready, wake = wake, tries = tries, history = history, sched = sched, solo = solo, stop = stop,
-  done = done, dead = dead, tomb = tomb, res = res, meta = meta}
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
 for i = 3, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
 local holders = {}
-for i, token in ipairs(redis.call('HMGET', active, unpack(ids))) do holders[ids[i]] = token end
-local now = clock(meta)
+for i, token in ipairs(redis.call('HMGET', k.active, unpack(ids))) do holders[ids[i]] = token end
+local now = clock()
 
 local function refusal(id, token)
-  local before = redis.call('HGET', tries, id)
+  local before = redis.call('HGET', k.tries, id)
   if before and read_tries(before).token == token then return 2 end
   if holders[id] then return 3 end
-  local ended = redis.call('HGET', tomb, id)
+  local ended = redis.call('HGET', k.tomb, id)
   if ended then return ended:sub(15, 14 + #token + 1) == token .. '|' and 2 or 3 end
-  return redis.call('HEXISTS', msg, id) == 1 and 3 or 4
+  return redis.call('HEXISTS', k.msg, id) == 1 and 3 or 4
 end
 
 local answers, mine, members, others = {}, {}, {}, {}
@@ -68,24 +61,24 @@ for i, id in ipairs(ids) do
 end
 
 if #mine > 0 then
-  redis.call('HDEL', active, unpack(mine))
-  redis.call('ZREM', held, unpack(members))
+  redis.call('HDEL', k.active, unpack(mine))
+  redis.call('ZREM', k.held, unpack(members))
 end
 if #succeeded > 0 then
-  redis.call('HDEL', msg, unpack(succeeded))
-  redis.call('HSET', tomb, unpack(tombs))
-  if #records > 0 then redis.call('HSET', res, unpack(records)) end
-  redis.call('ZADD', done, unpack(expiries))
-  if redis.call('EXISTS', tries) == 1 then redis.call('HDEL', tries, unpack(succeeded)) end
-  if redis.call('EXISTS', stop) == 1 then redis.call('HDEL', stop, unpack(succeeded)) end
-  redis.call('HINCRBY', meta, 'succeeded', #succeeded)
+  redis.call('HDEL', k.msg, unpack(succeeded))
+  redis.call('HSET', k.tomb, unpack(tombs))
+  if #records > 0 then redis.call('HSET', k.res, unpack(records)) end
+  redis.call('ZADD', k.done, unpack(expiries))
+  if redis.call('EXISTS', k.tries) == 1 then redis.call('HDEL', k.tries, unpack(succeeded)) end
+  if redis.call('EXISTS', k.stop) == 1 then redis.call('HDEL', k.stop, unpack(succeeded)) end
+  redis.call('HINCRBY', k.meta, 'succeeded', #succeeded)
 end
 for _, at in ipairs(others) do
   local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]
   if letter == 'r' or letter == 'w' then
-    come_back(k, id, letter, token, ttl, record, now)
+    come_back(id, letter, token, ttl, record, now)
   else
-    finish(k, id, letter, token, record, ttl, now, window)
+    finish(id, letter, token, record, ttl, now, window)
   end
 end
 return answers

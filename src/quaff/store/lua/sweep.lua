@@ -7,89 +7,85 @@
 --   that were asked to stop}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
-local msg, ready, wake, active, held, lease, tries, history, claims, parked, sched, solo, stop, done, dead, tomb, res, meta = unpack(KEYS)
+-- KEYS: meta lease held tries solo parked done tomb dead res history msg claims stop
 -- @include schema
 -- @include clock
 -- @include wake
--- @include message
--- @include dead
--- @include end
 -- @include tries
 -- @include history
--- @include due
+-- @include dead
 -- @include stopped
+-- @include due
 -- @include crash
 
-local k = {msg = msg, ready = ready, wake = wake, active = active, held = held, lease = lease, tries = tries, history = history,
-  claims = claims, solo = solo, stop = stop, done = done, dead = dead, tomb = tomb, res = res, meta = meta}
 local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
 local keep, keep_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local now = clock(meta)
+local now = clock()
 
-local seen = tonumber(redis.call('HGET', meta, 'last_tick') or 0)
-local reap_from = tonumber(redis.call('HGET', meta, 'reap_from') or 0)
+local seen = tonumber(redis.call('HGET', k.meta, 'last_tick') or 0)
+local reap_from = tonumber(redis.call('HGET', k.meta, 'reap_from') or 0)
 if now - seen > lease_ms / 2 then
   reap_from = now + lease_ms
-  redis.call('HSET', meta, 'reap_from', ms(reap_from))
+  redis.call('HSET', k.meta, 'reap_from', ms(reap_from))
 end
 -- A clock that was put back must not hold the reaping off for as long as it had been wrong.
 if reap_from > now + lease_ms then
   reap_from = now + lease_ms
-  redis.call('HSET', meta, 'reap_from', ms(reap_from))
+  redis.call('HSET', k.meta, 'reap_from', ms(reap_from))
 end
-redis.call('HSET', meta, 'last_tick', ms(now), 'clock', ms(now))
+redis.call('HSET', k.meta, 'last_tick', ms(now), 'clock', ms(now))
 -- Nor must a lease that was written by it.
-local ahead = redis.call('ZRANGEBYSCORE', lease, '(' .. ms(now + lease_ms), '+inf', 'LIMIT', 0, limit)
-for _, process in ipairs(ahead) do redis.call('ZADD', lease, ms(now + lease_ms), process) end
+local ahead = redis.call('ZRANGEBYSCORE', k.lease, '(' .. ms(now + lease_ms), '+inf', 'LIMIT', 0, limit)
+for _, process in ipairs(ahead) do redis.call('ZADD', k.lease, ms(now + lease_ms), process) end
 
 local more = 0
 local taken = 0
 if now >= reap_from then
-  local silent = redis.call('ZRANGEBYSCORE', lease, '-inf', ms(now), 'LIMIT', 0, 10)
+  local silent = redis.call('ZRANGEBYSCORE', k.lease, '-inf', ms(now), 'LIMIT', 0, 10)
   if #silent == 10 then more = 1 end
   for _, process in ipairs(silent) do
     local room = limit - taken
-    local range = redis.call('ZRANGEBYLEX', held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, room)
+    local range = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, room)
     for _, member in ipairs(range) do
       local id = member:sub(9)
-      local token = take_back(k, process, id)
+      local token = take_back(process, id)
       if token then
         taken = taken + 1
-        local t = read_tries(redis.call('HGET', tries, id))
-        remember(history, id, cmsgpack.pack({t.attempts + 1, 0, now, '', 0, 'lapsed'}))
+        local t = read_tries(redis.call('HGET', k.tries, id))
+        remember(id, cmsgpack.pack({t.attempts + 1, 0, now, '', 0, 'lapsed'}))
         t.lapses = t.lapses + 1
-        local ended = stopped(k, id, token, now)
+        local ended = stopped(id, token, now)
         if not ended and t.lapses == 1 then
-          redis.call('HSET', tries, id, tries_text(t))
-          redis.call('LPUSH', solo, id)
+          redis.call('HSET', k.tries, id, tries_text(t))
+          redis.call('LPUSH', k.solo, id)
         elseif not ended then
-          charge(k, id, token, t, now, rules, ARGV[8])
+          charge(id, token, t, now, rules, ARGV[8])
         end
       end
     end
     if #range >= room then more = 1 break end
-    close(k, process, now, rules.window)
+    close(process, now, rules.window)
   end
 end
-if taken > 0 then hint(wake) end
+if taken > 0 then hint() end
 
 local horizon = ARGV[9] == '1' and '+inf' or ms(now)
-local due = redis.call('ZRANGEBYSCORE', parked, '-inf', horizon, 'LIMIT', 0, limit)
+local due = redis.call('ZRANGEBYSCORE', k.parked, '-inf', horizon, 'LIMIT', 0, limit)
 if #due > 0 then
-  redis.call('ZREM', parked, unpack(due))
-  for i, text in ipairs(redis.call('HMGET', tries, unpack(due))) do
-    local line = line_of(read_tries(text), ready, solo)
+  redis.call('ZREM', k.parked, unpack(due))
+  for i, text in ipairs(redis.call('HMGET', k.tries, unpack(due))) do
+    local line = line_of(read_tries(text))
     redis.call('LPUSH', line, due[i])
   end
-  hint(wake)
+  hint()
 end
-local promoted = promote(sched, tries, ready, solo, now, limit)
-if promoted > 0 then hint(wake) end
+local promoted = promote(now, limit)
+if promoted > 0 then hint() end
 
-local old = redis.call('ZRANGEBYSCORE', done, '-inf', ms(now), 'LIMIT', 0, limit)
+local old = redis.call('ZRANGEBYSCORE', k.done, '-inf', ms(now), 'LIMIT', 0, limit)
 if #old > 0 then
-  local tombs = redis.call('HMGET', tomb, unpack(old))
+  local tombs = redis.call('HMGET', k.tomb, unpack(old))
   local kept, gone = {}, {}
   for i, id in ipairs(old) do
     local until_ms = tombs[i] and tonumber(tombs[i]:sub(2, 14)) or 0
@@ -100,26 +96,26 @@ if #old > 0 then
       gone[#gone + 1] = id
     end
   end
-  if redis.call('EXISTS', dead) == 1 then
-    for _, id in ipairs(old) do unlist(k, id) end
+  if redis.call('EXISTS', k.dead) == 1 then
+    for _, id in ipairs(old) do unlist(id) end
   end
-  for _, key in ipairs({res, history, msg}) do redis.call('HDEL', key, unpack(old)) end
-  if #kept > 0 then redis.call('ZADD', done, unpack(kept)) end
+  for _, key in ipairs({k.res, k.history, k.msg}) do redis.call('HDEL', key, unpack(old)) end
+  if #kept > 0 then redis.call('ZADD', k.done, unpack(kept)) end
   if #gone > 0 then
-    redis.call('HDEL', tomb, unpack(gone))
-    redis.call('HDEL', claims, unpack(gone))
-    redis.call('ZREM', done, unpack(gone))
+    redis.call('HDEL', k.tomb, unpack(gone))
+    redis.call('HDEL', k.claims, unpack(gone))
+    redis.call('ZREM', k.done, unpack(gone))
   end
 end
 -- The oldest dead letters make room.
 local function too_many()
-  return redis.call('ZCARD', dead) > keep or tonumber(redis.call('HGET', meta, 'dead_bytes') or 0) > keep_bytes
+  return redis.call('ZCARD', k.dead) > keep or tonumber(redis.call('HGET', k.meta, 'dead_bytes') or 0) > keep_bytes
 end
 if too_many() then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', dead, '-inf', '+inf', 'LIMIT', 0, limit)) do
-    if too_many() then drop(k, id) end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k.dead, '-inf', '+inf', 'LIMIT', 0, limit)) do
+    if too_many() then drop(id) end
   end
   if too_many() then more = 1 end
 end
 if #due >= limit or promoted >= limit or #old >= limit then more = 1 end
-return {taken, #due, #old, more, redis.call('HLEN', stop)}
+return {taken, #due, #old, more, redis.call('HLEN', k.stop)}

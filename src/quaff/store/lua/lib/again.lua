@@ -1,20 +1,26 @@
 -- A job whose attempt is over comes back: 'r' after a failure, which is counted, 'w' because it wants to wait, which
--- costs nothing. Whoever waits for work must know of a new earliest one. Needs: clock, wake, tries, history, stopped.
+-- costs nothing. Whoever waits for work must know of a new earliest one.
+-- KEYS: tries meta sched
+-- @include clock
+-- @include wake
+-- @include tries
+-- @include history
+-- @include stopped
 local COUNTED = {r = 'retried', w = 'snoozed'}
-local function come_back(k, id, letter, token, delay, record, now)
-  remember(k.history, id, record)
-  if stopped(k, id, token, now) then return end
+local function come_back(id, letter, token, delay, record, now)
+  remember(id, record)
+  if stopped(id, token, now) then return end
   local t = read_tries(redis.call('HGET', k.tries, id))
   t.token = token
   if letter == 'r' then t.attempts, t.failures = t.attempts + 1, t.failures + 1 end
   redis.call('HSET', k.tries, id, tries_text(t))
   redis.call('HINCRBY', k.meta, COUNTED[letter], 1)
   if delay == 0 then
-    local line = line_of(t, k.ready, k.solo)
+    local line = line_of(t)
     redis.call('LPUSH', line, id)
-    hint(k.wake)
+    hint()
   else
     redis.call('ZADD', k.sched, ms(now + delay), id)
-    if redis.call('ZRANK', k.sched, id) == 0 then hint(k.wake) end
+    if redis.call('ZRANK', k.sched, id) == 0 then hint() end
   end
 end

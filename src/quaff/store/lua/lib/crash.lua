@@ -1,6 +1,10 @@
--- What happens to a job whose process is gone. Needs: clock, wake, end, tries. Keys by name are the script's own locals.
+-- What happens to a job whose process is gone.
 -- Takes one job from its process and returns its token, or nil if it was not held.
-local function take_back(k, process, id)
+-- KEYS: active held tries solo claims lease done
+-- @include clock
+-- @include tries
+-- @include end
+local function take_back(process, id)
   local token = redis.call('HGET', k.active, id)
   redis.call('ZREM', k.held, process .. id)
   if not token then return nil end
@@ -9,19 +13,19 @@ local function take_back(k, process, id)
 end
 
 -- A crash is charged: back to run alone, or, at the limit, a dead letter. True if it ended.
-local function charge(k, id, token, t, now, rules, outcome)
+local function charge(id, token, t, now, rules, outcome)
   t.attempts, t.crashes = t.attempts + 1, t.crashes + 1
   if t.crashes < rules.max_crashes then
     redis.call('HSET', k.tries, id, tries_text(t))
     redis.call('LPUSH', k.solo, id)
     return false
   end
-  finish(k, id, 'f', token, outcome, rules.failed_ttl, now, rules.window)
+  finish(id, 'f', token, outcome, rules.failed_ttl, now, rules.window)
   return true
 end
 
 -- A process that is gone is handed nothing any more; its entry goes with the tombstones.
-local function close(k, process, now, window, holds_jobs)
+local function close(process, now, window, holds_jobs)
   redis.call('HSET', k.claims, process, 'closed')
   if not holds_jobs then redis.call('ZREM', k.lease, process) end
   redis.call('ZADD', k.done, ms(now + window), process)

@@ -1,22 +1,24 @@
--- Dead letters by the time they were given up; `meta.dead_bytes` is what they take together. Needs: clock.
-local function size_of(k, id)
+-- Dead letters by the time they were given up; `meta.dead_bytes` is what they take together.
+-- KEYS: msg res history dead meta tomb done
+-- @include clock
+local function size_of(id)
   return redis.call('HSTRLEN', k.msg, id) + redis.call('HSTRLEN', k.res, id) + redis.call('HSTRLEN', k.history, id)
 end
 
 -- Onto the list, when all of it is stored.
-local function list(k, id, now)
+local function list(id, now)
   redis.call('ZADD', k.dead, ms(now), id)
-  redis.call('HINCRBY', k.meta, 'dead_bytes', size_of(k, id))
+  redis.call('HINCRBY', k.meta, 'dead_bytes', size_of(id))
 end
 
 -- Off the list, while all of it is still stored.
-local function unlist(k, id)
-  if redis.call('ZREM', k.dead, id) == 1 then redis.call('HINCRBY', k.meta, 'dead_bytes', -size_of(k, id)) end
+local function unlist(id)
+  if redis.call('ZREM', k.dead, id) == 1 then redis.call('HINCRBY', k.meta, 'dead_bytes', -size_of(id)) end
 end
 
 -- Message, result and history go; the tombstone keeps its time, so that nothing that comes late revives the job.
-local function drop(k, id)
-  unlist(k, id)
+local function drop(id)
+  unlist(id)
   for _, key in ipairs({k.msg, k.res, k.history}) do redis.call('HDEL', key, id) end
   local tomb = redis.call('HGET', k.tomb, id)
   if tomb then redis.call('ZADD', k.done, tomb:sub(2, 14), id) end

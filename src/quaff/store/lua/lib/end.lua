@@ -1,10 +1,14 @@
 -- Any end but success, which settle does for many at once.
 -- A tombstone is: one letter for the state, 13 digits of the millisecond it goes, the lease token, '|' and the digest.
--- Needs: clock, wake, message, dead. `k` has the keys by name.
+-- KEYS: msg tomb ready meta tries stop res done
+-- @include clock
+-- @include wake
+-- @include message
+-- @include dead
 local NAME_OF = {f = 'failed', c = 'cancelled', e = 'expired'}
 
 -- The message that a job carries for this case becomes a job: the time, then what tells the first job from all others.
-local function follow_up(k, id, message, now)
+local function follow_up(id, message, now)
   local _, other = parts(message)
   if other == '' then return end
   for later = 0, 99 do
@@ -14,13 +18,13 @@ local function follow_up(k, id, message, now)
       redis.call('HSET', k.msg, new, other)
       redis.call('LPUSH', k.ready, new)
       redis.call('HINCRBY', k.meta, 'enqueued', 1)
-      hint(k.wake)
+      hint()
       return
     end
   end
 end
 
-local function finish(k, id, letter, token, record, ttl, now, window)
+local function finish(id, letter, token, record, ttl, now, window)
   local message = redis.call('HGET', k.msg, id) or ''
   local gone = now + math.max(ttl, window)
   redis.call('HSET', k.tomb, id, letter .. string.format('%013.0f', gone) .. token .. '|' .. digest(message))
@@ -32,7 +36,7 @@ local function finish(k, id, letter, token, record, ttl, now, window)
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)
   redis.call('HINCRBY', k.meta, NAME_OF[letter], 1)
   if letter == 'f' then
-    list(k, id, now)
-    follow_up(k, id, message, now)
+    list(id, now)
+    follow_up(id, message, now)
   end
 end

@@ -1,9 +1,11 @@
 -- A job that was asked to stop does not come back: where it would have, it ends as cancelled. True if it did.
--- `stop` has "ttl window outcome" of running jobs that were asked. Needs: end.
-local function stopped(k, id, token, now)
+-- `stop` has "ttl window outcome" of running jobs that were asked.
+-- KEYS: stop
+-- @include end
+local function stopped(id, token, now)
   local asked = redis.call('HGET', k.stop, id)
   if not asked then return false end
   local ttl, window, outcome = asked:match('^(%d+) (%d+) (.*)$')
-  finish(k, id, 'c', token, outcome, tonumber(ttl), now, tonumber(window))
+  finish(id, 'c', token, outcome, tonumber(ttl), now, tonumber(window))
   return true
 end
