@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from quaff.app import Quaff as Quaff
     from quaff.context import current_job as current_job
     from quaff.errors import ConfigurationError as ConfigurationError
+    from quaff.errors import DuplicateJob as DuplicateJob
     from quaff.errors import EncodeError as EncodeError
     from quaff.errors import EnqueueError as EnqueueError
     from quaff.errors import EnqueueUnknown as EnqueueUnknown
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
     from quaff.inspector import Inspector as Inspector
     from quaff.job import Job as Job
     from quaff.job import JobInfo as JobInfo
+    from quaff.model.limits import Concurrency as Concurrency
+    from quaff.model.limits import FairBy as FairBy
+    from quaff.model.limits import RateLimit as RateLimit
+    from quaff.model.limits import Unique as Unique
     from quaff.model.retry import exponential as exponential
     from quaff.model.retry import fixed as fixed
     from quaff.model.retry import linear as linear
@@ -60,11 +65,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Cancel": "model.steering",
+    "Concurrency": "model.limits",
     "ConfigurationError": "errors",
     "DeadLetter": "inspector",
+    "DuplicateJob": "errors",
     "EncodeError": "errors",
     "EnqueueError": "errors",
     "EnqueueUnknown": "errors",
+    "FairBy": "model.limits",
     "IdConflict": "errors",
     "Inspector": "inspector",
     "Job": "job",
@@ -79,6 +87,7 @@ _HOME = {
     "Quaff": "app",
     "QuaffError": "errors",
     "QueueFull": "errors",
+    "RateLimit": "model.limits",
     "ResultExpired": "errors",
     "ResultTimeout": "errors",
     "ServerUnavailable": "errors",
@@ -87,6 +96,7 @@ _HOME = {
     "Snooze": "model.steering",
     "SoftTimeout": "model.steering",
     "Task": "task",
+    "Unique": "model.limits",
     "UnknownTask": "errors",
     "current_job": "context",
     "exponential": "model.retry",

@@ -13,6 +13,7 @@ from quaff import config
 from quaff.config import Settings
 from quaff.errors import (
     ConfigurationError,
+    DuplicateJob,
     EnqueueError,
     EnqueueUnknown,
     IdConflict,
@@ -22,11 +23,11 @@ from quaff.errors import (
     did_you_mean,
 )
 from quaff.job import Job
-from quaff.model import codec, ids
+from quaff.model import codec, ids, outcome
 from quaff.model.ids import JobId
 from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, check_name, resolve
-from quaff.store.bulk import chunks
+from quaff.store.bulk import Replaced, chunks
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
@@ -95,6 +96,11 @@ class Quaff:
             on_exhausted: a task, or its name, that is sent the id of each job that is given up (``failed``), in the
                 step that ends it and in the same queue.
             aliases: names that older messages call the task by.
+            priority: from -100 to 100, 0 by default: higher ones of the queue come first.
+            unique: ``Unique(...)``: of the jobs with the same arguments one is enough.
+            rate, concurrency: ``RateLimit(...)`` and ``Concurrency(...)``, or tuples of them: how many start in a time, or
+                run at a time, over all workers. What is over its limit waits, and takes no slot.
+            fair_by: a text such as ``"{tenant}"``, a function of the arguments, or ``FairBy(...)``: keys take turns.
 
         Raises:
             ConfigurationError: an unknown option, a bad name, or a name that another function has.
@@ -174,7 +180,7 @@ class Quaff:
             collected.extend(submissions)
             return [self._handle(submission.id, submission.key, fresh=True) for submission in submissions]
         jobs: dict[int, Job[Any]] = {}
-        for places, call in chunks(self.settings.namespace, submissions):
+        for places, call in chunks(self.settings.namespace, submissions, self._replaced):
             with self._explained(submissions, places, jobs):
                 self._note(submissions, places, self.store.run(call), jobs)
         return [jobs[place] for place in range(len(submissions))]
@@ -184,7 +190,7 @@ class Quaff:
         if self._open_batch.get() is not None:
             return self.send(submissions)
         jobs: dict[int, Job[Any]] = {}
-        for places, call in chunks(self.settings.namespace, submissions):
+        for places, call in chunks(self.settings.namespace, submissions, self._replaced):
             with self._explained(submissions, places, jobs):
                 self._note(submissions, places, await self.store.aio.run(call), jobs)
         return [jobs[place] for place in range(len(submissions))]
@@ -214,20 +220,32 @@ class Quaff:
     def _note(
         self, submissions: Sequence[Submission], places: list[int], answers: list[Any], jobs: dict[int, Job[Any]]
     ) -> None:
-        conflict: Submission | None = None
+        conflict: EnqueueError | None = None
         for place, answer in zip(places, answers, strict=True):
             submission = submissions[place]
             if answer == b"x":
-                conflict = submission
+                conflict = IdConflict(
+                    f"{submission.task}: the key {submission.key!r} was used with other arguments. Use another key, "
+                    "or wait until KEY_WINDOW after that job ended."
+                )
+            elif isinstance(answer, bytes) and len(answer) > 1:
+                other = submission.id._replace(raw=answer)
+                jobs[place] = self._handle(other, existing=True)
+                if submission.placement is not None and submission.placement.strict:
+                    conflict = DuplicateJob(
+                        f"{submission.task}: job {other} is there already, and only one may be (unique=).", str(other)
+                    )
             else:
                 # Without a key the id was drawn for this call, so what is there already is an earlier try of this call.
                 existing = answer != 0 and submission.key is not None
                 jobs[place] = self._handle(submission.id, submission.key, existing=existing, fresh=answer == 0)
         if conflict is not None:
-            raise IdConflict(
-                f"{conflict.task}: the key {conflict.key!r} was used with other arguments. Use another key, "
-                "or wait until KEY_WINDOW after that job ended."
-            )
+            raise conflict
+
+    def _replaced(self) -> Replaced:
+        settings = self.settings
+        record = outcome.cancelled("replaced by a newer job (unique=)")
+        return Replaced(record, int(settings.result_ttl * 1000), int(settings.key_window * 1000))
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
         backend = self.backend

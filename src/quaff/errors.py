@@ -7,6 +7,7 @@ QuaffError
 │   ├── EnqueueUnknown          time ran out after sending: look at ``.id``, or call again with the same ``key=``
 │   ├── QueueFull               the server has no memory left for new jobs
 │   ├── IdConflict              the same ``key=`` with other arguments
+│   ├── DuplicateJob            another job holds the unique key (``on_conflict="raise"``)
 │   ├── MessageTooLarge         the encoded call is over MAX_MESSAGE
 │   ├── EncodeError             an argument (also a TypeError)
 │   └── UnknownTask             a name nobody registered here
@@ -113,6 +114,20 @@ class UnknownTask(EnqueueError):
     """No task of that name is registered in this application."""
 
     code = "QF017"
+
+
+class DuplicateJob(EnqueueError):
+    """A job that is ``Unique(on_conflict="raise")`` is there already; nothing was sent.
+
+    Attributes:
+        id: the one that is there.
+    """
+
+    code = "QF018"
+
+    def __init__(self, message: str, id: str) -> None:
+        super().__init__(message)
+        self.id = id
 
 
 class StoreError(QuaffError):

@@ -163,10 +163,7 @@ class Job(Generic[R]):
         Raises:
             JobNotFound, ServerUnavailable
         """
-        now = time.time_ns() // 1_000_000
-        error = Failure("cancelled", "", reason)
-        # Number 0: it sums up attempts that are in the history.
-        record = outcome.encode(Outcome("", 0, Attempt(0, 0, now, "", 0, "cancelled", error)))
+        record = outcome.cancelled(reason)
         ttl_ms, window_ms = int(self._settings.result_ttl * 1000), int(self._settings.key_window * 1000)
         raw = [self._id.raw]
         self._fresh = False

@@ -9,12 +9,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
-from quaff.errors import MessageTooLarge
+from quaff.errors import ConfigurationError, MessageTooLarge
 from quaff.job import Job
 from quaff.model import ids, message
 from quaff.model.ids import JobId
+from quaff.model.limits import Concurrency, FairBy, Key, RateLimit, Unique, check_key, check_names
 from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, resolve
+from quaff.model.placement import Placement, placement
 from quaff.model.retry import Kinds, Rule
 from quaff.model.signature import Signature
 from quaff.model.times import Seconds
@@ -40,6 +42,11 @@ class GivenOptions(TypedDict, total=False):
     expires: Seconds | datetime
     on_exhausted: Task[Any, Any, Any] | str
     aliases: Sequence[str]
+    priority: int
+    unique: Unique | None
+    rate: RateLimit | Sequence[RateLimit]
+    concurrency: Concurrency | Sequence[Concurrency]
+    fair_by: FairBy | Key
 
 
 class CallOptions(TypedDict, total=False):
@@ -49,6 +56,11 @@ class CallOptions(TypedDict, total=False):
     key: str
     timeout: Seconds
     expires: Seconds | datetime
+    delay: Seconds
+    eta: datetime
+    priority: int
+    unique: Unique | None
+    fair_key: str
 
 
 class Sender(Protocol):
@@ -87,6 +99,7 @@ class Task(Generic[P, R, F]):
         self._own_timeout = settings.timeout
         self.is_async = inspect.iscoroutinefunction(fn)
         self.signature = Signature(name, fn)
+        _check_names(self.signature, settings)
         functools.update_wrapper(self, fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> F:
@@ -127,6 +140,8 @@ class Task(Generic[P, R, F]):
             ConfigurationError: an unknown option or a value it cannot take.
         """
         settings = resolve(self.settings, dict(given), call=True)
+        if "unique" in given:
+            _check_names(self.signature, settings)
         twin: Task[P, R, F] = Task.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.settings = settings
@@ -162,7 +177,19 @@ class Task(Generic[P, R, F]):
                 f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
                 f"{self._sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
             )
-        return Submission(JobId(settings.queue, 0, raw), data, self.name, key)
+        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, self._placement(args, kwargs))
+
+    def _placement(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Placement | None:
+        wishes = self.settings.wishes()
+        if wishes is None:
+            return None
+        try:
+            return placement(self.name, wishes, self.signature.arguments(args, kwargs))
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self.name}.delay(): a key or cost of its options cannot be made from these arguments: "
+                f"{type(error).__name__}: {error}. Nothing was sent."
+            ) from error
 
     def _terms(self) -> dict[str, int] | None:
         """What the worker must know of this call besides its arguments, if anything."""
@@ -176,6 +203,17 @@ class Task(Generic[P, R, F]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+def _check_names(signature: Signature, settings: TaskOptions) -> None:
+    """Refuse options that speak of parameters the function does not have."""
+    keys: list[tuple[str, Key]] = [(f"{type(each).__name__}(key)", each.key) for each in settings.limits]
+    if settings.fair_by is not None:
+        keys.append(("fair_by", settings.fair_by.key))
+    for what, key in keys:
+        check_key(what, key, signature.names)
+    if settings.unique is not None:
+        check_names(f"Unique(by={settings.unique.by!r})", settings.unique.by, signature.names)
 
 
 class TaskDecorator(Protocol):

@@ -21,9 +21,10 @@ from quaff.store.transitions import Claimed, Lease, Rules, Swept, Verdict
 T = TypeVar("T")
 
 KINDS = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop".split(), "hash")
-KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset") | dict.fromkeys(
-    "ready wake solo".split(), "list"
-)
+KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots".split(), "hash")
+KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
+KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates".split(), "zset")
+KINDS |= dict.fromkeys("ready wake solo".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
     "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
@@ -58,6 +59,21 @@ class Dump(NamedTuple):
     ready: list[bytes]
     solo: list[bytes]
     wake: list[bytes]
+    route: dict[bytes, bytes]
+    uniq: dict[bytes, bytes]
+    heirs: dict[bytes, bytes]
+    spot: dict[bytes, bytes]
+    credit: dict[bytes, bytes]
+    stalled: dict[bytes, bytes]
+    limits: dict[bytes, bytes]
+    slots: dict[bytes, bytes]
+    prio: dict[bytes, float]
+    lapses: dict[bytes, float]
+    turn: dict[bytes, float]
+    backlog: dict[bytes, float]
+    waits: dict[bytes, float]
+    opens: dict[bytes, float]
+    rates: dict[bytes, float]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -123,8 +139,17 @@ class Desk:
         """The jobs of a new claim."""
         return self.claim(process, next(self._numbers), ids.new_raw().hex().encode(), count, idle=idle).leases
 
-    def claim(self, process: bytes, number: int, claim_id: bytes, count: int = 1, *, idle: bool = False) -> Claimed:
-        """The answer of one claim, which can be repeated."""
+    def claim(
+        self,
+        process: bytes,
+        number: int,
+        claim_id: bytes,
+        count: int = 1,
+        *,
+        idle: bool = False,
+        free: int | None = None,
+    ) -> Claimed:
+        """The answer of one claim, which can be repeated; all of ``count`` are for free slots unless told otherwise."""
         return self.store.run(
             t.claim(
                 self.home,
@@ -132,6 +157,7 @@ class Desk:
                 number=number,
                 claim_id=claim_id,
                 count=count,
+                free=count if free is None else free,
                 idle=idle,
                 lease_ms=self.lease_ms,
             )

@@ -18,7 +18,7 @@ from quaff.store.transitions import Call
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.glob("*.lua"))
 INCLUDES = sorted((LUA / "lib").glob("*.lua"))
-TRANSITIONS = "enqueue claim settle release heartbeat reap sweep cancel requeue discard lookup".split()
+TRANSITIONS = "enqueue enqueue_routed claim settle release heartbeat reap sweep cancel requeue discard lookup".split()
 
 #: Commands a script may call: each O(1) or O(log n), or bounded by its arguments. An account needs no others.
 ALLOWED = set(
@@ -39,7 +39,7 @@ def code(path: Path) -> str:
 
 def words(text: str) -> set[str]:
     """The names in Lua code, texts left out."""
-    return set(re.findall(r"\b[a-z_]\w*", re.sub(r"'[^']*'", "''", text)))
+    return set(re.findall(r"\b[a-zA-Z_]\w*", re.sub(r"'[^']*'", "''", text)))
 
 
 @any_script
@@ -47,7 +47,7 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
     """With it, refusals come before the first line; full memory stops new jobs and nothing else (F23, F44)."""
     first = path.read_text().splitlines()[0]
     assert first == {
-        "enqueue": "#!lua",
+        **dict.fromkeys(("enqueue", "enqueue_routed"), "#!lua"),
         **dict.fromkeys(("lookup", "holds", "asked", "letters"), "#!lua flags=no-writes,allow-oom"),
     }.get(path.stem, "#!lua flags=allow-oom")
 

@@ -77,6 +77,7 @@ def claim(desk: Desk, process: bytes, number: int = 1, count: int = 5) -> Call[t
         number=number,
         claim_id=b"claim%d" % number,
         count=count,
+        free=count,
         idle=False,
         lease_ms=30_000,
     )

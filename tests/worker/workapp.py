@@ -87,7 +87,7 @@ async def agate(tag: str, path: str) -> str:
 async def block_loop_until(tag: str, path: str) -> str:
     """Wait for a file without letting any other coroutine run."""
     with ledger.run(tag):
-        while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240  what this task is for
+        while not os.path.exists(path):  # noqa: ASYNC240  what this task is for
             time.sleep(0.005)  # noqa: ASYNC251
     return tag
 

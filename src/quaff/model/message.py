@@ -16,6 +16,7 @@ import msgspec
 
 from quaff.model import codec
 from quaff.model.ids import JobId
+from quaff.model.placement import Placement
 
 _PLAIN, _KEYED, _CARRYING, _NEWEST = b"\x01", b"\x02", b"\x03", 9
 _DIGEST = 16
@@ -36,12 +37,13 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Submission(NamedTuple):
-    """A message on its way to the server."""
+    """A message on its way to the server; ``placement`` for one that asks for more than the end of the line."""
 
     id: JobId
     message: bytes
     task: str
     key: str | None = None
+    placement: Placement | None = None
 
 
 class CorruptMessage(ValueError):

@@ -10,6 +10,8 @@ import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.model.ids import NAME
+from quaff.model.limits import Concurrency, FairBy, Limit, RateLimit, Unique
+from quaff.model.placement import PRIORITIES, Wishes
 from quaff.model.retry import Policy, policy
 
 
@@ -26,7 +28,13 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         expires: seconds after the call, or an aware datetime, by which the job must have begun; None never.
         on_exhausted: the name of the task that is sent the id of a job that is given up.
         aliases: other names by which messages may call the task.
+        priority: from -100 to 100; those above 0 come before all others of the queue, those below after them.
+        unique: which jobs count as one; None: each counts.
+        rate, concurrency: how many may start in a time, or run at a time.
+        fair_by: whose turn it is.
         key: for one call: the idempotency key; the same key and arguments is the same job.
+        delay, eta: for one call: seconds until it may start, or an aware datetime.
+        fair_key: for one call: the text that ``fair_by`` would give.
     """
 
     queue: str = "default"
@@ -38,7 +46,36 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     expires: float | datetime | None = None
     on_exhausted: str | None = None
     aliases: tuple[str, ...] = ()
+    priority: int = 0
+    unique: Unique | None = None
+    rate: tuple[RateLimit, ...] = ()
+    concurrency: tuple[Concurrency, ...] = ()
+    fair_by: FairBy | None = None
     key: str | None = None
+    delay: float | None = None
+    eta: datetime | None = None
+    fair_key: str | None = None
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All of them."""
+        return (*self.concurrency, *self.rate)
+
+    def wishes(self) -> Wishes | None:
+        """What a call asks for beyond the end of the line; None for nearly all."""
+        if not (
+            self.delay or self.eta or self.priority or self.unique or self.rate or self.concurrency or self.fair_by
+        ):
+            return None
+        return Wishes(
+            due_ms=int(self.eta.timestamp() * 1000) if self.eta else 0,
+            delay_ms=int((self.delay or 0) * 1000),
+            priority=self.priority,
+            unique=self.unique,
+            limits=self.limits,
+            fair_by=self.fair_by,
+            fair_key=self.fair_key,
+        )
 
     def expires_ms(self) -> int:
         """Unix milliseconds by which a job that is sent now must have begun; 0: whenever."""
@@ -50,9 +87,13 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 #: What a task can set and what one call can: the others would have no effect there.
 _OF_RETRIES = ("retries", "backoff", "retry_on", "give_up_on")
-_OF_BOTH = ("queue", "timeout", "expires")
-_OF_TASKS = (*_OF_BOTH, "result_ttl", "keep_none", *_OF_RETRIES, "soft_timeout", "on_exhausted", "aliases")
-_OF_CALLS = (*_OF_BOTH, "key")
+_OF_BOTH = ("queue", "timeout", "expires", "priority", "unique")
+_OF_LIMITS = ("rate", "concurrency", "fair_by")
+_OF_TASKS = (
+    *(*_OF_BOTH, "result_ttl", "keep_none", *_OF_RETRIES, "soft_timeout", "on_exhausted", "aliases"),
+    *_OF_LIMITS,
+)
+_OF_CALLS = (*_OF_BOTH, "key", "delay", "eta", "fair_key")
 
 #: Seconds. A tombstone has room for 13 digits of milliseconds.
 LONGEST = 100 * 365 * 24 * 3600
@@ -78,11 +119,18 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
     }
     if retry:
         values["retry"] = policy(retry)
+    for name, kind in (("rate", RateLimit), ("concurrency", Concurrency)):
+        if name in values:
+            values[name] = _several(name, kind, values[name])
+    if isinstance(values.get("fair_by"), str) or callable(values.get("fair_by")):
+        values["fair_by"] = FairBy(values["fair_by"])
     options = msgspec.structs.replace(base, **values)
     check_name("queue", options.queue)
-    for name, least in (("result_ttl", 0), ("timeout", 0), ("soft_timeout", 0.001)):
+    for name, least in (("result_ttl", 0), ("timeout", 0), ("soft_timeout", 0.001), ("delay", 0)):
         _check_seconds(name, getattr(options, name), least)
-    _check_expires(options.expires)
+    _check_moment("expires", options.expires)
+    _check_eta(options)
+    _check_place(options)
     soft, hard = options.soft_timeout, options.timeout
     if soft is not None and hard and soft >= hard:
         raise ConfigurationError(
@@ -105,12 +153,44 @@ def _check_seconds(name: str, given: Any, least: float) -> None:
         raise ConfigurationError(f"{name}={given!r}: give seconds from {least:g} to {LONGEST}, or a timedelta.")
 
 
-def _check_expires(given: Any) -> None:
+def _several(name: str, kind: type, given: Any) -> tuple[Any, ...]:
+    """One limit or several, as a tuple."""
+    several = tuple(given) if isinstance(given, (list, tuple)) else () if given is None else (given,)
+    for each in several:
+        if not isinstance(each, kind):
+            raise ConfigurationError(f"{name}={each!r}: give {kind.__name__}(...), or a tuple of them.")
+    return several
+
+
+def _check_place(options: TaskOptions) -> None:
+    if type(options.priority) is not int or options.priority not in PRIORITIES:
+        raise ConfigurationError(f"priority={options.priority!r}: give a whole number from -100 to 100.")
+    for name, kind in (("unique", Unique), ("fair_by", FairBy)):
+        given = getattr(options, name)
+        if given is not None and not isinstance(given, kind):
+            raise ConfigurationError(f"{name}={given!r}: give {kind.__name__}(...).")
+    key = options.fair_key
+    if key is not None and not (isinstance(key, str) and len(key) <= 1024 and _is_utf8(key)):
+        raise ConfigurationError(f"fair_key={key!r}: give a text of at most 1024 characters that UTF-8 can hold.")
+    if key is not None and options.fair_by is None:
+        raise ConfigurationError(f"fair_key={key!r} is for tasks with fair_by=; this one has none.")
+
+
+def _check_eta(options: TaskOptions) -> None:
+    if options.eta is not None:
+        if not isinstance(options.eta, datetime):
+            raise ConfigurationError(f"eta={options.eta!r}: give an aware datetime; delay= takes seconds.")
+        _check_moment("eta", options.eta)
+        if options.delay is not None:
+            raise ConfigurationError("delay= and eta= say the same in two ways: give one of them.")
+
+
+def _check_moment(name: str, given: Any) -> None:
     if not isinstance(given, datetime):
-        _check_seconds("expires", given, 0)
+        _check_seconds(name, given, 0)
     elif given.utcoffset() is None:
         raise ConfigurationError(
-            f"expires={given!r}: a datetime without a time zone means another moment on each machine. "
+            f"{name}={given!r}: a datetime without a time zone means another moment on each machine. "
             "Give one with tzinfo, such as datetime.now(UTC) + timedelta(minutes=5)."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
@@ -52,6 +53,13 @@ class Settled(msgspec.Struct, frozen=True):
     state: JobState
     ttl_ms: int
     record: bytes
+
+
+def cancelled(reason: str) -> bytes:
+    """The record of a job that is called off while it waits."""
+    # Number 0: it is no attempt, but sums up those that are in the history.
+    attempt = Attempt(0, 0, time.time_ns() // 1_000_000, "", 0, "cancelled", Failure("cancelled", "", reason))
+    return encode(Outcome("", 0, attempt))
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -99,6 +99,17 @@ class Signature:
             sent, {name: self._checked(name, value, self._hint_of(name)) for name, value in kwargs.items()}
         )
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the parameters."""
+        return list(self._signature.parameters)
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """A call's arguments by the names of the parameters, defaults included; the call fits, as ``bind`` has seen."""
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
     def _hint_of(self, keyword: str) -> Any:
         return self._by_keyword.get(keyword, self._of_the_rest[2])
 

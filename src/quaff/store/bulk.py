@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from quaff.model.message import Submission
 from quaff.store.keys import partition
-from quaff.store.transitions import BATCH, Call, enqueue
+from quaff.store.transitions import BATCH, STEP, Call, enqueue, enqueue_routed
 
 #: Bytes of messages in one chunk: a script's arguments are copied, and nobody else is served meanwhile.
 _CHUNK_BYTES = 4 * 1024 * 1024
 
 
-def chunks(namespace: str, submissions: Sequence[Submission]) -> Iterator[tuple[list[int], Call[list[Any]]]]:
+class Replaced(NamedTuple):
+    """What a waiting job ends as that a newer one replaces: its outcome, and how long that and its tombstone are kept."""
+
+    outcome: bytes
+    ttl_ms: int
+    window_ms: int
+
+
+def chunks(
+    namespace: str, submissions: Sequence[Submission], replaced: Callable[[], Replaced]
+) -> Iterator[tuple[list[int], Call[list[Any]]]]:
     """Calls that store ``submissions``, each with the places of its jobs in the sequence.
 
-    A partition's jobs keep their order.
+    The plain jobs of a partition keep their order, and so do those with a placement.
     """
-    open_chunks: dict[tuple[str, int], tuple[list[int], int]] = {}
+
+    def call(places: list[int]) -> tuple[list[int], Call[list[Any]]]:
+        some = [submissions[place] for place in places]
+        home = partition(namespace, some[0].id.queue, some[0].id.partition)
+        if some[0].placement is None:
+            return places, enqueue(home, [(each.id.raw, each.message) for each in some])
+        jobs = [
+            (each.id.raw, each.message, each.placement.route, each.placement.terms) for each in some if each.placement
+        ]
+        return places, enqueue_routed(home, **replaced()._asdict(), jobs=jobs)
+
+    open_chunks: dict[tuple[str, int, bool], tuple[list[int], int]] = {}
     for place, submission in enumerate(submissions):
-        where = (submission.id.queue, submission.id.partition)
+        placed = submission.placement is not None
+        where = (submission.id.queue, submission.id.partition, placed)
         places, size = open_chunks.get(where, ([], 0))
-        if places and (len(places) == BATCH or size + len(submission.message) > _CHUNK_BYTES):
-            yield places, _call(namespace, submissions, places)
+        if places and (len(places) == (STEP if placed else BATCH) or size + len(submission.message) > _CHUNK_BYTES):
+            yield call(places)
             places, size = [], 0
         places.append(place)
         open_chunks[where] = (places, size + len(submission.message))
     for places, _ in open_chunks.values():
-        yield places, _call(namespace, submissions, places)
-
-
-def _call(namespace: str, submissions: Sequence[Submission], places: list[int]) -> Call[list[Any]]:
-    first = submissions[places[0]].id
-    jobs = [(submissions[place].id.raw, submissions[place].message) for place in places]
-    return enqueue(partition(namespace, first.queue, first.partition), jobs)
+        yield call(places)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 #: The whole list: an auditor treats any other key under the prefix as a fault.
-_WAITING, _RUNNING, _ENDED = (
+_WAITING, _ROUTED, _LIMITED, _RUNNING, _ENDED = (
     "msg ready wake parked sched solo ghosts",
+    "route prio uniq lapses heirs",
+    "turn backlog spot credit waits stalled opens limits rates slots",
     "active stop held lease claims",
     "res done dead tomb",
 )
-NAMES = tuple(f"meta {_WAITING} {_RUNNING} tries history {_ENDED}".split())
+NAMES = tuple(f"meta {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} tries history {_ENDED}".split())
 
 
 class Partition:

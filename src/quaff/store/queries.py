@@ -66,6 +66,7 @@ _STATES = {
     b"running": JobState.RUNNING,
     b"queued": JobState.QUEUED,
     b"parked": JobState.QUEUED,
+    b"blocked": JobState.BLOCKED,
     b"scheduled": JobState.SCHEDULED,
     b"retrying": JobState.RETRYING,
 }

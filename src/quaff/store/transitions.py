@@ -71,7 +71,8 @@ def attempt_of(token: bytes) -> int:
 
 
 class Claimed(NamedTuple):
-    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: one waits for this process.
+    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: one waits for this process;
+    ``for_slots``: what is left must start at once, so it is there only for who has a free slot.
 
     ``again_ms``: asking again makes sense then, token or not; None where no such time is known. ``now_ms``: the
     server's clock, Unix milliseconds, where jobs are handed out.
@@ -82,6 +83,7 @@ class Claimed(NamedTuple):
     alone: bool
     closed: bool
     empty_yourself: bool
+    for_slots: bool
     again_ms: int | None
     now_ms: int
 
@@ -133,7 +135,9 @@ def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
 def _claimed(reply: list[Any]) -> Claimed:
     status, left, alone, again_ms, now_ms = reply[:5]
     leases = list(map(Lease, reply[5::3], reply[6::3], reply[7::3]))
-    return Claimed(leases, left, alone == 1, status == 1, status == 2, None if again_ms < 0 else again_ms, now_ms)
+    return Claimed(
+        leases, left, alone == 1, status == 1, status == 2, status == 3, None if again_ms < 0 else again_ms, now_ms
+    )
 
 
 def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[list[Any]]:
@@ -141,11 +145,36 @@ def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[l
     return Call(load("enqueue"), partition, _flat(jobs), list)
 
 
+def enqueue_routed(
+    partition: Partition,
+    *,
+    outcome: bytes,
+    ttl_ms: int,
+    window_ms: int,
+    jobs: Sequence[tuple[bytes, bytes, bytes, bytes]],
+) -> Call[list[Any]]:
+    """Store jobs of ``(id, message, route, terms)`` that ask for more than the end of the one line.
+
+    Answers as ``enqueue``, and 16 bytes for the id of another job that holds the unique key and stays. ``outcome`` is
+    what a waiting job gets that is replaced.
+    """
+    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, *_flat(jobs))
+    return Call(load("enqueue_routed"), partition, args, list)
+
+
 def claim(
-    partition: Partition, *, process: bytes, number: int, claim_id: bytes, count: int, idle: bool, lease_ms: int
+    partition: Partition,
+    *,
+    process: bytes,
+    number: int,
+    claim_id: bytes,
+    count: int,
+    free: int,
+    idle: bool,
+    lease_ms: int,
 ) -> Call[Claimed]:
-    """Take up to ``count`` jobs under the lease of ``process``."""
-    return Call(load("claim"), partition, (process, number, claim_id, count, int(idle), lease_ms), _claimed)
+    """Take up to ``count`` jobs under the lease of ``process``; of those that must start at once, up to ``free``."""
+    return Call(load("claim"), partition, (process, number, claim_id, count, free, int(idle), lease_ms), _claimed)
 
 
 def settle(
@@ -200,7 +229,7 @@ def requeue(partition: Partition, ids: Sequence[bytes]) -> Call[list[bytes]]:
     """Send dead letters back.
 
     One answer each: ``b"q"``, ``b"n"`` for one that has not ended, a state's letter for one that has ended otherwise
-    (``b"f"``: it is discarded), ``b""``.
+    (``b"f"``: it is discarded), ``b"u"`` where another job holds its unique key now, ``b""``.
     """
     return Call(load("requeue"), partition, tuple(ids), list)
 

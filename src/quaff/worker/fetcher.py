@@ -157,6 +157,7 @@ class Fetcher:
             number=line.number,
             claim_id=claim_id,
             count=count,
+            free=self._free(line),
             idle=not self._held,
             lease_ms=self._lease_ms,
         )
@@ -164,8 +165,12 @@ class Fetcher:
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
-        rooms = [self._runners[kind].room(self._prefetch.depth) for kind in line.kinds]
-        return max(0, min(BATCH, *rooms))
+        ahead = 0 if line.for_slots else self._prefetch.depth
+        return max(0, min(BATCH, *(self._runners[kind].room(ahead) for kind in line.kinds)))
+
+    def _free(self, line: Line) -> int:
+        """How many jobs from a line would start at once."""
+        return max(0, min(BATCH, *(self._runners[kind].room(0) for kind in line.kinds)))
 
     def _room_for_emptying(self, line: Line) -> int:
         return self._room(line) if line is self._emptying else 0

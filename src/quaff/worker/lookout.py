@@ -34,6 +34,7 @@ class Line:
         kinds: which runners its jobs need, as the application has it.
         number: of the last claim.
         look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not.
+        for_slots: what waits there must start at once, so there is no use in asking without a free slot.
         trouble: its last answer was an error, and the log says so.
     """
 
@@ -43,6 +44,7 @@ class Line:
     number: int = 0
     look_at: float = 0.0
     again_at: float = float("inf")
+    for_slots: bool = False
     trouble: bool = False
 
     def rest(self, seconds: float) -> None:
@@ -87,7 +89,7 @@ class Lookout:
 
     def answered(self, line: Line, answer: Claimed) -> None:
         """A line was asked and gave what it has."""
-        line.trouble = False
+        line.trouble, line.for_slots = False, answer.for_slots
         line.again_at = float("inf") if answer.again_ms is None else time.monotonic() + answer.again_ms / 1000
         if answer.empty_yourself or not answer.left:
             away = self._link.listening or self._deaf

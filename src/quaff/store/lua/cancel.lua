@@ -1,15 +1,14 @@
 #!lua flags=allow-oom
---- cancel: scheduled | retrying | queued -> cancelled; running: asked to stop
+--- cancel: scheduled | retrying | queued | blocked -> cancelled; running: asked to stop
 -- ARGV: outcome to store, its ttl in ms, tombstone window in ms, id, id, ...   (at most 500)
 -- Answer: one item a job: 'c' cancelled now, or before; 's' 'f' 'e' it has ended otherwise; 'r' it runs, and was asked;
 --   '' nobody knows it
 -- Guarantees: what waits never starts; a terminal state never changes; a running job that is asked ends as whatever it
 --   makes of that, but does not come back.
--- KEYS: tomb active stop msg parked sched ghosts tries
+-- KEYS: tomb active stop msg
 -- @include schema
 -- @include clock
--- @include tries
--- @include ghosts
+-- @include withdraw
 -- @include end
 
 local outcome, ttl, window = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -25,9 +24,7 @@ for i = 4, #ARGV do
     if redis.call('HSETNX', k.stop, id, ttl .. ' ' .. window .. ' ' .. outcome) == 1 then asked = true end
     answers[#answers + 1] = 'r'
   elseif redis.call('HEXISTS', k.msg, id) == 1 then
-    if redis.call('ZREM', k.parked, id) + redis.call('ZREM', k.sched, id) == 0 then
-      redis.call('HINCRBY', k.ghosts, ghost_of(id, runs_alone(read_tries(redis.call('HGET', k.tries, id)))), 1)
-    end
+    withdraw(id, now)
     finish(id, 'c', '', outcome, ttl, now, window)
     answers[#answers + 1] = 'c'
   else

@@ -1,37 +1,47 @@
 #!lua flags=allow-oom
 --- claim: queued -> running; retrying -> queued for what is due
 -- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
---   is sent again), how many (0 to 500), idle (1 if the process holds no job at all), lease in ms
+--   is sent again), how many (0 to 500), of these for slots that are free now, idle (1 if the process holds no job at all), lease in ms
 -- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, the time in ms if jobs are handed out,
 --   id, message, token, id, message, ...}
---   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle.
+--   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle;
+--   3 what is left must start at once, in a free slot.
 --   alone is 1 if the one job handed out must run alone in its process. A token ends with the attempt's number, then '~'
 --   and the number of failures if there were any, then '!' if it runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
--- KEYS: claims ready held active msg lease meta sched solo wake tries ghosts
+-- KEYS: ready prio turn claims held active msg lease solo sched meta opens route wake tries ghosts
 -- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
+-- @include route
+-- @include lanes
+-- @include unique
 -- @include ghosts
 -- @include due
+-- @include order
 
 -- Milliseconds that a job which must run alone waits for a process that is idle anyway.
 local SOLO_PATIENCE = 1000
+-- And until it asks again for room in a concurrency limit.
+local SOLO_RETRY = 200
 local process, number, claim = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local want, idle, lease_ms = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
+local want, free, idle, lease_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
+-- How many there are that a process could be handed.
+local function waiting() return redis.call('LLEN', k.ready) + redis.call('ZCARD', k.prio) + redis.call('ZCARD', k.turn) end
 
+local now = clock()
 local last = redis.call('HGET', k.claims, process)
 if last == 'closed' then
   -- It may have taken the token of somebody who lives.
-  if redis.call('LLEN', k.ready) > 0 then hint() end
+  if waiting() > 0 then hint() end
   return {1, 0, 0, -1, 0}
 end
 if last then
   local last_number, last_claim = last:match('^(%d+):(.*)$')
   if tonumber(last_number) >= number then
-    local answer = {0, redis.call('LLEN', k.ready), 0, -1, clock()}
+    local answer = {0, waiting(), 0, -1, now}
     if last_claim ~= claim then return answer end
     local range = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
     for _, member in ipairs(range) do
@@ -51,31 +61,51 @@ end
 -- Written also where nothing is handed out: a copy of this call that arrives late must find it answered.
 redis.call('HSET', k.claims, process, ms(number) .. ':' .. claim)
 -- Its first: from now on its silence is noticed, or nothing would ever remove this entry.
-if not last then redis.call('ZADD', k.lease, ms(clock() + lease_ms), process) end
+if not last then redis.call('ZADD', k.lease, ms(now + lease_ms), process) end
+-- A job that must run alone, with what its limits ask for; one that they keep waiting comes back later.
+local function pop_solo()
+  local id = redis.call('RPOP', k.solo)
+  local route = route_of(id)
+  if route then
+    local limit, wait = kept_by(route[6], now)
+    if limit then
+      redis.call('ZADD', k.sched, ms(now + math.max(wait, SOLO_RETRY)), id)
+      return nil
+    end
+    take_all(route[6], now)
+  end
+  return {id}
+end
+
 local flags = redis.call('HMGET', k.meta, 'paused', 'solo_for', 'solo_since')
 local serving, since = flags[2], tonumber(flags[3])
 if flags[1] then return {0, 0, 0, -1, 0} end
 -- Milliseconds until there is a reason to ask again, token or not.
 local again = -1
-if redis.call('EXISTS', k.sched) == 1 then
-  local now = clock()
-  promote(now, 100)
+-- Whether there is more than the one line; a plain job pays for this question alone.
+local special = redis.call('EXISTS', k.sched, k.opens, k.prio, k.turn, k.route) > 0
+if special then
+    promote(now, math.max(100, want))
+  open_due(now)
   again = next_due(now)
 end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
-  local left = redis.call('LLEN', k.ready)
+  local left = waiting()
   if left + redis.call('LLEN', k.solo) > 0 then hint() end
   return {0, left, 0, again, 0}
 end
 
-local ids, alone, pass_on, due = nil, 0, false, again >= 0
+-- The ids, and which of them come from a list, where there may be ghosts.
+local ids, from, to, alone, others, due = nil, 1, want, 0, false, again >= 0
 if redis.call('LLEN', k.solo) > 0 then
-  local now = clock()
-  if idle then
-    ids, alone = redis.call('RPOP', k.solo, 1), 1
-    redis.call('HSET', k.meta, 'solo_for', process)
-    if redis.call('LLEN', k.solo) == 0 then redis.call('HDEL', k.meta, 'solo_since') else pass_on = true end
+    if idle then
+    ids = pop_solo()
+    if ids then
+      alone = 1
+      redis.call('HSET', k.meta, 'solo_for', process)
+    end
+    if redis.call('LLEN', k.solo) == 0 then redis.call('HDEL', k.meta, 'solo_since') else others = true end
   elseif not since or now - since < SOLO_PATIENCE then
     -- For a moment it is left to idle processes, and to the replacement of the one that died. Told once, or the
     -- processes that cannot take it would wake each other for ever.
@@ -83,23 +113,28 @@ if redis.call('LLEN', k.solo) > 0 then
     again = due and math.min(again, patience) or patience
     if not since then
       redis.call('HSET', k.meta, 'solo_since', ms(now))
-      pass_on = true
+      others = true
     end
   elseif not serving or serving == process or not redis.call('ZSCORE', k.lease, serving) then
     -- One process empties itself for it, and asks now and then whether it still has to. It then serves this line as
     -- long as there is something in it; the others go on.
     redis.call('HSET', k.meta, 'solo_for', process)
-    local left = redis.call('LLEN', k.ready)
+    local left = waiting()
     if left > 0 then hint() end
     return {2, left, 0, SOLO_PATIENCE, 0}
   end
 end
 if alone == 0 and serving == process then redis.call('HDEL', k.meta, 'solo_for') end
-ids = ids or redis.call('RPOP', k.ready, want)
-if not ids then
+if not ids and special then
+  ids, from, to = next_in_line(want, free, now)
+elseif not ids then
+  ids = redis.call('RPOP', k.ready, want) or {}
+end
+if #ids == 0 then
+  local left = redis.call('ZCARD', k.turn)
   redis.call('DEL', k.wake)
-  if pass_on then hint() end
-  return {0, 0, 0, again, 0}
+  if others or left > 0 then hint() end
+  return {left > 0 and free == 0 and 3 or 0, left, 0, again, 0}
 end
 
 local messages = redis.call('HMGET', k.msg, unpack(ids))
@@ -107,11 +142,14 @@ local running = redis.call('HMGET', k.active, unpack(ids))
 local tried = redis.call('EXISTS', k.tries) == 1 and redis.call('HMGET', k.tries, unpack(ids)) or {}
 local haunted = {}
 if redis.call('EXISTS', k.ghosts) == 1 then
-  for _, id in ipairs(ids) do haunted[id] = tonumber(redis.call('HGET', k.ghosts, ghost_of(id, alone == 1)) or 0) end
+  for i = from, math.min(to, #ids) do
+    local id = ids[i]
+    haunted[id] = tonumber(redis.call('HGET', k.ghosts, ghost_of(id, alone == 1)) or 0)
+  end
 end
 local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0}, {}, 0
 for i, id in ipairs(ids) do
-  if (haunted[id] or 0) > 0 then
+  if i >= from and i <= to and (haunted[id] or 0) > 0 then
     -- What is left of a cancelled job; one that was stored again since stands further behind.
     local ghost = ghost_of(id, alone == 1)
     haunted[id] = redis.call('HINCRBY', k.ghosts, ghost, -1)
@@ -132,21 +170,22 @@ for i, id in ipairs(ids) do
     answer[#answer + 1] = messages[i]
     answer[#answer + 1] = token
     given[id] = true
+    local route = special and route_of(id)
+    if route then let_go(id, route, 'start', now) end
   else
     strangers = strangers + 1
   end
 end
-local left = redis.call('LLEN', k.ready)
+local left = waiting()
 answer[2] = left
 if #leases == 0 then answer[3], alone = 0, 0 end
 if #leases > 0 then
-  local now = clock()
-  answer[5] = now
+    answer[5] = now
   redis.call('HSET', k.active, unpack(leases))
   redis.call('ZADD', k.held, unpack(members))
   redis.call('ZADD', k.lease, ms(now + lease_ms), process)
 end
 if strangers > 0 then redis.call('HINCRBY', k.meta, 'strangers', strangers) end
 -- Somebody who waits must also know when the next job is due: this process may be busy then.
-if left > 0 or pass_on or due then hint() elseif alone == 0 then redis.call('DEL', k.wake) end
+if left > 0 or others or due then hint() elseif alone == 0 then redis.call('DEL', k.wake) end
 return answer

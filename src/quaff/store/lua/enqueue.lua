@@ -8,7 +8,7 @@
 -- KEYS: msg tomb ready meta
 -- @include schema
 -- @include wake
--- @include message
+-- @include met
 
 local ids = {}
 for i = 1, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
@@ -18,15 +18,8 @@ local ended = redis.call('HMGET', k.tomb, unpack(ids))
 local answers, writes, fresh, here = {}, {}, {}, {}
 for i, id in ipairs(ids) do
   local message = ARGV[2 * i]
-  local known = here[id] or live[i]
-  if ended[i] then
-    -- Looked at from the end: a token may hold any byte.
-    local same = digest(message) == '' or ended[i]:sub(-17) == '|' .. digest(message)
-    answers[i] = same and ended[i]:sub(1, 1) or 'x'
-  elseif known then
-    answers[i] = digest(known) == digest(message) and 1 or 'x'
-  else
-    answers[i] = 0
+  answers[i] = met(message, here[id] or live[i], ended[i]) or 0
+  if answers[i] == 0 then
     here[id] = message
     fresh[#fresh + 1] = id
     writes[#writes + 1] = id

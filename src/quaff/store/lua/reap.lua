@@ -7,11 +7,12 @@
 -- Answer: {jobs given back, dead letters made, 1 if more are left}
 -- Guarantees: only jobs that had been started are charged, and after a crash run alone; the others cost nothing and keep
 --   their place; the process is handed nothing any more.
--- KEYS: held tries solo ready
+-- KEYS: held tries
 -- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
+-- @include place
 -- @include history
 -- @include end
 -- @include stopped
@@ -29,7 +30,7 @@ local back, given_up = 0, 0
 local waiting = {}
 for _, member in ipairs(range) do
   local id = member:sub(9)
-  local token = take_back(process, id)
+  local token = take_back(process, id, now)
   local at = started[id]
   local letter, delay, record, outcome = 'b', 0, nil, nil
   if at then letter, delay, record, outcome = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4] end
@@ -47,13 +48,13 @@ for _, member in ipairs(range) do
       local t = read_tries(redis.call('HGET', k.tries, id))
       if charge(id, token, t, now, rules, outcome) then given_up = given_up + 1 else back = back + 1 end
     else
-      if token:sub(-1) == '!' then redis.call('RPUSH', k.solo, id) else waiting[#waiting + 1] = id end
+      waiting[#waiting + 1] = id
       back = back + 1
     end
   end
 end
 -- Ids sort by time, so the oldest comes to the head.
-for i = #waiting, 1, -1 do redis.call('RPUSH', k.ready, waiting[i]) end
+for i = #waiting, 1, -1 do place(waiting[i], read_tries(redis.call('HGET', k.tries, waiting[i])), true) end
 local more = #range >= limit and 1 or 0
 -- Its lease stays while it holds jobs: if nobody calls again, the sweep finds the rest.
 close(process, now, rules.window, more == 1)

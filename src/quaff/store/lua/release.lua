@@ -3,10 +3,14 @@
 -- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue)
 -- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
 -- Guarantees: nothing is charged; the order of the jobs given back is kept; what must run alone goes on waiting for that.
--- KEYS: active held parked solo ready
+-- KEYS: active held parked tries
 -- @include schema
 -- @include clock
 -- @include wake
+-- @include tries
+-- @include route
+-- @include lanes
+-- @include place
 -- @include stopped
 
 local process = ARGV[1]
@@ -24,12 +28,13 @@ for i = #ids, 1, -1 do
     holders[id] = nil
     redis.call('HDEL', k.active, id)
     redis.call('ZREM', k.held, process .. id)
+    local route = route_of(id)
+    if route then give_back(route[6], now) end
     local ended = stopped(id, token, now)
     if wait > 0 and not ended then
       redis.call('ZADD', k.parked, ms(now + wait), id)
     elseif not ended then
-      local line = token:sub(-1) == '!' and k.solo or k.ready
-      redis.call('RPUSH', line, id)
+      place(id, read_tries(redis.call('HGET', k.tries, id)), true)
       back = true
     end
   else

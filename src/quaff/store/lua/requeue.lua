@@ -2,27 +2,38 @@
 --- requeue: failed -> queued
 -- ARGV: id, id, ...   (at most 500)
 -- Answer: one item a job: 'q' it waits again; 'n' it has not ended; 's' 'c' 'e' it has ended otherwise; 'f' it failed and is
---   discarded; '' nobody knows it
+--   discarded; 'u' another job holds its unique key now; '' nobody knows it
 -- Guarantees: the message is the one that was sent; the attempts before stay in the history, and are counted anew.
--- KEYS: tomb msg res done ready meta
+-- KEYS: tomb msg res done meta
 -- @include schema
+-- @include clock
 -- @include wake
+-- @include tries
+-- @include route
+-- @include place
+-- @include unique
 -- @include history
 -- @include dead
 
+local now = clock()
 local answers, back = {}, 0
 for i, id in ipairs(ARGV) do
   local ended = redis.call('HGET', k.tomb, id)
   local kept = redis.call('HEXISTS', k.msg, id) == 1
   answers[i] = ended and ended:sub(1, 1) or (kept and 'n' or '')
-  if answers[i] == 'f' and kept then
+  local route = kept and route_of(id)
+  local taken = route and route[2] ~= '' and holder_of(route[2], now)
+  if answers[i] == 'f' and taken then
+    answers[i] = 'u'
+  elseif answers[i] == 'f' and kept then
     unlist(id)
     local record = redis.call('HGET', k.res, id)
     if record then remember(id, record) end
     redis.call('HDEL', k.tomb, id)
     redis.call('HDEL', k.res, id)
     redis.call('ZREM', k.done, id)
-    redis.call('LPUSH', k.ready, id)
+    if route and route[2] ~= '' and route[3] ~= 'time' then hold(route[2], id, 0) end
+    place(id, read_tries(nil), false)
     answers[i] = 'q'
     back = back + 1
   end

@@ -6,10 +6,13 @@
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
--- KEYS: active tries tomb msg held res done stop meta
+-- KEYS: active tries tomb msg route held res done stop meta
 -- @include schema
 -- @include clock
 -- @include tries
+-- @include route
+-- @include lanes
+-- @include unique
 -- @include end
 -- @include again
 
@@ -39,6 +42,12 @@ for i, id in ipairs(ids) do
     answers[i] = 1
     holders[id] = nil
     here[id] = token
+    local route = route_of(id)
+    if route then give_back(route[6], now) end
+    if route and letter == 's' then
+      let_go(id, route, 'done', now)
+      redis.call('HDEL', k.route, id)
+    end
     mine[#mine + 1] = id
     members[#members + 1] = process .. id
     if letter ~= 's' then

@@ -7,11 +7,14 @@
 --   that were asked to stop}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries solo parked done tomb dead res history msg claims stop
+-- KEYS: meta lease held tries solo parked opens rates lapses done tomb dead res history msg route claims stop
 -- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
+-- @include lanes
+-- @include place
+-- @include unique
 -- @include history
 -- @include dead
 -- @include stopped
@@ -49,7 +52,7 @@ if now >= reap_from then
     local range = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, room)
     for _, member in ipairs(range) do
       local id = member:sub(9)
-      local token = take_back(process, id)
+      local token = take_back(process, id, now)
       if token then
         taken = taken + 1
         local t = read_tries(redis.call('HGET', k.tries, id))
@@ -75,13 +78,20 @@ local due = redis.call('ZRANGEBYSCORE', k.parked, '-inf', horizon, 'LIMIT', 0, l
 if #due > 0 then
   redis.call('ZREM', k.parked, unpack(due))
   for i, text in ipairs(redis.call('HMGET', k.tries, unpack(due))) do
-    local line = line_of(read_tries(text))
-    redis.call('LPUSH', line, due[i])
+    place(due[i], read_tries(text), false)
   end
   hint()
 end
 local promoted = promote(now, limit)
 if promoted > 0 then hint() end
+
+if redis.call('EXISTS', k.opens) == 1 then open_due(now) end
+
+-- What is full again, or held no longer, leaves nothing behind.
+local rested = redis.call('ZRANGEBYSCORE', k.rates, '-inf', ms(now), 'LIMIT', 0, limit)
+if #rested > 0 then redis.call('ZREM', k.rates, unpack(rested)) end
+local lapsed = redis.call('ZRANGEBYSCORE', k.lapses, '-inf', ms(now), 'LIMIT', 0, limit)
+for _, key in ipairs(lapsed) do hand_over(key, now) end
 
 local old = redis.call('ZRANGEBYSCORE', k.done, '-inf', ms(now), 'LIMIT', 0, limit)
 if #old > 0 then
@@ -99,7 +109,7 @@ if #old > 0 then
   if redis.call('EXISTS', k.dead) == 1 then
     for _, id in ipairs(old) do unlist(id) end
   end
-  for _, key in ipairs({k.res, k.history, k.msg}) do redis.call('HDEL', key, unpack(old)) end
+  for _, key in ipairs({k.res, k.history, k.msg, k.route}) do redis.call('HDEL', key, unpack(old)) end
   if #kept > 0 then redis.call('ZADD', k.done, unpack(kept)) end
   if #gone > 0 then
     redis.call('HDEL', k.tomb, unpack(gone))
@@ -117,5 +127,5 @@ if too_many() then
   end
   if too_many() then more = 1 end
 end
-if #due >= limit or promoted >= limit or #old >= limit then more = 1 end
+if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #old >= limit then more = 1 end
 return {taken, #due, #old, more, redis.call('HLEN', k.stop)}

@@ -1,9 +1,8 @@
 -- A job whose attempt is over comes back: 'r' after a failure, which is counted, 'w' because it wants to wait, which
 -- costs nothing. Whoever waits for work must know of a new earliest one.
--- KEYS: tries meta sched
--- @include clock
--- @include wake
+-- KEYS: tries meta
 -- @include tries
+-- @include place
 -- @include history
 -- @include stopped
 local COUNTED = {r = 'retried', w = 'snoozed'}
@@ -15,12 +14,5 @@ local function come_back(id, letter, token, delay, record, now)
   if letter == 'r' then t.attempts, t.failures = t.attempts + 1, t.failures + 1 end
   redis.call('HSET', k.tries, id, tries_text(t))
   redis.call('HINCRBY', k.meta, COUNTED[letter], 1)
-  if delay == 0 then
-    local line = line_of(t)
-    redis.call('LPUSH', line, id)
-    hint()
-  else
-    redis.call('ZADD', k.sched, ms(now + delay), id)
-    if redis.call('ZRANK', k.sched, id) == 0 then hint() end
-  end
+  start_waiting(id, now + delay, now)
 end

@@ -1,14 +1,18 @@
 -- What happens to a job whose process is gone.
--- Takes one job from its process and returns its token, or nil if it was not held.
+-- Takes one job from its process and returns its token, or nil if it was not held. What it has of its limits is free.
 -- KEYS: active held tries solo claims lease done
 -- @include clock
 -- @include tries
+-- @include route
+-- @include lanes
 -- @include end
-local function take_back(process, id)
+local function take_back(process, id, now)
   local token = redis.call('HGET', k.active, id)
   redis.call('ZREM', k.held, process .. id)
   if not token then return nil end
   redis.call('HDEL', k.active, id)
+  local route = route_of(id)
+  if route then give_back(route[6], now) end
   return token
 end
 

@@ -1,5 +1,5 @@
 -- Dead letters by the time they were given up; `meta.dead_bytes` is what they take together.
--- KEYS: msg res history dead meta tomb done
+-- KEYS: msg res history dead meta route tomb done
 -- @include clock
 local function size_of(id)
   return redis.call('HSTRLEN', k.msg, id) + redis.call('HSTRLEN', k.res, id) + redis.call('HSTRLEN', k.history, id)
@@ -19,7 +19,7 @@ end
 -- Message, result and history go; the tombstone keeps its time, so that nothing that comes late revives the job.
 local function drop(id)
   unlist(id)
-  for _, key in ipairs({k.msg, k.res, k.history}) do redis.call('HDEL', key, id) end
+  for _, key in ipairs({k.msg, k.route, k.res, k.history}) do redis.call('HDEL', key, id) end
   local tomb = redis.call('HGET', k.tomb, id)
   if tomb then redis.call('ZADD', k.done, tomb:sub(2, 14), id) end
 end

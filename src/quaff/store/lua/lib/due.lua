@@ -1,20 +1,22 @@
 -- What is due goes to the tail of its line, the earliest first; how many.
--- KEYS: sched tries
+-- KEYS: sched tries opens
 -- @include clock
 -- @include tries
+-- @include place
 local function promote(now, limit)
   local due = redis.call('ZRANGEBYSCORE', k.sched, '-inf', ms(now), 'LIMIT', 0, limit)
   if #due == 0 then return 0 end
   redis.call('ZREM', k.sched, unpack(due))
   for i, text in ipairs(redis.call('HMGET', k.tries, unpack(due))) do
-    local line = line_of(read_tries(text))
-    redis.call('LPUSH', line, due[i])
+    place(due[i], read_tries(text), false)
   end
   return #due
 end
 
--- Milliseconds until the next one, -1 if there is none.
+-- Milliseconds until the next one is due, or a limit opens; -1 if nothing of that kind is known.
 local function next_due(now)
   local first = redis.call('ZRANGEBYSCORE', k.sched, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  return first[2] and math.max(0, tonumber(first[2]) - now) or -1
+  local opens = redis.call('ZRANGEBYSCORE', k.opens, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local at = math.min(tonumber(first[2] or math.huge), tonumber(opens[2] or math.huge))
+  return at < math.huge and math.max(0, at - now) or -1
 end

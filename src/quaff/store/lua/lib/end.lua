@@ -1,9 +1,11 @@
 -- Any end but success, which settle does for many at once.
 -- A tombstone is: one letter for the state, 13 digits of the millisecond it goes, the lease token, '|' and the digest.
--- KEYS: msg tomb ready meta tries stop res done
+-- KEYS: msg tomb ready meta tries stop route res done
 -- @include clock
 -- @include wake
 -- @include message
+-- @include route
+-- @include unique
 -- @include dead
 local NAME_OF = {f = 'failed', c = 'cancelled', e = 'expired'}
 
@@ -30,8 +32,13 @@ local function finish(id, letter, token, record, ttl, now, window)
   redis.call('HSET', k.tomb, id, letter .. string.format('%013.0f', gone) .. token .. '|' .. digest(message))
   redis.call('HDEL', k.tries, id)
   redis.call('HDEL', k.stop, id)
+  local route = route_of(id)
+  if route then let_go(id, route, 'done', now) end
   -- A dead letter keeps its message, so that it can be sent back.
-  if letter ~= 'f' then redis.call('HDEL', k.msg, id) end
+  if letter ~= 'f' then
+    redis.call('HDEL', k.msg, id)
+    if route then redis.call('HDEL', k.route, id) end
+  end
   if ttl > 0 then redis.call('HSET', k.res, id, record) end
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)
   redis.call('HINCRBY', k.meta, NAME_OF[letter], 1)

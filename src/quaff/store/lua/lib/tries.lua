@@ -1,7 +1,6 @@
 -- `tries` holds "attempts crashes lapses failures token" of ids that have run and not ended. The token is that of the
 -- settle that sent it back, so that the same settle, sent again, finds its answer.
 -- What is missing or damaged counts as none: one bad entry must not stop the whole line.
--- KEYS: solo ready
 local function read_tries(text)
   local attempts, crashes, lapses, failures, token = (text or ''):match('^(%d+) (%d+) (%d+) ?(%d*) ?(.*)$')
   return {attempts = tonumber(attempts) or 0, crashes = tonumber(crashes) or 0, lapses = tonumber(lapses) or 0,
@@ -14,5 +13,3 @@ end
 
 -- A job that crashed or lapsed is handed out alone until it ends.
 local function runs_alone(t) return t.crashes + t.lapses > 0 end
-
-local function line_of(t) return runs_alone(t) and k.solo or k.ready end

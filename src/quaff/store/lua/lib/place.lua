@@ -1,0 +1,34 @@
+-- Puts a job in line: after a crash in `solo`, into its lane, by its priority, or, as nearly all, in `ready`; at the tail, or
+-- at the `front`. `t` are its tries.
+-- KEYS: solo prio ready sched tries
+-- @include clock
+-- @include wake
+-- @include tries
+-- @include route
+-- @include rank
+-- @include lanes
+local function place(id, t, front)
+  local route = not runs_alone(t) and route_of(id)
+  if runs_alone(t) then
+    if front then redis.call('RPUSH', k.solo, id) else redis.call('LPUSH', k.solo, id) end
+  elseif route and route[4] ~= '' then
+    enter_lane(id, route, front)
+  elseif route and route[1] ~= 0 then
+    redis.call('ZADD', k.prio, ms(rank(route[1], front)), id)
+  elseif front then
+    redis.call('RPUSH', k.ready, id)
+  else
+    redis.call('LPUSH', k.ready, id)
+  end
+end
+
+-- A job waits for its time, or in line. Whoever waits for work must know of a new earliest one.
+local function start_waiting(id, due, now)
+  if due > now then
+    redis.call('ZADD', k.sched, ms(due), id)
+    if redis.call('ZRANK', k.sched, id) == 0 then hint() end
+  else
+    place(id, read_tries(redis.call('HGET', k.tries, id)), false)
+    hint()
+  end
+end

@@ -1,0 +1,14 @@
+-- `route` has what a job asks for beyond a place in the one line of all others, as long as its message is kept:
+-- {priority, unique key or '', when that is free again ('start' 'done' 'time'), lane or '', weight, {{limit, cost}, ...}}.
+-- KEYS: route
+local routed = nil
+local function route_of(id)
+  if routed == nil then routed = redis.call('EXISTS', k.route) == 1 end
+  local text = routed and redis.call('HGET', k.route, id)
+  return text and cmsgpack.unpack(text)
+end
+
+local function set_route(id, text)
+  redis.call('HSET', k.route, id, text)
+  routed = true
+end
