@@ -70,7 +70,7 @@ def drain(connection: Any, place: Partition, jobs: int, threads: int, prefetch: 
         commands: list[tuple[Any, ...]] = [(*settle, process, WINDOW_MS, *outcomes)] if outcomes else []
         number += 1
         count = min(500, prefetch - held)
-        commands.append((*claim, process, number, os.urandom(8).hex(), count, int(held == 0), LEASE_MS))
+        commands.append((*claim, process, number, os.urandom(8).hex(), count, 0, int(held == 0), LEASE_MS))
         connection.send_packed_command(connection.pack_commands(commands))
         answer = [connection.read_response() for _ in commands][-1]
         leases = list(zip(answer[5::3], answer[6::3], answer[7::3], strict=True))

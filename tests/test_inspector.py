@@ -34,7 +34,14 @@ def fail(stage: Stage, task: str, error: str, count: int = 1, queue: str = "defa
     run = stage.quaff.store.run
     while jobs:
         take = claim(
-            home, process=ME, number=fail.number, claim_id=b"%d" % fail.number, count=500, idle=True, lease_ms=9999
+            home,
+            process=ME,
+            number=fail.number,
+            claim_id=b"%d" % fail.number,
+            count=500,
+            free=0,
+            idle=True,
+            lease_ms=9999,
         )
         fail.number += 1
         leases = run(take).leases

@@ -98,8 +98,8 @@ class Quaff:
             aliases: names that older messages call the task by.
             priority: from -100 to 100, 0 by default: higher ones of the queue come first.
             unique: ``Unique(...)``: of the jobs with the same arguments one is enough.
-            rate, concurrency: ``RateLimit(...)`` and ``Concurrency(...)``, or tuples of them: how many start in a time, or
-                run at a time, over all workers. What is over its limit waits, and takes no slot.
+            rate, concurrency: ``RateLimit(...)`` and ``Concurrency(...)``, or tuples of them: how many start in a
+                time, or run at a time, over all workers. What is over its limit waits, and takes no slot.
             fair_by: a text such as ``"{tenant}"``, a function of the arguments, or ``FairBy(...)``: keys take turns.
 
         Raises:

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import redis
 
+import msgspec
+
 from quaff.model import ids
+from quaff.model.placement import Placement
 from quaff.model.states import JobState
 from quaff.store import transitions as t
 from quaff.store.client import Store
@@ -134,6 +137,14 @@ class Desk:
     def enqueue(self, jobs: Iterable[tuple[bytes, bytes]]) -> list[Any]:
         """The answers of one call."""
         return self.store.run(t.enqueue(self.home, list(jobs)))
+
+    def place(self, *jobs: tuple[bytes, Placement]) -> list[Any]:
+        """Store one new job a message, each with its placement; the ids, or what was answered instead of 0."""
+        sent = [(ids.new_raw(), message, at.route, at.terms) for message, at in jobs]
+        answers = self.store.run(
+            t.enqueue_routed(self.home, outcome=b"replaced", ttl_ms=HOUR, window_ms=HOUR, jobs=sent)
+        )
+        return [job[0] if answer == 0 else answer for job, answer in zip(sent, answers, strict=True)]
 
     def take(self, process: bytes, count: int = 1, *, idle: bool = False) -> list[Lease]:
         """The jobs of a new claim."""
@@ -274,7 +285,12 @@ def process_id() -> bytes:
 def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     """The invariants of engine.md §9 that one dump can show."""
     ready, solo = d.waiting()
-    places = [*d.parked, *d.sched, *d.active, *ready, *solo]
+    in_lanes = {member[24:]: member for member in d.backlog}
+    assert len(in_lanes) == len(d.backlog)
+    heirs = [heir[13:] for heir in d.heirs.values()]
+    places = [*d.parked, *d.sched, *d.active, *ready, *solo, *d.prio, *in_lanes, *heirs]
+    check_lanes(d, in_lanes)
+    check_unique(d, heirs)
     assert set(d.stop) <= set(d.active), "somebody is asked to stop who does not run"
     dead = {id for id, tomb in d.tomb.items() if tomb.startswith(b"f")}
     # I1: every id with a message is in exactly one place (a dead letter's is kept where it ended); none is there twice.
@@ -310,6 +326,60 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     ended = sum(d.number(name) for name in ("succeeded", "failed", "cancelled", "expired"))
     assert d.number("enqueued") + d.number("requeued") - ended == len(places)
     assert len(d.wake) <= 1
+
+
+def route_of(d: Dump, id: bytes) -> list[Any]:
+    """What a job asks for beyond a place in line."""
+    return msgspec.msgpack.decode(d.route[id]) if id in d.route else [0, "", "done", "", 1, []]
+
+
+def check_lanes(d: Dump, in_lanes: dict[bytes, bytes]) -> None:
+    """A lane with jobs takes turns or is stalled at one limit; what is taken of a limit is what runs under it (I15)."""
+    assert set(d.route) <= set(d.msg)
+    assert {id: member[16:24] for id, member in in_lanes.items()} == d.spot
+    assert all(route_of(d, id)[3].encode() == member[:16] for id, member in in_lanes.items())
+    lanes = {member[:16] for member in d.backlog}
+    stalled = {lane for lane in d.stalled if lane in lanes}
+    assert lanes == set(d.turn) | stalled
+    assert not set(d.turn) & set(d.stalled)
+    assert set(d.waits) == set(d.stalled.values())
+    assert all(entry[-16:] == lane for lane, entry in d.stalled.items())
+    assert set(d.credit) <= set(d.turn)
+    assert all(route_of(d, id)[0] for id in d.prio)
+    taken: dict[bytes, int] = {}
+    for id in d.active:
+        for limit, cost in route_of(d, id)[5]:
+            if limit.startswith("c"):
+                taken[limit.encode()] = taken.get(limit.encode(), 0) + cost
+    assert {limit: int(used) for limit, used in d.slots.items()} == taken
+    # Nobody waits where there is room: no wake-up is lost.
+    for entry in d.waits:
+        limit = entry[:33]
+        numbers = d.limits.get(limit + b"!") or d.limits.get(limit[17:] + b"!") or d.limits[limit[17:]]
+        if limit.startswith(b"c"):
+            assert taken.get(limit, 0) >= int(numbers.split()[0]) or _costly(d, entry), "a lane waits at a free limit"
+        else:
+            assert limit in d.opens or numbers.startswith(b"0 "), "nobody will say when this limit opens"
+
+
+def _costly(d: Dump, entry: bytes) -> bool:
+    ids = [member[24:] for member in d.backlog if member[:16] == entry[-16:]]
+    return not ids or any(cost > 1 for id in ids for _, cost in route_of(d, id)[5])
+
+
+def check_unique(d: Dump, heirs: list[bytes]) -> None:
+    """A unique key points to a job that lives, unless it is held for a time; each heir has somebody to follow (I11)."""
+    assert set(d.heirs) <= set(d.uniq)
+    assert set(d.lapses) <= set(d.uniq)
+    for key, id in d.uniq.items():
+        route = route_of(d, id)
+        assert key in d.lapses or (id not in d.tomb and route[1].encode() == key)
+        assert route[2] != "start" or id not in d.active or key in d.lapses
+    for key, heir in d.heirs.items():
+        assert route_of(d, heir[13:])[1].encode() == key
+    live = [id for id in d.msg if id not in d.tomb and id not in heirs and route_of(d, id)[2] == "done"]
+    keys = [route_of(d, id)[1] for id in live if route_of(d, id)[1] and route_of(d, id)[1].encode() not in d.lapses]
+    assert len(set(keys)) == len(keys), "two jobs of one unique key"
 
 
 def fifo(leases: Sequence[Lease]) -> list[bytes]:

@@ -105,13 +105,13 @@ class Unique(msgspec.Struct, frozen=True):
 
     Attributes:
         by: the names of the arguments that count; empty: all of them.
-        until: when another one may be sent: after the first has been started, or is ``done`` (retries included), or when
-            the ``time`` ``for_`` is over, whatever has become of it.
+        until: when another one may be sent: after the ``start`` of the first, when it is ``done`` with all its retries,
+            or when the ``time`` ``for_`` is over, whatever has become of it.
         for_: seconds after which another one may be sent in any case; None: no such time.
-        on_conflict: what becomes of a second one. ``keep``: nothing, ``delay()`` gives the first. ``raise``: nothing, and
-            ``delay()`` raises DuplicateJob. ``reschedule``: the first, while it waits, takes the second one's time.
-            ``replace``: the first, if it waits, is cancelled; if it runs, the second follows it. ``cancel_running``: as
-            replace, and one that runs is asked to end.
+        on_conflict: what becomes of a second one. ``keep``: nothing, ``delay()`` gives the first. ``raise``: nothing,
+            and ``delay()`` raises DuplicateJob. ``reschedule``: the first, while it waits, takes the second one's time.
+            ``replace``: the first, if it waits, is cancelled; if it runs, the second follows it. ``cancel_running``:
+            as replace, and one that runs is asked to end.
     """
 
     by: tuple[str, ...] = ()
@@ -161,7 +161,8 @@ def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
     for name in given:
         if name not in names:
             raise ConfigurationError(
-                f"{what}: the function has no parameter {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}."
+                f"{what}: the function has no parameter {name!r}.{did_you_mean(name, names)} "
+                f"It has: {', '.join(names)}."
             )
 
 

@@ -122,8 +122,9 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
     for name, kind in (("rate", RateLimit), ("concurrency", Concurrency)):
         if name in values:
             values[name] = _several(name, kind, values[name])
-    if isinstance(values.get("fair_by"), str) or callable(values.get("fair_by")):
-        values["fair_by"] = FairBy(values["fair_by"])
+    fair_by: Any = values.get("fair_by")
+    if isinstance(fair_by, str) or callable(fair_by):
+        values["fair_by"] = FairBy(fair_by)
     options = msgspec.structs.replace(base, **values)
     check_name("queue", options.queue)
     for name, least in (("result_ttl", 0), ("timeout", 0), ("soft_timeout", 0.001), ("delay", 0)):

@@ -1,7 +1,8 @@
 """Where and when a job waits, as the scripts read it: only for calls that ask for more than the end of the one line.
 
-``route`` stays with the job: ``[priority, unique key, when that is free, lane, weight, [[limit, cost], ...]]``. ``terms`` are
-for the moment of the call: ``[due ms, delay ms, what to do about a conflict, ms to hold the key, [[declaration, numbers], ...]]``.
+``route`` stays with the job: ``[priority, unique key, when that is free, lane, weight, [[limit, cost], ...]]``.
+``terms`` are for the moment of the call: ``[due ms, delay ms, what to do about a conflict, ms to hold the key,
+[[declaration, numbers], ...]]``.
 Texts only, no bytes: the Lua reader of MessagePack knows no other strings.
 """
 

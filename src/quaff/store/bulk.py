@@ -14,7 +14,7 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 
 class Replaced(NamedTuple):
-    """What a waiting job ends as that a newer one replaces: its outcome, and how long that and its tombstone are kept."""
+    """What a waiting job that a newer one replaces ends as, and how long that and its tombstone are kept."""
 
     outcome: bytes
     ttl_ms: int

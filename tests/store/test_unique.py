@@ -1,0 +1,196 @@
+"""Unique jobs: one lives at a time, whatever ends it, and what becomes of a second one."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from quaff.model.limits import Unique
+from quaff.model.placement import Placement
+from quaff.model.states import JobState
+from tests.store.engine import HOUR, Desk, fifo, process_id
+from tests.store.test_placement import at, state_of
+
+ME = process_id()
+
+
+def one(on_conflict: Any = "keep", *, until: Any = "done", for_: float | None = None, **more: Any) -> Placement:
+    """A job that is the only one of its kind."""
+    return at(unique=Unique(until=until, for_=for_, on_conflict=on_conflict), **{"x": 1, **more})
+
+
+def test_a_second_one_is_the_first(desk: Desk) -> None:
+    """While it waits, runs, and comes back; other arguments are another job."""
+    (first,) = desk.place((b"1", one()))
+    assert desk.place((b"2", one()), (b"3", one(x=2)))[0] == first
+    leases = desk.take(ME, 5)
+    assert fifo(leases) == [b"1", b"3"]
+    assert desk.place((b"4", one())) == [first]
+    desk.settle(ME, leases[0], state=JobState.RETRYING, ttl_ms=HOUR)
+    assert desk.place((b"5", one())) == [first]
+
+
+@pytest.mark.parametrize("how", ["succeed", "fail", "cancel", "cancel running", "expire", "poison", "lapse out"])
+def test_a_new_one_is_accepted_the_moment_the_old_one_has_ended(desk: Desk, how: str) -> None:
+    """And never before: the key goes in the script that ends the job."""
+    (first,) = desk.place((b"1", one()))
+    if how == "cancel":
+        assert desk.cancel(first) == [b"c"]
+    else:
+        (lease,) = desk.take(ME)
+        assert desk.place((b"2", one())) == [first]
+        match how:
+            case "succeed":
+                desk.settle(ME, lease)
+            case "fail":
+                desk.settle(ME, lease, state=JobState.FAILED)
+            case "expire":
+                desk.settle(ME, lease, state=JobState.EXPIRED)
+            case "cancel running":
+                desk.cancel(first)
+                assert desk.place((b"2", one())) == [first]
+                desk.release(ME, lease)
+            case "poison":
+                for _ in range(3):
+                    assert desk.place((b"2", one())) == [first]
+                    process = process_id() if state_of(desk, first) is JobState.QUEUED else ME
+                    if process != ME:
+                        (lease,) = desk.take(process, idle=True)
+                    desk.reap(process, first)
+            case "lapse out":
+                process = ME
+                for _ in range(4):
+                    assert desk.place((b"2", one())) == [first]
+                    desk.let_lapse(process)
+                    desk.sweep()
+                    if state_of(desk, first) is JobState.FAILED:
+                        break
+                    process = process_id()
+                    desk.take(process, idle=True)
+    state = state_of(desk, first)
+    assert state is not None
+    assert state.terminal
+    assert desk.dump().uniq == {}
+    (second,) = desk.place((b"2", one()))
+    assert second != first
+    assert state_of(desk, second) is JobState.QUEUED
+
+
+def test_until_the_start_frees_the_key_with_the_claim(desk: Desk) -> None:
+    """A job that runs already may have missed what the next one is for."""
+    (first,) = desk.place((b"1", one(until="start")))
+    assert desk.place((b"2", one(until="start"))) == [first]
+    desk.take(ME)
+    (second,) = desk.place((b"2", one(until="start")))
+    assert second != first
+
+
+def test_a_key_that_is_held_for_a_time_is_free_after_it_and_not_before(desk: Desk) -> None:
+    """Throttle: whatever becomes of the job."""
+    (first,) = desk.place((b"1", one(until="time", for_=0.15)))
+    desk.settle(ME, *desk.take(ME))
+    assert desk.place((b"2", one(until="time", for_=0.15))) == [first]
+    time.sleep(0.16)
+    (second,) = desk.place((b"2", one(until="time", for_=0.15)))
+    assert second != first
+    time.sleep(0.16)
+    desk.sweep()
+    assert (desk.dump().uniq, desk.dump().lapses) == ({}, {})
+
+
+def test_for_ends_the_key_of_a_job_that_lives_on(desk: Desk) -> None:
+    """A bound for jobs that hang; the end of the old one does not free the key of the new one."""
+    (first,) = desk.place((b"1", one(for_=0.05)))
+    time.sleep(0.06)
+    (second,) = desk.place((b"2", one(for_=60)))
+    assert second != first
+    leases = desk.take(ME, 5)
+    desk.settle(ME, leases[0])
+    assert desk.place((b"3", one())) == [second]
+
+
+def test_replace_cancels_the_one_that_waits(desk: Desk) -> None:
+    """Keep the latest; also one that is scheduled, which makes a debounce of it."""
+    (first,) = desk.place((b"1", one("replace")))
+    (second,) = desk.place((b"2", one("replace", delay_ms=HOUR)))
+    assert state_of(desk, first) is JobState.CANCELLED
+    (third,) = desk.place((b"3", one("replace")))
+    assert [state_of(desk, each) for each in (second, third)] == [JobState.CANCELLED, JobState.QUEUED]
+    assert fifo(desk.take(ME, 5)) == [b"3"]
+
+
+def test_replace_lets_a_running_one_end_and_then_comes(desk: Desk) -> None:
+    """Blocked until then; at most one follows, the latest."""
+    desk.place((b"1", one("replace")))
+    (lease,) = desk.take(ME)
+    (second,) = desk.place((b"2", one("replace")))
+    assert state_of(desk, second) is JobState.BLOCKED
+    (third,) = desk.place((b"3", one("replace")))
+    assert [state_of(desk, each) for each in (second, third)] == [JobState.CANCELLED, JobState.BLOCKED]
+    assert desk.take(ME, 5) == []
+    desk.settle(ME, lease)
+    assert desk.dump().wake
+    assert fifo(desk.take(ME, 5)) == [b"3"]
+    assert desk.dump().uniq.popitem()[1] == third
+
+
+def test_an_heir_can_be_cancelled_and_waits_for_its_own_time(desk: Desk) -> None:
+    """As any job that waits."""
+    desk.place((b"1", one("replace")))
+    (lease,) = desk.take(ME)
+    (second,) = desk.place((b"2", one("replace")))
+    assert desk.cancel(second) == [b"c"]
+    (third,) = desk.place((b"3", one("replace", delay_ms=HOUR)))
+    desk.settle(ME, lease)
+    assert state_of(desk, third) is JobState.SCHEDULED
+
+
+def test_a_retry_of_the_holder_comes_before_its_heir(desk: Desk) -> None:
+    """It has not ended."""
+    desk.place((b"1", one("replace")))
+    (lease,) = desk.take(ME)
+    (second,) = desk.place((b"2", one("replace")))
+    desk.settle(ME, lease, state=JobState.RETRYING, ttl_ms=0)
+    assert state_of(desk, second) is JobState.BLOCKED
+    assert fifo(desk.take(ME, 5)) == [b"1"]
+
+
+def test_cancel_running_asks_the_running_one_to_end(desk: Desk) -> None:
+    """And takes its place when it has."""
+    (first,) = desk.place((b"1", one("cancel_running")))
+    (lease,) = desk.take(ME)
+    (second,) = desk.place((b"2", one("cancel_running")))
+    assert list(desk.dump().stop) == [first]
+    desk.settle(ME, lease, state=JobState.RETRYING, ttl_ms=0)
+    assert [state_of(desk, each) for each in (first, second)] == [JobState.CANCELLED, JobState.QUEUED]
+
+
+def test_reschedule_moves_the_one_that_waits(desk: Desk) -> None:
+    """Debounce: each call puts it off; one that runs stays as it is."""
+    (first,) = desk.place((b"1", one("reschedule", delay_ms=1000)))
+    assert desk.place((b"2", one("reschedule", delay_ms=HOUR))) == [first]
+    assert desk.dump().sched[first] > time.time() * 1000 + HOUR / 2
+    assert desk.place((b"3", one("reschedule"))) == [first]
+    assert state_of(desk, first) is JobState.QUEUED
+    assert desk.place((b"4", one("reschedule", delay_ms=HOUR))) == [first]
+    assert state_of(desk, first) is JobState.SCHEDULED
+    desk.place((b"5", one("reschedule")))
+    assert fifo(desk.take(ME, 5)) == [b"1"]
+    assert desk.place((b"6", one("reschedule", delay_ms=HOUR))) == [first]
+    assert state_of(desk, first) is JobState.RUNNING
+
+
+def test_a_dead_letter_is_sent_back_only_while_no_other_lives(desk: Desk) -> None:
+    """And then holds its key again."""
+    from quaff.store.transitions import requeue
+
+    (first,) = desk.place((b"1", one()))
+    desk.settle(ME, *desk.take(ME), state=JobState.FAILED)
+    (second,) = desk.place((b"2", one()))
+    assert desk.store.run(requeue(desk.home, [first])) == [b"u"]
+    desk.settle(ME, *desk.take(ME))
+    assert desk.store.run(requeue(desk.home, [first])) == [b"q"]
+    assert desk.place((b"3", one())) == [first]
+    assert second != first
