@@ -234,6 +234,11 @@ def requeue(partition: Partition, ids: Sequence[bytes]) -> Call[list[bytes]]:
     return Call(load("requeue"), partition, tuple(ids), list)
 
 
+def prioritize(partition: Partition, priority: int, ids: Sequence[bytes]) -> Call[list[int]]:
+    """Give jobs another priority, STEP at most: 1 for each that lives, 0 for one that has ended or is not known."""
+    return Call(load("prioritize"), partition, (b"%d" % priority, *ids), list)
+
+
 def discard(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
     """Delete what is kept of dead letters: 1 done, 2 done before, 0 for an id that is none."""
     return Call(load("discard"), partition, tuple(ids), list)

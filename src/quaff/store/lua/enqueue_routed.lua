@@ -36,6 +36,8 @@ local CONFLICT = {
     return holder
   end,
   replace = function(holder, route)
+    local heir = redis.call('HGET', k.heirs, route[2])
+    if heir then replaced(heir:sub(14)) end
     if redis.call('HEXISTS', k.tomb, holder) == 1 then return holder end
     if redis.call('HEXISTS', k.active, holder) == 1 then return route[3] == 'time' and holder or 'heir' end
     replaced(holder)
@@ -66,8 +68,6 @@ for i = 4, #ARGV, 4 do
       if route then set_route(id, text) end
       for _, each in ipairs(numbers) do redis.call('HSET', k.limits, each[1], each[2]) end
       if answer then
-        local before = redis.call('HGET', k.heirs, key)
-        if before then replaced(before:sub(14)) end
         redis.call('HSET', k.heirs, key, string.format('%013.0f', due) .. id)
       else
         if key ~= '' then hold(key, id, held_for > 0 and now + held_for or 0) end

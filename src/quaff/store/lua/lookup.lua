@@ -3,22 +3,16 @@
 -- ARGV: id, 1 for everything that is known of it
 -- Answer: {state, token or tombstone, record, message, history}; the last two only if asked for; state is
 --   'running' 'queued' 'parked' 'blocked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'ended', or '' for an id that nobody knows
--- KEYS: msg history heirs active tomb done res parked sched tries
+-- KEYS: msg history active tomb done res parked sched tries
 -- @include schema
 -- @include clock
 -- @include tries
 -- @include route
+-- @include heirs
 
 local id, all = ARGV[1], ARGV[2] == '1'
 local function with(state, detail, record)
   return {state, detail or '', record or '', all and redis.call('HGET', k.msg, id) or '', all and redis.call('HGET', k.history, id) or ''}
-end
-
--- Whether it waits for the end of the job that holds its unique key.
-local function follows(id)
-  local route = route_of(id)
-  local heir = route and route[2] ~= '' and redis.call('HGET', k.heirs, route[2])
-  return heir and heir:sub(14) == id
 end
 
 local token = redis.call('HGET', k.active, id)
@@ -33,5 +27,5 @@ end
 if redis.call('ZSCORE', k.parked, id) then return with('parked') end
 local at = redis.call('ZSCORE', k.sched, id)
 if at then return with(read_tries(redis.call('HGET', k.tries, id)).failures > 0 and 'retrying' or 'scheduled', ms(tonumber(at))) end
-if redis.call('HEXISTS', k.msg, id) == 1 then return with(follows(id) and 'blocked' or 'queued') end
+if redis.call('HEXISTS', k.msg, id) == 1 then return with(follows(id, route_of(id)) and 'blocked' or 'queued') end
 return with('')

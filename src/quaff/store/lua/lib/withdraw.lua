@@ -4,18 +4,14 @@
 -- @include route
 -- @include lanes
 -- @include ghosts
+-- @include heirs
 local function withdraw(id, now)
   if redis.call('ZREM', k.parked, id) + redis.call('ZREM', k.sched, id) > 0 then return end
   local alone = runs_alone(read_tries(redis.call('HGET', k.tries, id)))
   local route = route_of(id)
-  if route and route[2] ~= '' then
-    local heir = redis.call('HGET', k.heirs, route[2])
-    if heir and heir:sub(14) == id then
-      redis.call('HDEL', k.heirs, route[2])
-      return
-    end
-  end
-  if route and not alone and route[4] ~= '' then
+  if follows(id, route) then
+    redis.call('HDEL', k.heirs, route[2])
+  elseif route and not alone and route[4] ~= '' then
     leave_lane(id, route, now)
   elseif alone or redis.call('ZREM', k.prio, id) == 0 then
     redis.call('HINCRBY', k.ghosts, ghost_of(id, alone), 1)
