@@ -26,7 +26,7 @@ KINDS = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop
 KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots".split(), "hash")
 KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
 KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates".split(), "zset")
-KINDS |= dict.fromkeys("ready wake solo".split(), "list")
+KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
     "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
@@ -76,6 +76,7 @@ class Dump(NamedTuple):
     waits: dict[bytes, float]
     opens: dict[bytes, float]
     rates: dict[bytes, float]
+    audit: list[bytes]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -324,6 +325,7 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     # I12: the counters equal the contents.
     ended = sum(d.number(name) for name in ("succeeded", "failed", "cancelled", "expired"))
     assert d.number("enqueued") + d.number("requeued") - ended == len(places)
+    assert d.number("ghosts") == sum(map(int, d.ghosts.values()))
     assert len(d.wake) <= 1
 
 

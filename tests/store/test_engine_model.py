@@ -113,6 +113,9 @@ class Engine(World, RuleBasedStateMachine):
         answer = self.desk.claim(process.id, process.claims, claim_id, want, idle=idle)
         assert not answer.closed
         process.last = (process.claims, claim_id, want)
+        if want and idle:
+            while self.solo and self.solo[0].endswith(GHOST):
+                del self.solo[0]
         if want and idle and self.solo:
             taken, alone = [self.solo.pop(0)], True
         elif answer.empty_yourself:

@@ -181,5 +181,5 @@ class Lanes(RuleBasedStateMachine):
 def test_any_order_of_calls_keeps_limits_turns_and_unique_keys(server_url: str) -> None:
     """I1, I11, I15, I17, with retries, crashes, lapses, cancellations and changed priorities."""
     Lanes.url = server_url
-    plan = settings(max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    plan = settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Lanes, settings=plan)  # type: ignore[no-untyped-call]

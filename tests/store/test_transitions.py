@@ -184,7 +184,7 @@ class TestClaim:
         desk.put(b"a", b"b")
         process = process_id()
         first = desk.claim(process, 1, b"one")
-        desk.redis.hset(desk.key("meta"), "paused", "1")
+        desk.redis.hset(desk.key("meta"), "paused", "0")
         assert desk.claim(process, 2, b"two").leases == []
         assert desk.claim(process_id(), 1, b"one").leases == []
         assert unchanged(desk, lambda: desk.claim(process, 2, b"two")).leases == []

@@ -194,3 +194,19 @@ def test_a_dead_letter_is_sent_back_only_while_no_other_lives(desk: Desk) -> Non
     assert desk.store.run(requeue(desk.home, [first])) == [b"q"]
     assert desk.place((b"3", one())) == [first]
     assert second != first
+
+
+def test_a_job_that_crashed_and_is_put_off_takes_its_limits_once(desk: Desk) -> None:
+    """What is left of it among those that run alone takes nothing."""
+    from quaff.model.limits import Concurrency
+
+    place = one("reschedule", limits=(Concurrency(2, key="all"),))
+    (first,) = desk.place((b"1", place))
+    desk.take(ME)
+    desk.reap(ME, first)
+    assert desk.place((b"2", one("reschedule", delay_ms=HOUR))) == [first]
+    desk.let_be_due(first)
+    other = process_id()
+    leases = desk.take(other, idle=True) + desk.take(other, idle=True)
+    assert [lease.id for lease in leases] == [first]
+    assert list(desk.dump().slots.values()) == [b"1"]

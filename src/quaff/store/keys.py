@@ -12,7 +12,7 @@ _WAITING, _ROUTED, _LIMITED, _RUNNING, _ENDED = (
     "active stop held lease claims",
     "res done dead tomb",
 )
-NAMES = tuple(f"meta {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} tries history {_ENDED}".split())
+NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} tries history {_ENDED}".split())
 
 
 class Partition:

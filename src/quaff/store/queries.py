@@ -48,6 +48,16 @@ def asked(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
     return Call(load("asked"), partition, tuple(ids), list)
 
 
+def stats(partition: Partition) -> Call[dict[str, int]]:
+    """How many jobs are where, and the counters, by name."""
+    return Call(
+        load("stats"),
+        partition,
+        (),
+        lambda reply: dict(zip((name.decode() for name in reply[::2]), reply[1::2], strict=True)),
+    )
+
+
 class Letter(NamedTuple):
     """A dead letter: its id, when it was given up (Unix milliseconds), and its outcome (empty where none is kept)."""
 

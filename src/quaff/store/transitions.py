@@ -239,6 +239,24 @@ def prioritize(partition: Partition, priority: int, ids: Sequence[bytes]) -> Cal
     return Call(load("prioritize"), partition, (b"%d" % priority, *ids), list)
 
 
+def pause(partition: Partition, *, on: bool, lasts_ms: int, who: str) -> Call[bool]:
+    """Hand out nothing, for good (0) or for a time; or resume. True if it was otherwise before."""
+    return Call(load("pause"), partition, (b"%d" % on, b"%d" % lasts_ms, who.encode()), bool)
+
+
+def purge(
+    partition: Partition, *, outcome: bytes, ttl_ms: int, window_ms: int, scheduled: bool, who: str
+) -> Call[tuple[int, int]]:
+    """One step of cancelling what waits: how many were, and how many still wait."""
+    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, b"%d" % STEP, b"%d" % scheduled, who.encode())
+    return Call(load("purge"), partition, args, lambda reply: (reply[0], reply[1]))
+
+
+def limit(partition: Partition, *, name: str, numbers: str, who: str, after: bytes) -> Call[bytes]:
+    """One step of giving a limit other numbers; the last limit looked at, for the next step, or empty."""
+    return Call(load("limit"), partition, (name.encode(), numbers.encode(), who.encode(), after), bytes)
+
+
 def discard(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
     """Delete what is kept of dead letters: 1 done, 2 done before, 0 for an id that is none."""
     return Call(load("discard"), partition, tuple(ids), list)

@@ -10,7 +10,7 @@
 --   and the number of failures if there were any, then '!' if it runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
--- KEYS: ready prio turn claims held active msg lease solo sched meta opens route wake tries ghosts
+-- KEYS: ready prio turn claims held active msg lease sched meta opens route solo wake tries
 -- @include schema
 -- @include clock
 -- @include wake
@@ -63,9 +63,9 @@ redis.call('HSET', k.claims, process, ms(number) .. ':' .. claim)
 -- Its first: from now on its silence is noticed, or nothing would ever remove this entry.
 if not last then redis.call('ZADD', k.lease, ms(now + lease_ms), process) end
 -- A job that must run alone, with what its limits ask for; one that they keep waiting comes back later.
-local function pop_solo()
-  local id = redis.call('RPOP', k.solo)
-  local route = route_of(id)
+local function next_alone()
+  local id = pop_solo()
+  local route = id and route_of(id)
   if route then
     local limit, wait = kept_by(route[6], now)
     if limit then
@@ -74,18 +74,23 @@ local function pop_solo()
     end
     take_all(route[6], now)
   end
-  return {id}
+  return id and {id}
 end
 
 local flags = redis.call('HMGET', k.meta, 'paused', 'solo_for', 'solo_since')
 local serving, since = flags[2], tonumber(flags[3])
-if flags[1] then return {0, 0, 0, -1, 0} end
+local paused_until = tonumber(flags[1])
+if paused_until and (paused_until == 0 or paused_until > now) then
+  return {0, 0, 0, paused_until > 0 and paused_until - now or -1, 0}
+elseif paused_until then
+  redis.call('HDEL', k.meta, 'paused')
+end
 -- Milliseconds until there is a reason to ask again, token or not.
 local again = -1
 -- Whether there is more than the one line; a plain job pays for this question alone.
 local special = redis.call('EXISTS', k.sched, k.opens, k.prio, k.turn, k.route) > 0
 if special then
-    promote(now, math.max(100, want))
+  promote(now, math.max(100, want))
   open_due(now)
   again = next_due(now)
 end
@@ -96,11 +101,10 @@ if want == 0 then
   return {0, left, 0, again, 0}
 end
 
--- The ids, and which of them come from a list, where there may be ghosts.
-local ids, from, to, alone, others, due = nil, 1, want, 0, false, again >= 0
+local ids, alone, others, due = nil, 0, false, again >= 0
 if redis.call('LLEN', k.solo) > 0 then
-    if idle then
-    ids = pop_solo()
+  if idle then
+    ids = next_alone()
     if ids then
       alone = 1
       redis.call('HSET', k.meta, 'solo_for', process)
@@ -125,37 +129,20 @@ if redis.call('LLEN', k.solo) > 0 then
   end
 end
 if alone == 0 and serving == process then redis.call('HDEL', k.meta, 'solo_for') end
-if not ids and special then
-  ids, from, to = next_in_line(want, free, now)
-elseif not ids then
-  ids = redis.call('RPOP', k.ready, want) or {}
-end
+ids = ids or (special and next_in_line(want, free, now)) or pop_ready(want)
 if #ids == 0 then
-  local left = redis.call('ZCARD', k.turn)
-  redis.call('DEL', k.wake)
-  if others or left > 0 then hint() end
-  return {left > 0 and free == 0 and 3 or 0, left, 0, again, 0}
+  local left = waiting()
+  if others or left > 0 then hint() else redis.call('DEL', k.wake) end
+  return {free == 0 and left > 0 and left == redis.call('ZCARD', k.turn) and 3 or 0, left, 0, again, 0}
 end
 
 local messages = redis.call('HMGET', k.msg, unpack(ids))
 local running = redis.call('HMGET', k.active, unpack(ids))
 local tried = redis.call('EXISTS', k.tries) == 1 and redis.call('HMGET', k.tries, unpack(ids)) or {}
-local haunted = {}
-if redis.call('EXISTS', k.ghosts) == 1 then
-  for i = from, math.min(to, #ids) do
-    local id = ids[i]
-    haunted[id] = tonumber(redis.call('HGET', k.ghosts, ghost_of(id, alone == 1)) or 0)
-  end
-end
 local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0}, {}, 0
 for i, id in ipairs(ids) do
-  if i >= from and i <= to and (haunted[id] or 0) > 0 then
-    -- What is left of a cancelled job; one that was stored again since stands further behind.
-    local ghost = ghost_of(id, alone == 1)
-    haunted[id] = redis.call('HINCRBY', k.ghosts, ghost, -1)
-    if haunted[id] == 0 then redis.call('HDEL', k.ghosts, ghost) end
   -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
-  elseif messages[i] and not running[i] and not given[id] then
+  if messages[i] and not running[i] and not given[id] then
     local number = '1'
     if tried[i] then
       local t = read_tries(tried[i])

@@ -7,7 +7,7 @@
 -- Answer: as enqueue; an id of 16 bytes where another job, that one, holds the unique key and stays
 -- Guarantees: as enqueue; of two jobs with one unique key the second is stored only where it takes the place of the first, or,
 --   blocked, is to follow it; at most one follows.
--- KEYS: active tomb stop msg meta limits heirs
+-- KEYS: active tomb heirs stop msg meta limits
 -- @include schema
 -- @include clock
 -- @include met

@@ -4,6 +4,7 @@
 -- @include route
 -- @include rank
 -- @include lanes
+-- @include ghosts
 local function take_ranked(ids, most, below)
   local first = redis.call('ZRANGEBYSCORE', k.prio, '-inf', '(' .. ms(below), 'LIMIT', 0, most)
   if #first == 0 then return end
@@ -49,8 +50,7 @@ local function take_turns(ids, most, free, now)
   end
 end
 
--- Up to so many ids, and the places of the first and the last that come from `ready`. Those with limits come before all that
--- may wait in the worker.
+-- Up to so many ids. Those with limits come before all that may wait in the worker.
 local function next_in_line(most, free, now)
   local ids = {}
   take_ranked(ids, most, RANK_OF_0)
@@ -64,12 +64,10 @@ local function next_in_line(most, free, now)
     end
     if half > 0 then take_turns(ids, half, free, now) end
   end
-  local from = #ids + 1
   if #ids < most then
-    for _, id in ipairs(redis.call('RPOP', k.ready, most - #ids) or {}) do ids[#ids + 1] = id end
+    for _, id in ipairs(pop_ready(most - #ids)) do ids[#ids + 1] = id end
   end
-  local to = #ids
   if #ids < most then take_turns(ids, most - #ids, free, now) end
   if #ids < most then take_ranked(ids, most - #ids, 2^53) end
-  return ids, from, to
+  return ids
 end

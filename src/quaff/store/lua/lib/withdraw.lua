@@ -1,5 +1,5 @@
 -- Takes a waiting job out of wherever it waits.
--- KEYS: parked sched tries heirs prio ghosts
+-- KEYS: parked sched tries heirs prio
 -- @include tries
 -- @include route
 -- @include lanes
@@ -14,6 +14,6 @@ local function withdraw(id, now)
   elseif route and not alone and route[4] ~= '' then
     leave_lane(id, route, now)
   elseif alone or redis.call('ZREM', k.prio, id) == 0 then
-    redis.call('HINCRBY', k.ghosts, ghost_of(id, alone), 1)
+    leave_ghost(id, alone)
   end
 end

@@ -1,0 +1,25 @@
+#!lua flags=no-writes,allow-oom
+--- stats: how many jobs are where, and what has been counted (changes nothing)
+-- ARGV: none
+-- Answer: {name, number, name, number, ...}; 'paused' is -1 where it is not, 0 for good, else the ms until it is over
+-- KEYS: meta ready solo prio backlog sched heirs parked active dead
+-- @include schema
+-- @include clock
+local now = clock()
+local paused = redis.call('HGET', k.meta, 'paused')
+local until_ms = tonumber(paused or 0)
+local answer = {
+  'queued', math.max(0, redis.call('LLEN', k.ready) + redis.call('LLEN', k.solo) - tonumber(redis.call('HGET', k.meta, 'ghosts') or 0)) + redis.call('ZCARD', k.prio) + redis.call('ZCARD', k.backlog),
+  'scheduled', redis.call('ZCARD', k.sched),
+  'blocked', redis.call('HLEN', k.heirs),
+  'parked', redis.call('ZCARD', k.parked),
+  'running', redis.call('HLEN', k.active),
+  'dead_letters', redis.call('ZCARD', k.dead),
+  'paused', not paused and -1 or until_ms > 0 and math.max(0, until_ms - now) or 0,
+}
+local counters = {'enqueued', 'succeeded', 'failed', 'cancelled', 'expired', 'retried'}
+for i, text in ipairs(redis.call('HMGET', k.meta, unpack(counters))) do
+  answer[#answer + 1] = counters[i]
+  answer[#answer + 1] = tonumber(text or 0)
+end
+return answer
