@@ -9,7 +9,7 @@ The house, from the ground up; imports only point down::
     model/                             pure values: message, options, outcome, ids, codec
     store/                             the engine: Lua scripts, calls, senders, the embedded server
     config  context                    settings; current_job
-    job / task / app                   the handle, the function, the application's object
+    job / queues / task / app          the handles, the function, the application's object
     inspector                          reads and operates queues; workers do without it
     worker/                            one supervisor, N processes
     cli/                               the commands
@@ -61,10 +61,14 @@ if TYPE_CHECKING:
     from quaff.model.steering import Retry as Retry
     from quaff.model.steering import Snooze as Snooze
     from quaff.model.steering import SoftTimeout as SoftTimeout
+    from quaff.queues import Change as Change
+    from quaff.queues import Queue as Queue
+    from quaff.queues import QueueStats as QueueStats
     from quaff.task import Task as Task
 
 _HOME = {
     "Cancel": "model.steering",
+    "Change": "queues",
     "Concurrency": "model.limits",
     "ConfigurationError": "errors",
     "DeadLetter": "inspector",
@@ -87,6 +91,8 @@ _HOME = {
     "Quaff": "app",
     "QuaffError": "errors",
     "QueueFull": "errors",
+    "Queue": "queues",
+    "QueueStats": "queues",
     "RateLimit": "model.limits",
     "ResultExpired": "errors",
     "ResultTimeout": "errors",

@@ -27,6 +27,7 @@ from quaff.model import codec, ids, outcome
 from quaff.model.ids import JobId
 from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, check_name, resolve
+from quaff.queues import Queue
 from quaff.store.bulk import Replaced, chunks
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
@@ -142,6 +143,10 @@ class Quaff:
         if parsed is None:
             raise JobNotFound(f"{id_or_key!r} is neither a job's id nor <queue>/<task>/<key>.", id_or_key)
         return self._handle(parsed[1], id_or_key)
+
+    def queue(self, name: str) -> Queue:
+        """A queue, to pause, purge or count it; no I/O."""
+        return Queue(self.store, self.settings, name)
 
     def find_task(self, name: str) -> Task[Any, Any, Any]:
         """A registered task. Raises UnknownTask with the nearest name."""

@@ -11,15 +11,24 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from quaff.config import Settings
-from quaff.errors import JobCancelled, JobExpired, JobFailed, JobNotFound, ResultExpired, ResultTimeout
+from quaff.errors import (
+    ConfigurationError,
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    ResultExpired,
+    ResultTimeout,
+)
 from quaff.model import codec, ids, message, outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
+from quaff.model.placement import PRIORITIES
 from quaff.model.states import JobState
 from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import Found, lookup
-from quaff.store.transitions import Call, cancel, discard, requeue
+from quaff.store.transitions import Call, cancel, discard, prioritize, requeue
 
 R = TypeVar("R")
 
@@ -172,11 +181,25 @@ class Job(Generic[R]):
             raise self._not_found()
         return answer in (b"c", b"r")
 
+    def prioritize(self, priority: int) -> bool:
+        """Give the job another priority, from -100 to 100; one that waits in line goes to its new place.
+
+        Returns:
+            False if it has ended.
+
+        Raises:
+            ConfigurationError, ServerUnavailable
+        """
+        if type(priority) is not int or priority not in PRIORITIES:
+            raise ConfigurationError(f"prioritize({priority!r}): give a whole number from -100 to 100.")
+        return self._store.run(prioritize(self._home, priority, [self._id.raw])) == [1]
+
     def requeue(self) -> bool:
         """Send a job that failed back to its queue; its attempts are counted anew, those before are remembered.
 
         Returns:
-            True if it is on its way (again); False if it has ended otherwise, or was discarded.
+            True if it is on its way (again); False if it has ended otherwise, was discarded, or another job holds its
+            unique key now.
 
         Raises:
             JobNotFound, ServerUnavailable

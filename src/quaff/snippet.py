@@ -163,7 +163,9 @@ def queue_daemon(app: Flask, rv_ttl: float = 500, processes: int = 1, concurrenc
     }
     os.environ[_ORDERS] = msgspec.json.encode(_orders(app)).decode()
     try:
-        code = serve(Plan(f"{__name__}:daemon_quaff", [ids.queue_name(_queue_key(app))], processes, flags=flags))
+        code = serve(
+            Plan(f"{__name__}:daemon_quaff", [ids.queue_name(_queue_key(app))], processes=processes, flags=flags)
+        )
     finally:
         del os.environ[_ORDERS]
     if code:

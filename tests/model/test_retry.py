@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quaff import ConfigurationError, Retry, exponential, fixed, linear
-from quaff.model.retry import LONGEST, Pauses, Policy, policy
+from quaff.model.retry import LONGEST, Again, Pauses, Policy, policy
 
 ERROR = ValueError("x")
 
@@ -82,36 +82,36 @@ def test_a_wrong_pause_is_refused_by_its_rule() -> None:
 
 def test_a_plain_task_is_not_retried() -> None:
     """Zero by default: only what was declared safe to run again runs again."""
-    assert Policy().pause(1, ERROR) is None
+    assert Policy().again(1, ERROR) is None
 
 
 def test_retries_are_counted_in_failures() -> None:
     """``retries=2`` is two more attempts after the first."""
     twice = policy({"retries": 2, "backoff": fixed(3, jitter=False)})
-    assert [twice.pause(failures, ERROR) for failures in (1, 2, 3)] == [3, 3, None]
+    assert [twice.again(failures, ERROR) for failures in (1, 2, 3)] == [Again(3), Again(3), None]
 
 
 def test_an_explicit_retry_sets_the_time_and_keeps_the_limit() -> None:
     """It wins over the kinds of exceptions, not over the number."""
     limited = policy({"retries": 1, "backoff": fixed(3, jitter=False), "retry_on": KeyError})
-    assert limited.pause(1, Retry(in_=timedelta(seconds=7))) == 7
-    assert limited.pause(1, Retry()) == 3
-    assert limited.pause(2, Retry(in_=7)) is None
-    assert Policy().pause(99, Retry(in_=7)) == 7
-    assert policy({"retries": 0}).pause(1, Retry(in_=7)) is None
+    assert limited.again(1, Retry(in_=timedelta(seconds=7))) == Again(7)
+    assert limited.again(1, Retry()) == Again(3)
+    assert limited.again(2, Retry(in_=7)) is None
+    assert Policy().again(99, Retry(in_=7)) == Again(7)
+    assert policy({"retries": 0}).again(1, Retry(in_=7)) is None
 
 
 def test_the_kinds_decide_with_their_subclasses() -> None:
     """``give_up_on`` wins; what is no Exception is given up by default."""
     some = policy({"retries": 9, "backoff": 0, "retry_on": (OSError, KeyError), "give_up_on": PermissionError})
-    assert [some.pause(1, error) is not None for error in (TimeoutError(), KeyError(), PermissionError(), ERROR)] == [
+    assert [some.again(1, error) is not None for error in (TimeoutError(), KeyError(), PermissionError(), ERROR)] == [
         True,
         True,
         False,
         False,
     ]
     every = policy({"retries": 9, "backoff": 0})
-    assert [every.pause(1, error) is None for error in (KeyboardInterrupt(), SystemExit(), ERROR)] == [
+    assert [every.again(1, error) is None for error in (KeyboardInterrupt(), SystemExit(), ERROR)] == [
         True,
         True,
         False,
@@ -121,14 +121,31 @@ def test_the_kinds_decide_with_their_subclasses() -> None:
 def test_an_attempt_that_is_ended_from_outside_has_the_pause_of_its_rule() -> None:
     """No function of the user's runs there: exponential() stands in for it; kinds and numbers count as ever."""
     rule = {"retries": 2, "backoff": fixed(7, jitter=False)}
-    assert policy(rule).pause_if_killed(1) == 7
-    assert policy(rule).pause_if_killed(3) is None
-    assert policy({**rule, "give_up_on": TimeoutError}).pause_if_killed(1) is None
-    assert policy({**rule, "retry_on": ValueError}).pause_if_killed(1) is None
+    assert policy(rule).again_if_killed(1) == Again(7)
+    assert policy(rule).again_if_killed(3) is None
+    assert policy({**rule, "give_up_on": TimeoutError}).again_if_killed(1) is None
+    assert policy({**rule, "retry_on": ValueError}).again_if_killed(1) is None
 
     def user(failures: int, error: BaseException) -> float:
         raise AssertionError
 
-    pause = policy({"retries": 2, "backoff": user}).pause_if_killed(1)
-    assert pause is not None
-    assert 0 <= pause <= 1
+    again = policy({"retries": 2, "backoff": user}).again_if_killed(1)
+    assert again is not None
+    assert 0 <= again.seconds <= 1
+
+
+def test_a_backoff_function_may_change_the_priority_too() -> None:
+    """It gives a Retry instead of seconds; what that leaves open is as usual."""
+
+    def sooner(failures: int, error: BaseException) -> Retry:
+        return Retry(in_=2, priority=failures) if failures < 3 else Retry(priority=-5)
+
+    rule = policy({"retries": 9, "backoff": sooner})
+    assert [rule.again(failures, ERROR) for failures in (1, 2)] == [Again(2, 1), Again(2, 2)]
+    usual = rule.again(3, ERROR)
+    assert usual is not None
+    assert 0 <= usual.seconds <= 4
+    assert usual.priority == -5
+    assert rule.again(1, Retry(in_=7, priority=50)) == Again(7, 50)
+    with pytest.raises(ConfigurationError, match="-100 to 100"):
+        Retry(priority=101)

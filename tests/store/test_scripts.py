@@ -22,8 +22,8 @@ TRANSITIONS = "enqueue enqueue_routed claim settle release heartbeat reap sweep 
 
 #: Commands a script may call: each O(1) or O(log n), or bounded by its arguments. An account needs no others.
 ALLOWED = set(
-    "DEL EXISTS PUBLISH HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET HSETNX HSTRLEN LLEN LPUSH LTRIM RPOP RPUSH TIME "
-    "ZADD ZCARD ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM ZREVRANGEBYSCORE ZSCORE".split()
+    "DEL EXISTS PUBLISH HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET HSETNX HSTRLEN LINDEX LLEN LPUSH LTRIM RPOP RPUSH "
+    "TIME ZADD ZCARD ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM ZREVRANGEBYSCORE ZSCORE".split()
 )
 BANNED = "KEYS SCAN HSCAN SSCAN ZSCAN LREM SMEMBERS HGETALL HKEYS HVALS LRANGE ZRANGE EXPIRE PEXPIRE SETEX".split()
 
@@ -48,7 +48,7 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
     first = path.read_text().splitlines()[0]
     assert first == {
         **dict.fromkeys(("enqueue", "enqueue_routed"), "#!lua"),
-        **dict.fromkeys(("lookup", "holds", "asked", "letters", "stats"), "#!lua flags=no-writes,allow-oom"),
+        **dict.fromkeys(("lookup", "holds", "asked", "letters", "stats", "changes"), "#!lua flags=no-writes,allow-oom"),
     }.get(path.stem, "#!lua flags=allow-oom")
 
 

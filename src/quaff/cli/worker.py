@@ -14,11 +14,19 @@ from quaff.model.options import check_name
 MOST = 512
 
 
-def queue_names(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
-    """``a,b`` as a list; names that cannot be are refused."""
+def queue_weights(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, int] | None:
+    """``a,b`` or ``a:6,b:1`` as a dict, 0 where no weight is given; names that cannot be are refused."""
     if value is None:
         return None
-    return [check_name("queue", name.strip()) for name in value.split(",")]
+    found: dict[str, int] = {}
+    for part in value.split(","):
+        name, colon, weight = part.strip().partition(":")
+        if colon and not re.fullmatch("[1-9][0-9]{0,3}", weight):
+            raise click.BadParameter(f"{part!r}: a weight is a whole number from 1 to 9999.", ctx, param)
+        found[check_name("queue", name)] = int(weight or 0)
+    if 0 in found.values() and any(found.values()):
+        raise click.BadParameter(f"{value!r}: give each queue a weight, or none.", ctx, param)
+    return found
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]
@@ -40,7 +48,10 @@ SIZE = _Size()
 @click.command()
 @click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application; a factory is called.")
 @click.option(
-    "-Q", "--queues", callback=queue_names, metavar="A,B", help="Queues to serve, best first. [all that the tasks name]"
+    *("-Q", "--queues"),
+    callback=queue_weights,
+    metavar="A,B",
+    help="Queues to serve, best first, or by weight: A:6,B:1. [all that the tasks name]",
 )
 @click.option("-p", "--processes", type=click.IntRange(1, MOST), help="Worker processes. [CPUs]")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1, max=1024), help="Threads in each process. [8]")
@@ -53,7 +64,7 @@ SIZE = _Size()
 @click.option("-l", "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
 def worker(
     app: str,
-    queues: list[str] | None,
+    queues: dict[str, int] | None,
     processes: int | None,
     concurrency: int | None,
     grace: float | None,
@@ -71,4 +82,6 @@ def worker(
 
     flags: dict[str, str | int | float] = {} if concurrency is None else {"concurrency": concurrency}
     wear = Wear(max_jobs, max_memory, max_age)
-    sys.exit(serve(Plan(app, queues, processes, grace, flags, name, log_level, wear), reload=reload))
+    names = None if queues is None else list(queues)
+    weights = {name: weight for name, weight in (queues or {}).items() if weight}
+    sys.exit(serve(Plan(app, names, weights, processes, grace, flags, name, log_level, wear), reload=reload))

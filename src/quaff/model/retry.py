@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -71,9 +71,19 @@ def exponential(first: Seconds = 1.0, *, base: float = 2.0, max: Seconds = 3600.
     return Backoff(_seconds("exponential()", first), times=base, max=_seconds("exponential(max=)", max), jitter=jitter)
 
 
-#: After how many failures, and why: seconds, or None to give up.
-Rule: TypeAlias = "Callable[[int, BaseException], Seconds | None]"
+#: After how many failures, and why: seconds, None to give up, or a Retry, which can also change the priority.
+Rule: TypeAlias = "Callable[[int, BaseException], Seconds | Retry | None]"
 Kinds: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...]"
+
+
+_USUAL = exponential()
+
+
+class Again(NamedTuple):
+    """Another attempt: in how many seconds, and with which priority (None: as before)."""
+
+    seconds: float
+    priority: int | None = None
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,33 +96,36 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     retries: int | None = None
-    backoff: Rule = exponential()
+    backoff: Rule = _USUAL
     retry_on: Kinds = Exception
     give_up_on: Kinds = ()
 
-    def pause(self, failures: int, error: BaseException) -> float | None:
-        """Seconds until the next attempt after so many failures, this one included; None: give up.
+    def again(self, failures: int, error: BaseException) -> Again | None:
+        """The next attempt after so many failures, this one included; None: give up.
 
         Raises:
             ValueError: the backoff function gave what is no time.
         """
-        asked = isinstance(error, Retry)
+        asked = error if isinstance(error, Retry) else None
         if failures > (self.retries or 0) and not (asked and self.retries is None):
             return None
         if not asked and (isinstance(error, self.give_up_on) or not isinstance(error, self.retry_on)):
             return None
-        if isinstance(error, Retry) and error.in_ is not None:
-            return error.in_
+        if asked and asked.in_ is not None:
+            return Again(asked.in_, asked.priority)
         given = self.backoff(failures, error)
-        return None if given is None else checked(given)
+        if isinstance(given, Retry):
+            seconds = _USUAL(failures, error) if given.in_ is None else given.in_
+            return Again(seconds, given.priority)
+        return None if given is None else Again(checked(given), asked.priority if asked else None)
 
-    def pause_if_killed(self, failures: int) -> float | None:
-        """As ``pause``, for an attempt that is ended at its limit from outside, where no code of the task's can run.
+    def again_if_killed(self, failures: int) -> Again | None:
+        """As ``again``, for an attempt that is ended at its limit from outside, where no code of the task's can run.
 
         ``exponential()`` stands in for a backoff that is a function.
         """
-        rule = self.backoff if isinstance(self.backoff, (Backoff, Pauses)) else exponential()
-        return msgspec.structs.replace(self, backoff=rule).pause(failures, TimeLimit())
+        rule = self.backoff if isinstance(self.backoff, (Backoff, Pauses)) else _USUAL
+        return msgspec.structs.replace(self, backoff=rule).again(failures, TimeLimit())
 
 
 def policy(given: dict[str, Any]) -> Policy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from quaff.errors import ConfigurationError
+from quaff.model.placement import PRIORITIES
 from quaff.model.times import Seconds, seconds
 
 
@@ -10,11 +12,21 @@ class Retry(Exception):
 
     Args:
         in_: seconds or a timedelta until then; None leaves it to the task's backoff.
+        priority: from -100 to 100, from then on; None: as before.
     """
 
-    def __init__(self, why: str = "the task asked for another attempt", *, in_: Seconds | None = None) -> None:
+    def __init__(
+        self,
+        why: str = "the task asked for another attempt",
+        *,
+        in_: Seconds | None = None,
+        priority: int | None = None,
+    ) -> None:
         super().__init__(why)
         self.in_ = None if in_ is None else seconds("Retry(in_=)", in_)
+        if priority is not None and (type(priority) is not int or priority not in PRIORITIES):
+            raise ConfigurationError(f"Retry(priority={priority!r}): give a whole number from -100 to 100.")
+        self.priority = priority
 
 
 class Snooze(Exception):

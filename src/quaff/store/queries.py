@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from quaff.model.states import BY_LETTER, JobState
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
@@ -58,6 +60,11 @@ def stats(partition: Partition) -> Call[dict[str, int]]:
     )
 
 
+def changes(partition: Partition, most: int) -> Call[list[tuple[int, str, str, str]]]:
+    """What people have changed by hand, the newest first: when (Unix milliseconds), who, what, and what of it."""
+    return Call(load("changes"), partition, (b"%d" % most,), lambda reply: [_change(entry) for entry in reply])
+
+
 class Letter(NamedTuple):
     """A dead letter: its id, when it was given up (Unix milliseconds), and its outcome (empty where none is kept)."""
 
@@ -71,6 +78,8 @@ def letters(partition: Partition, *, since_ms: int | None, skip: int, count: int
     args = (b"+inf" if since_ms is None else b"%d" % since_ms, b"%d" % skip, b"%d" % count)
     return Call(load("letters"), partition, args, _letters)
 
+
+_change = msgspec.msgpack.Decoder(tuple[int, str, str, str]).decode
 
 _STATES = {
     b"running": JobState.RUNNING,

@@ -88,7 +88,7 @@ class Completer:
                         lease.token,
                         settled.state,
                         settled.ttl_ms,
-                        message.digest(lease.message),
+                        message.digest(lease.message) if settled.priority is None else b"%d" % settled.priority,
                         settled.record,
                     )
                 )

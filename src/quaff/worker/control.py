@@ -16,7 +16,8 @@ class Orders(msgspec.Struct, kw_only=True):
         app: ``module:object``.
         flags: settings of the command line.
         queues: None serves every queue that the application's tasks name, and ``default``.
-        ordered: the first queue with work comes first; else they take turns.
+        ordered: the first queue with work comes first; else they take turns, by their ``weights`` (1 where none is
+            given).
         process: the process's id in hex.
         supervisor: its pid.
         worker: the worker's name, kept with each attempt.
@@ -28,6 +29,7 @@ class Orders(msgspec.Struct, kw_only=True):
     flags: dict[str, str | int | float]
     queues: list[str] | None
     ordered: bool
+    weights: dict[str, int]
     supervisor: int
     worker: str
     level: str = "info"

@@ -18,6 +18,7 @@ from quaff.errors import EncodeError, did_you_mean
 from quaff.model import message, outcome
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.outcome import Attempt, Failure, Outcome, Settled
+from quaff.model.retry import Again
 from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Snooze, SoftTimeout, TimeLimit
 from quaff.worker.ready import Claim, Finished, Parked, Ready
@@ -140,7 +141,7 @@ class Executor:
         if run.cut == LIMIT:
             return self._failed(run, error, began, "timeout")
         if isinstance(error, Snooze):
-            return self._comes_back(run.job, JobState.SCHEDULED, error.in_, "snoozed", None, began)
+            return self._comes_back(run.job, JobState.SCHEDULED, Again(error.in_), "snoozed", None, began)
         if isinstance(error, Cancel) or (run.cut == CANCEL and isinstance(error, (Interrupt, asyncio.CancelledError))):
             return self._cancelled(run.job, error, began)
         return self._failed(run, error, began, "timeout" if isinstance(error, SoftTimeout) else "error")
@@ -180,22 +181,24 @@ class Executor:
             error = TimeLimit(f"it ran longer than its limit of {ready.limit:g} s (timeout=)")
             failure = msgspec.structs.replace(failure, type="TimeLimit", message=str(error))
         text = f"{failure.type}: {first_line(failure.message)}"
-        pause = None if reason == "undeliverable" else self._pause(ready, error)
-        if pause is None:
+        again = None if reason == "undeliverable" else self._again(ready, error)
+        if again is None:
             log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, text)
             self._show(failure)
             return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
-        log.info("%s %s is tried again in %.1f s: %s", ready.claim.id, ready.task.name, pause, text)
+        log.info("%s %s is tried again in %.1f s: %s", ready.claim.id, ready.task.name, again.seconds, text)
         self._show(failure)
-        return self._comes_back(ready, JobState.RETRYING, pause, "failed", failure, began)
+        return self._comes_back(ready, JobState.RETRYING, again, "failed", failure, began)
 
     def _comes_back(
-        self, ready: Ready, state: JobState, pause: float, word: str, failure: Failure | None, began: float
+        self, ready: Ready, state: JobState, again: Again, word: str, failure: Failure | None, began: float
     ) -> Finished:
         ended = time.time()
         record = outcome.encode(self._attempt(ready.claim, began, ended, word, failure))
         # At least a millisecond: a task that asks to run again at once must not keep the others from running.
-        return Finished(ready.claim, Settled(state, max(1, int(pause * 1000)), record), ended - began)
+        return Finished(
+            ready.claim, Settled(state, max(1, int(again.seconds * 1000)), record, again.priority), ended - began
+        )
 
     def _cancelled(self, ready: Ready, error: BaseException, began: float) -> Finished:
         failure = outcome.failure_of(error, "cancelled", frames=1)
@@ -219,10 +222,10 @@ class Executor:
             log.debug("%s", "\n".join(map(printable, failure.traceback.splitlines())))
 
     @staticmethod
-    def _pause(ready: Ready, error: BaseException) -> float | None:
-        """Seconds until the next attempt; None if this was the last one."""
+    def _again(ready: Ready, error: BaseException) -> Again | None:
+        """The next attempt; None if this was the last one."""
         try:
-            return ready.task.settings.retry.pause(ready.claim.lease.failures + 1, error)
+            return ready.task.settings.retry.again(ready.claim.lease.failures + 1, error)
         except BaseException as second:  # noqa: BLE001  the backoff is the user's code, too
             log.error("%s: its backoff raised %s: %s", ready.task.name, type(second).__name__, second)
             return None

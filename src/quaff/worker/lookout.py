@@ -32,6 +32,7 @@ class Line:
 
     Attributes:
         kinds: which runners its jobs need, as the application has it.
+        weight: how many turns it has while others have one; credit: what it has saved towards the next one.
         number: of the last claim.
         look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not.
         for_slots: what waits there must start at once, so there is no use in asking without a free slot.
@@ -41,6 +42,8 @@ class Line:
     place: int
     partition: Partition
     kinds: frozenset[str]
+    weight: int = 1
+    credit: int = 0
     number: int = 0
     look_at: float = 0.0
     again_at: float = float("inf")
@@ -58,7 +61,7 @@ class Lookout:
     Args:
         link: the connections of this process.
         lines: what it serves.
-        ordered: True: the first line with work is asked first; False: they take turns.
+        ordered: True: the first line with work is asked first; False: they take turns, by their weights.
 
     Attributes:
         token: the line whose token was taken and neither used nor passed on yet.
@@ -67,7 +70,6 @@ class Lookout:
     def __init__(self, link: Link, lines: Sequence[Line], *, ordered: bool) -> None:
         self._link = link
         self._ordered = ordered
-        self._first = 0
         self._by_key = {line.partition.key("wake"): line for line in lines}
         self._listening_to: Sequence[Line] = ()
         self._deaf_until = 0.0
@@ -77,15 +79,19 @@ class Lookout:
 
     def next(self, room: Callable[[Line], int]) -> tuple[Line, int] | None:
         """The line to ask now and for how many jobs, if there is one with room for them."""
-        now, count = time.monotonic(), len(self.lines)
-        for step in range(count):
-            place = (self._first + step) % count
-            line = self.lines[place]
-            if line.look_at <= now and (wanted := room(line)):
-                if not self._ordered:
-                    self._first = (place + 1) % count
-                return line, wanted
-        return None
+        now = time.monotonic()
+        due = ((line, wanted) for line in self.lines if line.look_at <= now and (wanted := room(line)))
+        if self._ordered or len(self.lines) == 1:
+            return next(due, None)
+        able = list(due)
+        if not able:
+            return None
+        # Smooth weighted round-robin: who waits saves up and so comes to its turn, however small its weight.
+        for line, _ in able:
+            line.credit += line.weight
+        chosen = max(able, key=lambda each: each[0].credit)
+        chosen[0].credit -= sum(line.weight for line, _ in able)
+        return chosen
 
     def answered(self, line: Line, answer: Claimed) -> None:
         """A line was asked and gave what it has."""

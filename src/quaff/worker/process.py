@@ -66,7 +66,7 @@ class Process:
         loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
         self.queues = orders.queues or app.queue_names()
         lines = [
-            Line(place, partition(settings.namespace, queue), kinds_of(app, queue))
+            Line(place, partition(settings.namespace, queue), kinds_of(app, queue), orders.weights.get(queue, 1))
             for place, queue in enumerate(self.queues)
         ]
         link = Link(app.backend.endpoint, settings.deadline)

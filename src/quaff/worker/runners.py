@@ -92,7 +92,7 @@ class Runner(ABC):
         run = self._executor.begin(job, thread)
         self.last_start = run.began
         lease, retry = job.claim.lease, job.task.settings.retry
-        pause = retry.pause_if_killed(lease.failures + 1) if retry.retries else None
+        again = retry.again_if_killed(lease.failures + 1) if retry.retries else None
         self._starts.begin(
             slot,
             Start(
@@ -101,7 +101,7 @@ class Runner(ABC):
                 lease.token,
                 time.time_ns() // 1_000_000,
                 run.ends_at,
-                -1.0 if pause is None else pause,
+                again.seconds if again else -1.0,
             ),
         )
         self.running[slot - self._slots.start] = run

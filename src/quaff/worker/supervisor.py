@@ -56,6 +56,7 @@ class Plan(NamedTuple):
     Attributes:
         app: ``module:object``.
         queues: None serves every queue that the tasks name, and ``default``.
+        weights: by queue: how many turns it has while others have one; empty: those of ``queues`` come in their order.
         processes: None takes the setting.
         grace: seconds; None takes the setting.
         flags: settings of the command line.
@@ -66,6 +67,7 @@ class Plan(NamedTuple):
 
     app: str
     queues: list[str] | None = None
+    weights: Mapping[str, int] = MappingProxyType({})
     processes: int | None = None
     grace: float | None = None
     flags: Mapping[str, str | int | float] = MappingProxyType({})
@@ -91,7 +93,8 @@ class Supervisor:
             app=plan.app,
             flags=dict(plan.flags),
             queues=plan.queues,
-            ordered=plan.queues is not None,
+            ordered=plan.queues is not None and not plan.weights,
+            weights=dict(plan.weights),
             supervisor=os.getpid(),
             worker=self._name,
             level=plan.level,

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 --- settle: running -> succeeded | failed | cancelled | expired | retrying | scheduled
 -- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter ('s' 'f' 'c' 'e'; 'r' after a failure
---   and 'w' at no cost it comes back), result ttl in ms (for 'r' and 'w': ms until it is due), digest (16 bytes or empty),
---   record (for 'r' and 'w': that of the attempt)
+--   and 'w' at no cost it comes back), result ttl in ms (for 'r' and 'w': ms until it is due), digest (16 bytes or empty; for
+--   'r' and 'w': another priority or empty), record (for 'r' and 'w': that of the attempt)
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
@@ -85,7 +85,7 @@ end
 for _, at in ipairs(others) do
   local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]
   if letter == 'r' or letter == 'w' then
-    come_back(id, letter, token, ttl, record, now)
+    come_back(id, letter, token, ttl, record, now, ARGV[at + 4])
   else
     finish(id, letter, token, record, ttl, now, window)
   end

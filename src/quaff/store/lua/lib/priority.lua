@@ -6,14 +6,13 @@
 -- @include heirs
 -- @include withdraw
 local function reprioritize(id, priority, now)
-  local route = route_of(id) or {0, '', 'done', '', 1, {}}
-  if route[1] == priority then return false end
+  local route = route_of(id)
+  if (route and route[1] or 0) == priority then return false end
   local t = read_tries(redis.call('HGET', k.tries, id))
   local stays = redis.call('HEXISTS', k.active, id) == 1 or redis.call('ZSCORE', k.sched, id) or redis.call('ZSCORE', k.parked, id)
     or runs_alone(t) or follows(id, route)
   if not stays then withdraw(id, now) end
-  route[1] = priority
-  set_route(id, cmsgpack.pack(route))
+  set_priority(id, priority)
   if not stays then place(id, t, false) end
   return not stays
 end

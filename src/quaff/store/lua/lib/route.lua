@@ -8,6 +8,13 @@ local function route_of(id)
   return text and cmsgpack.unpack(text)
 end
 
+local function set_priority(id, priority)
+  local route = route_of(id) or {0, '', 'done', '', 1, {}}
+  route[1] = priority
+  redis.call('HSET', k.route, id, cmsgpack.pack(route))
+  routed = true
+end
+
 local function set_route(id, text)
   redis.call('HSET', k.route, id, text)
   routed = true

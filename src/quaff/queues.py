@@ -1,0 +1,167 @@
+"""Queue: what an operator does with one queue. Every change is in its list of changes."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from datetime import UTC, datetime
+
+import msgspec
+
+from quaff.config import Settings
+from quaff.model import outcome
+from quaff.model.limits import Limit
+from quaff.model.options import check_name
+from quaff.model.placement import declared_as, limit_name
+from quaff.model.times import Seconds, seconds
+from quaff.store.client import Store
+from quaff.store.keys import partition
+from quaff.store.queries import changes, stats
+from quaff.store.transitions import limit, pause, purge
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """How many jobs of a queue are where, and what has been counted since it exists.
+
+    Attributes:
+        queued: wait in line, those at a limit included.
+        scheduled: wait for their time, retries included.
+        blocked: wait for the end of the job that holds their unique key.
+        parked: wait for a worker that knows their task.
+        running: are being run.
+        dead_letters: failed and are kept.
+        paused: nothing is handed out.
+        resumes_in: seconds until a pause ends by itself; None: it does not, or there is none.
+        enqueued, succeeded, failed, cancelled, expired, retried: counters.
+    """
+
+    queued: int
+    scheduled: int
+    blocked: int
+    parked: int
+    running: int
+    dead_letters: int
+    paused: bool
+    resumes_in: float | None
+    enqueued: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    expired: int
+    retried: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Something that was changed by hand: when (aware, UTC), by whom (``user@host``), what, and what of it."""
+
+    at: datetime
+    who: str
+    what: str
+    about: str
+
+
+class Queue:
+    """One queue; making this costs no I/O.
+
+    Every method raises ServerUnavailable where no server answers.
+
+    Args:
+        store: the server.
+        settings: the application's.
+        name: the queue's.
+    """
+
+    def __init__(self, store: Store, settings: Settings, name: str) -> None:
+        self.name = check_name("queue", name)
+        self._store = store
+        self._settings = settings
+        self._home = partition(settings.namespace, name)
+
+    def pause(self, for_: Seconds | None = None) -> bool:
+        """Hand out nothing any more; what runs goes on, and jobs are accepted.
+
+        Args:
+            for_: seconds after which it goes on by itself; None: until ``resume()``.
+
+        Returns:
+            False if it was paused already; the new time counts all the same.
+        """
+        lasts_ms = 0 if for_ is None else max(1, int(seconds("pause(for_=)", for_) * 1000))
+        return self._store.run(pause(self._home, on=True, lasts_ms=lasts_ms, who=_somebody()))
+
+    def resume(self) -> bool:
+        """Go on; False if it was not paused."""
+        return self._store.run(pause(self._home, on=False, lasts_ms=0, who=_somebody()))
+
+    def purge(self, *, scheduled: bool = False) -> int:
+        """Cancel what waits in line, a hundred jobs at a time; how many.
+
+        Args:
+            scheduled: also what waits for its time, retries included.
+        """
+        record = outcome.cancelled("the queue was purged")
+        ttl_ms, window_ms = int(self._settings.result_ttl * 1000), int(self._settings.key_window * 1000)
+        total = 0
+        # What is sent meanwhile must not make this endless: no more than there were at the start.
+        left: int | None = None
+        while left is None or left > 0:
+            gone, waiting = self._store.run(
+                purge(
+                    self._home,
+                    outcome=record,
+                    ttl_ms=ttl_ms,
+                    window_ms=window_ms,
+                    scheduled=scheduled,
+                    who=_somebody(),
+                )
+            )
+            total += gone
+            left = waiting if left is None else min(left - gone, waiting)
+        return total
+
+    def stats(self) -> QueueStats:
+        """How many jobs are where."""
+        found = self._store.run(stats(self._home))
+        paused = found.pop("paused")
+        return QueueStats(**found, paused=paused >= 0, resumes_in=paused / 1000 if paused > 0 else None)
+
+    def set_limit(self, limit: Limit, *, task: str | None = None, only: str | None = None) -> None:
+        """Give a limit of this queue other numbers than the code has, from now on and until ``reset_limit``.
+
+        Args:
+            limit: ``RateLimit(50, per=1, key="api:{host}")``: the key as it is declared, with the new numbers.
+            task: the name of the task, for a limit that is declared without a key or with a function.
+            only: for this key alone, such as ``"api:example.com"``.
+        """
+        self._change_limit(limit, limit.numbers(), task, only)
+
+    def reset_limit(self, limit: Limit, *, task: str | None = None, only: str | None = None) -> None:
+        """Back to the numbers of the code; arguments as of ``set_limit``."""
+        self._change_limit(limit, "", task, only)
+
+    def _change_limit(self, given: Limit, numbers: str, task: str | None, only: str | None) -> None:
+        name = limit_name(given.kind, declared_as(task or "", given.key), only or "")
+        name, who = (name if only is not None else name[17:]), _somebody()
+        after = b""
+        while True:
+            after = self._store.run(limit(self._home, name=name, numbers=numbers, who=who, after=after))
+            if not after:
+                return
+
+    def changes(self, most: int = 100) -> list[Change]:
+        """What was changed by hand, the newest first; a thousand are kept."""
+        found = self._store.run(changes(self._home, most))
+        return [Change(datetime.fromtimestamp(ms / 1000, UTC), who, what, about) for ms, who, what, about in found]
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name}>"
+
+
+def _somebody() -> str:
+    """Who this is, for the list of changes."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
