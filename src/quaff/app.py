@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
@@ -11,27 +11,23 @@ from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from quaff import config
 from quaff.config import Settings
+from quaff.delivery import Delivery
 from quaff.errors import (
     ConfigurationError,
-    DuplicateJob,
-    EnqueueError,
-    EnqueueUnknown,
-    IdConflict,
     JobNotFound,
-    ServerUnavailable,
     UnknownTask,
     did_you_mean,
 )
 from quaff.job import Job
-from quaff.model import codec, ids, outcome
+from quaff.model import codec, ids, schedule
 from quaff.model.ids import JobId
 from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, check_name, resolve
+from quaff.model.times import Seconds
 from quaff.queues import Queue
-from quaff.store.bulk import Replaced, chunks
+from quaff.schedules import Declared, NamedSchedule, ScheduleDecorator, Schedules, definition
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
-from quaff.store.faults import NoAnswer
 from quaff.task import GivenOptions, Task, TaskDecorator
 
 _NOTHING = nullcontext()
@@ -58,6 +54,7 @@ class Quaff:
 
     Attributes:
         tasks: the registered tasks by name, and by the names they had before (``aliases=``).
+        declared_schedules: those of ``cron`` and ``every``, by name; ``schedules`` are those on the server.
     """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
@@ -66,6 +63,7 @@ class Quaff:
         self._backend: Backend | None = None
         self._open_batch: ContextVar[list[Submission] | None] = ContextVar("quaff_batch", default=None)
         self.tasks: dict[str, Task[Any, Any, Any]] = {}
+        self.declared_schedules: dict[str, Declared] = {}
 
     # Registering
 
@@ -120,7 +118,57 @@ class Quaff:
         self.tasks.update(dict.fromkeys((name, *task.settings.aliases), task))
         return task
 
+    def cron(self, expression: str, /, *, tz: str = "UTC", **given: Unpack[NamedSchedule]) -> ScheduleDecorator:
+        """Fire a task by a cron expression: ``@quaff.cron("0 7 * * mon-fri", tz="Europe/Vienna")``.
+
+        Above ``@quaff.task``, or on a plain function. Any worker of the queue fires it, and each instant once.
+
+        Args:
+            expression: minute, hour, day, month and weekday, with seconds before them if there are six; where clocks
+                are changed, as Debian's cron does it.
+            tz: the IANA zone in which it is read.
+            name: of the schedule; the task's name by default.
+            args, kwargs: for the task.
+            missed: for instants at which no worker lived: ``once`` makes up for the last one, ``all`` for each,
+                ``skip`` for none.
+            max_lateness: seconds after which an instant is passed over in any case.
+            overlap: while the job before has not ended: ``allow`` another one, ``skip`` it, ``queue`` one behind it, or
+                ``cancel_running``.
+            jitter: seconds: each job starts up to so much later.
+            start, end: aware datetimes: no instant before, or from then on.
+
+        Raises:
+            ConfigurationError: a value that cannot be, or arguments that the task does not take.
+        """
+        return self._scheduled({"cron": expression, "tz": tz, **given})
+
+    def every(self, seconds: Seconds, /, **given: Unpack[NamedSchedule]) -> ScheduleDecorator:
+        """Fire a task at the multiples of so many seconds, counted from 1970 (UTC): ``@quaff.every(30)``.
+
+        Args and errors as of ``cron``.
+        """
+        return self._scheduled({"every": seconds, **given})
+
+    def _scheduled(self, given: dict[str, Any]) -> ScheduleDecorator:
+        def declare(fn: Any) -> Any:
+            task = fn if isinstance(fn, Task) else self.task(fn)
+            name = given.get("name") or task.name
+            made = definition(name, task, given)
+            encoded = schedule.encode(made)
+            known = self.declared_schedules.get(name)
+            if known is not None and known.definition != encoded:
+                raise ConfigurationError(f"there is another schedule {name!r}; give one of them name=.")
+            self.declared_schedules[name] = Declared(made.queue, name, encoded)
+            return task
+
+        return declare
+
     # Asking
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules on the server: add, pause, look at them."""
+        return Schedules(self)
 
     def job(self, id_or_key: str) -> Job[Any]:
         """The handle of a job again, by its id or by ``<queue>/<task>/<key>``; no I/O.
@@ -184,73 +232,21 @@ class Quaff:
         if collected is not None:
             collected.extend(submissions)
             return [self._handle(submission.id, submission.key, fresh=True) for submission in submissions]
-        jobs: dict[int, Job[Any]] = {}
-        for places, call in chunks(self.settings.namespace, submissions, self._replaced):
-            with self._explained(submissions, places, jobs):
-                self._note(submissions, places, self.store.run(call), jobs)
-        return [jobs[place] for place in range(len(submissions))]
+        delivery = Delivery(submissions, self.settings, self._handle)
+        for places, call in delivery.calls():
+            with delivery.explained(places):
+                delivery.note(places, self.store.run(call))
+        return delivery.jobs()
 
     async def asend(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
         """As ``send``, in a coroutine."""
         if self._open_batch.get() is not None:
             return self.send(submissions)
-        jobs: dict[int, Job[Any]] = {}
-        for places, call in chunks(self.settings.namespace, submissions, self._replaced):
-            with self._explained(submissions, places, jobs):
-                self._note(submissions, places, await self.store.aio.run(call), jobs)
-        return [jobs[place] for place in range(len(submissions))]
-
-    @contextmanager
-    def _explained(
-        self, submissions: Sequence[Submission], places: list[int], jobs: dict[int, Job[Any]]
-    ) -> Iterator[None]:
-        try:
-            yield
-        except NoAnswer as error:
-            id = str(submissions[places[0]].id)
-            unknown = EnqueueUnknown(
-                f"{error.args[0]}; job {id} may be stored: look at its state, or call again with key=.", id
-            )
-            unknown.jobs = _stored(jobs)
-            raise unknown from None
-        except ServerUnavailable as error:
-            error.jobs = _stored(jobs)
-            stored = f"{len(jobs)} of {len(submissions)} jobs were stored before." if jobs else "Nothing was stored."
-            error.args = (f"{error.args[0]} {stored}",)
-            raise
-        except EnqueueError as error:
-            error.jobs = _stored(jobs)
-            raise
-
-    def _note(
-        self, submissions: Sequence[Submission], places: list[int], answers: list[Any], jobs: dict[int, Job[Any]]
-    ) -> None:
-        conflict: EnqueueError | None = None
-        for place, answer in zip(places, answers, strict=True):
-            submission = submissions[place]
-            if answer == b"x":
-                conflict = IdConflict(
-                    f"{submission.task}: the key {submission.key!r} was used with other arguments. Use another key, "
-                    "or wait until KEY_WINDOW after that job ended."
-                )
-            elif isinstance(answer, bytes) and len(answer) > 1:
-                other = submission.id._replace(raw=answer)
-                jobs[place] = self._handle(other, existing=True)
-                if submission.placement is not None and submission.placement.strict:
-                    conflict = DuplicateJob(
-                        f"{submission.task}: job {other} is there already, and only one may be (unique=).", str(other)
-                    )
-            else:
-                # Without a key the id was drawn for this call, so what is there already is an earlier try of this call.
-                existing = answer != 0 and submission.key is not None
-                jobs[place] = self._handle(submission.id, submission.key, existing=existing, fresh=answer == 0)
-        if conflict is not None:
-            raise conflict
-
-    def _replaced(self) -> Replaced:
-        settings = self.settings
-        record = outcome.cancelled("replaced by a newer job (unique=)")
-        return Replaced(record, int(settings.result_ttl * 1000), int(settings.key_window * 1000))
+        delivery = Delivery(submissions, self.settings, self._handle)
+        for places, call in delivery.calls():
+            with delivery.explained(places):
+                delivery.note(places, await self.store.aio.run(call))
+        return delivery.jobs()
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
         backend = self.backend
@@ -302,10 +298,6 @@ def _told_an_id(task: Task[Any, Any, Any]) -> Task[Any, Any, Any]:
             f"on_exhausted={task.name}: it is called with a job's id alone; {error.args[0]}"
         ) from None
     return task
-
-
-def _stored(jobs: dict[int, Job[Any]]) -> list[object]:
-    return [jobs[place] for place in sorted(jobs)]
 
 
 def importable(module: str) -> str:

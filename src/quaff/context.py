@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from datetime import UTC, datetime
 from typing import NoReturn
 
 import msgspec
@@ -19,6 +20,7 @@ class Attempt(msgspec.Struct):
         queue, partition, raw: where the job lives; the text form of its id is made when somebody asks.
         task: the task's name.
         attempt: its number, from 1; it rises by one with every charged start.
+        scheduled_ms: the nominal instant of an occurrence of a schedule, Unix milliseconds; 0 for other jobs.
         stopping: empty until the worker is stopping; cancelled: somebody wants this job to end.
         should_stop: True if either is so: finish early if you can.
     """
@@ -28,6 +30,7 @@ class Attempt(msgspec.Struct):
     raw: bytes
     task: str
     attempt: int
+    scheduled_ms: int
     stopping: list[bool]
     cancelled: bool = False
 
@@ -74,6 +77,12 @@ class CurrentJob:
     def attempt(self) -> int:
         """The number of this attempt, from 1."""
         return self._attempt().attempt
+
+    @property
+    def scheduled_for(self) -> datetime | None:
+        """The nominal instant, for an occurrence of a schedule: an aware datetime in UTC."""
+        ms = self._attempt().scheduled_ms
+        return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 
     @property
     def should_stop(self) -> bool:

@@ -88,11 +88,11 @@ class Queue:
             False if it was paused already; the new time counts all the same.
         """
         lasts_ms = 0 if for_ is None else max(1, int(seconds("pause(for_=)", for_) * 1000))
-        return self._store.run(pause(self._home, on=True, lasts_ms=lasts_ms, who=_somebody()))
+        return self._store.run(pause(self._home, on=True, lasts_ms=lasts_ms, who=somebody()))
 
     def resume(self) -> bool:
         """Go on; False if it was not paused."""
-        return self._store.run(pause(self._home, on=False, lasts_ms=0, who=_somebody()))
+        return self._store.run(pause(self._home, on=False, lasts_ms=0, who=somebody()))
 
     def purge(self, *, scheduled: bool = False) -> int:
         """Cancel what waits in line, a hundred jobs at a time; how many.
@@ -113,7 +113,7 @@ class Queue:
                     ttl_ms=ttl_ms,
                     window_ms=window_ms,
                     scheduled=scheduled,
-                    who=_somebody(),
+                    who=somebody(),
                 )
             )
             total += gone
@@ -142,7 +142,7 @@ class Queue:
 
     def _change_limit(self, given: Limit, numbers: str, task: str | None, only: str | None) -> None:
         name = limit_name(given.kind, declared_as(task or "", given.key), only or "")
-        name, who = (name if only is not None else name[17:]), _somebody()
+        name, who = (name if only is not None else name[17:]), somebody()
         after = b""
         while True:
             after = self._store.run(limit(self._home, name=name, numbers=numbers, who=who, after=after))
@@ -158,7 +158,7 @@ class Queue:
         return f"<Queue {self.name}>"
 
 
-def _somebody() -> str:
+def somebody() -> str:
     """Who this is, for the list of changes."""
     try:
         user = getpass.getuser()

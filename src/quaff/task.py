@@ -177,9 +177,10 @@ class Task(Generic[P, R, F]):
                 f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
                 f"{self._sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
             )
-        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, self._placement(args, kwargs))
+        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, self.placement(args, kwargs))
 
-    def _placement(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Placement | None:
+    def placement(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Placement | None:
+        """Where a call of it waits; None for nearly all, at the end of the one line. Raises ConfigurationError."""
         wishes = self.settings.wishes()
         if wishes is None:
             return None

@@ -23,9 +23,9 @@ from quaff.store.transitions import Claimed, Lease, Rules, Swept, Verdict
 T = TypeVar("T")
 
 KINDS = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop".split(), "hash")
-KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots".split(), "hash")
+KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_def sched_state".split(), "hash")
 KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
-KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates".split(), "zset")
+KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
@@ -77,6 +77,10 @@ class Dump(NamedTuple):
     opens: dict[bytes, float]
     rates: dict[bytes, float]
     audit: list[bytes]
+    sched_def: dict[bytes, bytes]
+    sched_state: dict[bytes, bytes]
+    sched_next: dict[bytes, float]
+    sched_seen: dict[bytes, float]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -325,6 +329,8 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     # I12: the counters equal the contents.
     ended = sum(d.number(name) for name in ("succeeded", "failed", "cancelled", "expired"))
     assert d.number("enqueued") + d.number("requeued") - ended == len(places)
+    assert set(d.sched_def) == set(d.sched_state) == set(d.sched_next)
+    assert set(d.sched_seen) <= set(d.sched_def)
     assert d.number("ghosts") == sum(map(int, d.ghosts.values()))
     assert len(d.wake) <= 1
 

@@ -192,7 +192,9 @@ class Engine(World, RuleBasedStateMachine):
             else:
                 expected.append(self.verdict(id, token))
         digests = {id: job.message[1:17] for id, job in self.jobs.items() if job.message != b"plain"}
-        items = [(id, token, state, ttl, digests.get(id, b""), b"record") for id, token in pairs]
+        items = [
+            (id, token, state, ttl, digests.get(id, b"") if state.terminal else b"", b"record") for id, token in pairs
+        ]
         assert (
             self.desk.store.run(t.settle(self.desk.home, process=process.id, window_ms=HOUR, items=items)) == expected
         )
@@ -299,7 +301,7 @@ class Engine(World, RuleBasedStateMachine):
         """One that has only parked jobs to bring back, in the order of their time."""
         parked = self.desk.dump().parked
         asked = sum(job.asked for job in self.jobs.values())
-        assert self.desk.sweep(unpark=unpark) == (0, len(parked) if unpark else 0, 0, False, asked)
+        assert self.desk.sweep(unpark=unpark) == (0, len(parked) if unpark else 0, 0, False, asked, None)
         if unpark:
             for id in sorted(parked, key=lambda id: (parked[id], id)):
                 self.back(id, self.jobs[id].line, tail=True)

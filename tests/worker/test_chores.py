@@ -7,13 +7,15 @@ from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
 from quaff.worker.maintenance import Chores
+from quaff.worker.timekeeping import Timekeeper
 from tests.helpers import wait_until
 
 
 def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: str, namespace: str) -> None:
     """F60: a job is called off while the sweep that would have found it has passed it already."""
     store = Store(Endpoint(server_url, "a test", 5), 5)
-    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000))
+    keeper = Timekeeper(store, [partition(namespace, "q")], "test", 30.0, 1000, 1000)
+    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper)
     (sweep,) = chores._sweeps
     begun: list[int] = []
     usual = sweep.step

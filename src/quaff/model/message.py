@@ -23,6 +23,8 @@ _DIGEST = 16
 
 #: Terms: Unix milliseconds by which the job must have begun; its own time limit in milliseconds.
 EXPIRES, TIMEOUT = "!expires", "!timeout"
+#: Unix milliseconds of the nominal instant, for an occurrence of a schedule; nobody must know it.
+SCHEDULED = "scheduled"
 _KNOWN = frozenset({EXPIRES, TIMEOUT})
 
 
@@ -57,9 +59,11 @@ class NewerMessage(ValueError):
 _decoder = msgspec.msgpack.Decoder(Message, ext_hook=codec.from_ext)
 
 
-def encode(task: str, args: list[Any], kwargs: dict[str, Any], terms: dict[str, int] | None = None) -> bytes:
+def encode(
+    task: str, args: list[Any], kwargs: dict[str, Any], terms: dict[str, int] | None = None, created_ms: int = 0
+) -> bytes:
     """The bytes of a plain job."""
-    return _PLAIN + codec.pack((task, args, kwargs, 0, terms) if terms else (task, args, kwargs, 0))
+    return _PLAIN + codec.pack((task, args, kwargs, created_ms, terms) if terms else (task, args, kwargs, created_ms))
 
 
 def encode_keyed(

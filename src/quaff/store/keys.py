@@ -7,7 +7,7 @@ from functools import lru_cache
 #: The whole list: an auditor treats any other key under the prefix as a fault.
 _WAITING, _ROUTED, _LIMITED, _RUNNING, _ENDED = (
     "msg ready wake parked sched solo ghosts",
-    "route prio uniq lapses heirs",
+    "route prio uniq lapses heirs sched_def sched_state sched_next sched_seen",
     "turn backlog spot credit waits stalled opens limits rates slots",
     "active stop held lease claims",
     "res done dead tomb",

@@ -119,13 +119,17 @@ class End(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What one sweep did; ``more``: it stopped at its bound; ``asked``: how many running jobs were asked to stop."""
+    """What one sweep did; ``more``: it stopped at its bound; ``asked``: how many running jobs were asked to stop.
+
+    ``schedule_ms``: until a schedule is to be looked at; None where there is none.
+    """
 
     taken: int
     unparked: int
     expired: int
     more: bool
     asked: int
+    schedule_ms: int | None
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
@@ -268,8 +272,8 @@ def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call
 
 
 def _swept(reply: list[int]) -> Swept:
-    taken, unparked, expired, more, asked = reply
-    return Swept(taken, unparked, expired, more == 1, asked)
+    taken, unparked, expired, more, asked, schedule_ms = reply
+    return Swept(taken, unparked, expired, more == 1, asked, None if schedule_ms < 0 else schedule_ms)
 
 
 def _verdicts(reply: list[int]) -> list[Verdict]:

@@ -88,7 +88,7 @@ class Completer:
                         lease.token,
                         settled.state,
                         settled.ttl_ms,
-                        message.digest(lease.message) if settled.priority is None else b"%d" % settled.priority,
+                        _note(finished),
                         settled.record,
                     )
                 )
@@ -124,3 +124,11 @@ class Completer:
     def drain_wakeups(self) -> None:
         """Empty the pipe that woke the fetcher."""
         os.read(self.read_end, 4096)
+
+
+def _note(finished: Finished) -> bytes:
+    """What a settle says beside the record: of a job that comes back its new priority, of one that has ended its digest."""
+    settled = finished.settled
+    if not settled.state.terminal:
+        return b"" if settled.priority is None else b"%d" % settled.priority
+    return message.digest(finished.claim.lease.message)

@@ -42,7 +42,8 @@ class Word(msgspec.Struct, kw_only=True):
     """A message either way.
 
     ``said``: from the supervisor ``orders``, ``drain``, ``stop`` or ``cancel`` (``text`` is a token); from the
-    process ``loaded`` (it knows the application; ``text`` is a warning), ``ready`` (it can claim), ``failed`` (``text``
+    process ``loaded`` (it knows the application; ``text`` is a warning; ``schedules`` are those that its code
+    declares, each with the place of its queue), ``ready`` (it can claim), ``failed`` (``text``
     says why it cannot start), ``closed`` (the server gave it up; it ends when its jobs have), ``done`` (``count`` jobs
     have ended in it).
     """
@@ -56,6 +57,7 @@ class Word(msgspec.Struct, kw_only=True):
     namespace: str = ""
     queues: list[str] = []
     slots: str = ""
+    schedules: list[tuple[int, str, bytes]] = []
     count: int = 0
 
 

@@ -77,7 +77,10 @@ class Executor:
     def begin(self, ready: Ready, thread: int) -> Run:
         """An attempt that is about to run in a thread, or in the event loop (0)."""
         home, lease, settings = ready.claim.partition, ready.claim.lease, ready.task.settings
-        current = Current(home.queue, home.number, lease.id, ready.task.name, lease.attempt, self._stopping)
+        scheduled_ms = ready.message.terms.get(message.SCHEDULED, 0) if ready.message.terms else 0
+        current = Current(
+            home.queue, home.number, lease.id, ready.task.name, lease.attempt, scheduled_ms, self._stopping
+        )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft
         return Run(ready, current, now, soft_at, now + ready.limit if ready.limit else _FOREVER, thread=thread)

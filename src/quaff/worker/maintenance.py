@@ -25,6 +25,7 @@ from quaff.store.keys import Partition
 from quaff.store.queries import asked
 from quaff.store.transitions import BATCH, STEP, End, Kept, Rules, attempt_of, heartbeat, reap, sweep
 from quaff.worker.starts import Start
+from quaff.worker.timekeeping import Timekeeper
 
 log = logging.getLogger("quaff.worker")
 
@@ -66,7 +67,7 @@ class Chore:
 
 
 class Chores:
-    """Keeps the leases of a worker's processes and sweeps its queues.
+    """Keeps the leases of a worker's processes, sweeps its queues and fires their schedules.
 
     One step at a time, the most important first, so that no backlog of one chore and no error in another keeps the
     leases from being renewed.
@@ -77,13 +78,22 @@ class Chores:
         lease: seconds.
         rules: the limits for crashed jobs.
         keep: how many dead letters.
+        timekeeper: knows the schedules.
 
     Attributes:
         running: place of the partition and id of what runs in this worker, as its supervisor saw last.
         asked: those of them that were asked to stop.
     """
 
-    def __init__(self, store: Store, partitions: Sequence[Partition], lease: float, rules: Rules, keep: Kept) -> None:
+    def __init__(
+        self,
+        store: Store,
+        partitions: Sequence[Partition],
+        lease: float,
+        rules: Rules,
+        keep: Kept,
+        timekeeper: Timekeeper,
+    ) -> None:
         self._store = store
         self._partitions = partitions
         self._lease = lease
@@ -103,6 +113,12 @@ class Chores:
         self._beat = Chore("renewing leases", self._renew)
         self._sweeps = [
             Chore(f"sweeping queue {each.queue}", partial(self._sweep, n)) for n, each in enumerate(partitions)
+        ]
+        self._timekeeper = timekeeper
+        self._declaring = Chore("declaring schedules", timekeeper.declare)
+        self._firing = [
+            Chore(f"firing schedules of queue {each.queue}", partial(timekeeper.fire, n), math.inf)
+            for n, each in enumerate(partitions)
         ]
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
@@ -127,6 +143,12 @@ class Chores:
         self._sweeps[place].at = 0.0
         self._call.set()
 
+    def declare(self, schedules: Sequence[tuple[int, str, bytes]]) -> None:
+        """The code that was started just now declares these schedules."""
+        self._timekeeper.learn(schedules)
+        self._declaring.at = 0.0
+        self._call.set()
+
     def close(self, seconds: float) -> None:
         """Finish the burials, for at most that long."""
         self._closing = True
@@ -137,7 +159,8 @@ class Chores:
         while not self._closing or self._burials:
             now = time.monotonic()
             funeral = [self._funeral] if self._burials else []
-            waiting = [self._beat, *funeral, *sorted(self._sweeps, key=lambda each: each.at)]
+            rest = [*self._firing, self._declaring, *self._sweeps]
+            waiting = [self._beat, *funeral, *sorted(rest, key=lambda each: each.at)]
             due = next((chore for chore in waiting if chore.at <= now), None)
             if due is not None:
                 self._do(due)
@@ -180,6 +203,8 @@ class Chores:
         if swept.taken:
             log.warning("%s: took %d jobs back from workers that fell silent", partition.queue, swept.taken)
         self._ask(place, swept.asked)
+        if swept.schedule_ms is not None:
+            self._firing[place].at = min(self._firing[place].at, time.monotonic() + swept.schedule_ms / 1000)
         return 0.0 if swept.more else self._between * random.uniform(0.7, 1.0)
 
     def _ask(self, place: int, count: int) -> None:

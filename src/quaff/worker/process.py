@@ -194,6 +194,7 @@ def introduction(app: Quaff, queues: list[str]) -> Word:
         "grace",
         "deadline",
         "failed_ttl",
+        "result_ttl",
         "key_window",
         "max_crashes",
         "processes",
@@ -208,6 +209,11 @@ def introduction(app: Quaff, queues: list[str]) -> Word:
         queues=queues,
         settings={name: float(getattr(s, name)) for name in numbers},
         slots=f"{s.concurrency} threads, {s.async_concurrency} coroutines",
+        schedules=[
+            (queues.index(each.queue), each.name, each.definition)
+            for each in app.declared_schedules.values()
+            if each.queue in queues
+        ],
         text=_unnamed(app, queues),
     )
 

@@ -36,6 +36,7 @@ from quaff.worker.rotation import Rotation, Wear
 from quaff.worker.signals import Signals
 from quaff.worker.starts import Start
 from quaff.worker.systemd import Systemd
+from quaff.worker.timekeeping import Timekeeper
 
 log = logging.getLogger("quaff.worker")
 
@@ -203,6 +204,9 @@ class Supervisor:
                 # The code has changed since. Its leases would be renewed elsewhere, or in time for another lease.
                 child.hopeless = "its server, namespace or lease is not that of this worker: restart the worker"
                 child.kill()
+            elif word.schedules != self._introduction.schedules and self._chores is not None:
+                self._introduction = msgspec.structs.replace(self._introduction, schedules=word.schedules)
+                self._chores.declare(word.schedules)
             return
         self._introduction = word
         # A later process must serve the same, in the same order, whatever its code says by then.
@@ -216,7 +220,11 @@ class Supervisor:
         endpoint = Endpoint(word.url, word.url_source, settings["deadline"])
         partitions = [partition(word.namespace, queue) for queue in word.queues]
         keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
-        self._chores = Chores(Store(endpoint, settings["deadline"]), partitions, settings["lease"], rules, keep)
+        store, lease = Store(endpoint, settings["deadline"]), settings["lease"]
+        ttl_ms, window_ms = int(settings["result_ttl"] * 1000), rules.window_ms
+        timekeeper = Timekeeper(store, partitions, self._name, lease, ttl_ms, window_ms)
+        self._chores = Chores(store, partitions, lease, rules, keep, timekeeper)
+        self._chores.declare(word.schedules)
         Ears(endpoint, partitions, self._chores.hurry)
         grace = settings["grace"] if self._plan.grace is None else self._plan.grace
         self._limits = Limits(grace)

@@ -4,10 +4,10 @@
 --   to keep, bytes of them to keep, outcome to store for a job whose crash was one too many, 1 to bring back all parked jobs
 --   (a new worker may know their task)
 -- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left, running jobs
---   that were asked to stop}
+--   that were asked to stop, ms until a schedule is to be looked at or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries solo parked opens rates lapses done tomb dead res history msg route claims stop
+-- KEYS: meta lease held tries solo parked opens rates lapses done tomb dead res history msg route claims sched_seen sched_next stop
 -- @include schema
 -- @include clock
 -- @include wake
@@ -15,10 +15,12 @@
 -- @include lanes
 -- @include place
 -- @include unique
+-- @include audit
 -- @include history
 -- @include dead
 -- @include stopped
 -- @include due
+-- @include timetable
 -- @include crash
 
 local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -127,5 +129,15 @@ if too_many() then
   end
   if too_many() then more = 1 end
 end
+-- Schedules of a code that nobody runs any more.
+if now >= reap_from then
+  local forgotten = redis.call('ZRANGEBYSCORE', k.sched_seen, '-inf', ms(now - 3 * lease_ms), 'LIMIT', 0, limit)
+  for _, name in ipairs(forgotten) do
+    remove_schedule(name)
+    audit(now, '', 'schedule no longer declared', name)
+  end
+end
+local next_schedule = redis.call('ZRANGEBYSCORE', k.sched_next, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+
 if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #old >= limit then more = 1 end
-return {taken, #due, #old, more, redis.call('HLEN', k.stop)}
+return {taken, #due, #old, more, redis.call('HLEN', k.stop), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1}

@@ -1,0 +1,297 @@
+"""Schedules: what is declared above a task, and what is added, paused and looked at while the application runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from quaff.config import Settings
+from quaff.errors import ConfigurationError, did_you_mean
+from quaff.job import Job
+from quaff.model import ids, message, placement, schedule
+from quaff.model.ids import JobId
+from quaff.model.message import CorruptMessage, NewerMessage, Submission
+from quaff.model.placement import Placement
+from quaff.model.schedule import CONFLICT, Missed, Overlap, Schedule
+from quaff.model.times import Seconds
+from quaff.queues import somebody
+from quaff.store import timetable
+from quaff.store.client import Store
+from quaff.store.keys import Partition, partition
+from quaff.store.timetable import Entry
+from quaff.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F")
+
+_NEXT = 5
+
+
+class GivenSchedule(TypedDict, total=False):
+    """What a schedule may set besides when it fires (see ``Quaff.cron``)."""
+
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    missed: Missed
+    max_lateness: Seconds
+    overlap: Overlap
+    jitter: Seconds
+    start: datetime
+    end: datetime
+
+
+class NamedSchedule(GivenSchedule, total=False):
+    """As above, for one that is declared in the code."""
+
+    name: str
+
+
+class Declared(NamedTuple):
+    """A schedule in the code."""
+
+    queue: str
+    name: str
+    definition: bytes
+
+
+class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One schedule as the server has it; times are aware datetimes in its zone.
+
+    Attributes:
+        name, queue, task: of its jobs.
+        cron: the expression; None for one that fires every so often.
+        every: seconds; None for a cron expression.
+        words: when, for people.
+        tz: the zone.
+        declared: it is in the code; else it was added by hand.
+        paused: it does not fire.
+        last_at, last_job: the last instant that was dealt with, and the id of the last job; None if there was none.
+        next_at: the next five instants.
+        missed, overlap: what becomes of instants at which no worker lived, and while the last job has not ended.
+    """
+
+    name: str
+    queue: str
+    task: str
+    cron: str | None
+    every: float | None
+    words: str
+    tz: str
+    declared: bool
+    paused: bool
+    last_at: datetime
+    last_job: str | None
+    next_at: list[datetime]
+    missed: Missed
+    overlap: Overlap
+
+
+class ScheduleDecorator(Protocol):
+    """``@quaff.cron(...)`` waiting for a task, or for a function that becomes one."""
+
+    @overload
+    def __call__(self, task: Task[P, R, F], /) -> Task[P, R, F]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
+    def __call__(self, fn: Any, /) -> Any: ...
+
+
+class Application(Protocol):
+    """What schedules need of a ``Quaff``."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Its server."""
+        ...
+
+    def queue_names(self) -> list[str]:
+        """The queues that its tasks name."""
+        ...
+
+    def job(self, id_or_key: str) -> Job[Any]:
+        """A job's handle."""
+        ...
+
+    def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
+        """Store jobs."""
+        ...
+
+
+def definition(name: str, task: Task[Any, Any, Any], given: Mapping[str, Any]) -> Schedule:
+    """A schedule of calls of ``task``.
+
+    Args:
+        given: ``cron`` or ``every``, and the options of GivenSchedule.
+
+    Raises:
+        ConfigurationError: a value that cannot be, or arguments that the task does not take.
+    """
+    values = schedule.checked(name, dict(given))
+    args, kwargs = tuple(given.get("args") or ()), dict(given.get("kwargs") or {})
+    try:
+        sent = task.signature.bind(args, kwargs)
+    except TypeError as error:
+        raise ConfigurationError(f"schedule {name!r}: {error} Give args= or kwargs=.") from None
+    settings = task.settings
+    if isinstance(settings.expires, datetime):
+        raise ConfigurationError(f"schedule {name!r}: expires= of {task.name} must be seconds, not one moment.")
+    place = task.placement(args, kwargs)
+    route: list[Any] | None = None
+    if place is not None:
+        route = msgspec.msgpack.decode(place.route) if place.route else None
+        _, _, conflict, hold_ms, numbers = msgspec.msgpack.decode(place.terms)
+        values |= {"conflict": conflict, "hold_ms": hold_ms, "numbers": numbers}
+    if (overlap := values.get("overlap", "allow")) != "allow":
+        route = route or [0, "", "done", "", 1, []]
+        route[1:3] = [placement.short("schedule", name), "done"]
+        values |= {"conflict": CONFLICT[overlap], "hold_ms": 0}
+    return Schedule(
+        message=message.encode(task.name, sent.args, sent.kwargs),
+        queue=settings.queue,
+        expires_ms=int((settings.expires or 0) * 1000),
+        on_exhausted=settings.on_exhausted,
+        route=None if route is None else msgspec.convert(route, tuple[int, str, str, str, int, list[tuple[str, int]]]),
+        **values,
+    )
+
+
+class Schedules:
+    """The schedules of an application's queues: ``quaff.schedules``.
+
+    Every method raises ServerUnavailable where no server answers. Every change is in ``quaff.queue(...).changes()``.
+
+    Args:
+        quaff: the application's ``Quaff``.
+    """
+
+    def __init__(self, quaff: Application) -> None:
+        self._quaff = quaff
+
+    def add(
+        self,
+        name: str,
+        task: Task[Any, Any, Any],
+        *,
+        cron: str | None = None,
+        every: Seconds | None = None,
+        tz: str = "UTC",
+        replace: bool = False,
+        **given: Unpack[GivenSchedule],
+    ) -> None:
+        """Fire ``task`` by a cron expression or every so often, from now on.
+
+        Args:
+            name: of the schedule, one in the application.
+            cron, every: one of them; ``tz`` as in ``Quaff.cron``.
+            replace: take the place of one of this name.
+            given: as in ``Quaff.cron``.
+
+        Raises:
+            ConfigurationError: a value that cannot be, or another one has that name.
+        """
+        made = definition(name, task, {"cron": cron, "every": every, "tz": tz, **given})
+        existing = self._find(name)
+        if existing is not None and not replace:
+            raise ConfigurationError(f"there is a schedule {name!r} already; replace=True takes its place.")
+        if existing is not None and existing[0].queue != made.queue:
+            self._do(existing[0], "remove", name)
+        self._do(self._home(made.queue), "replace" if replace else "add", name, schedule.encode(made))
+
+    def remove(self, name: str) -> bool:
+        """Fire it no more; False if there is none. One that the code declares comes back with the next worker."""
+        return self._change("remove", name)
+
+    def pause(self, name: str) -> bool:
+        """Fire it no more until ``resume``; False if there is none."""
+        return self._change("pause", name)
+
+    def resume(self, name: str) -> bool:
+        """Go on, and make up for nothing; False if there is none."""
+        return self._change("resume", name)
+
+    def run(self, name: str) -> Job[Any]:
+        """Enqueue a job of it now, beside those of its instants.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        found = self._find(name)
+        if found is None:
+            raise self._unknown(name)
+        made = schedule.decode(found[1].definition)
+        sent = schedule.call_now(made, ids.new_raw(), 0)
+        task = message.decode(sent.message).task
+        place = Placement(sent.route, sent.terms, False)
+        return self._quaff.send([Submission(JobId(made.queue, 0, sent.id), sent.message, task, None, place)])[0]
+
+    def get(self, name: str) -> ScheduleInfo | None:
+        """One of them, or None."""
+        found = self._find(name)
+        return None if found is None else _info(*found)
+
+    def list(self) -> list[ScheduleInfo]:
+        """All of them, by the time of their next instant."""
+        return [_info(home, entry) for home, entry in self._all()]
+
+    def _all(self) -> Iterator[tuple[Partition, Entry]]:
+        for queue in self._quaff.queue_names():
+            home, skip = self._home(queue), 0
+            while entries := self._quaff.store.run(timetable.page(home, skip)).entries:
+                yield from ((home, entry) for entry in entries)
+                skip += len(entries)
+
+    def _find(self, name: str) -> tuple[Partition, Entry] | None:
+        return next(((home, entry) for home, entry in self._all() if entry.name == name), None)
+
+    def _unknown(self, name: str) -> ConfigurationError:
+        names = [entry.name for _, entry in self._all()]
+        return ConfigurationError(f"there is no schedule {name!r}.{did_you_mean(name, names)}")
+
+    def _change(self, what: str, name: str) -> bool:
+        found = self._find(name)
+        return found is not None and self._do(found[0], what, name)
+
+    def _do(self, home: Partition, what: str, name: str, made: bytes = b"") -> bool:
+        return self._quaff.store.run(timetable.schedule(home, what, name, definition=made, who=somebody()))
+
+    def _home(self, queue: str) -> Partition:
+        return partition(self._quaff.settings.namespace, queue)
+
+
+def _info(home: Partition, entry: Entry) -> ScheduleInfo:
+    made, state = schedule.decode(entry.definition), entry.state
+    zone = ZoneInfo(made.tz)
+    upcoming = [] if state.paused else islice(schedule.after(made, state.last_ms), _NEXT)
+    try:
+        task = message.decode(made.message).task
+    except (CorruptMessage, NewerMessage):
+        task = ""
+    return ScheduleInfo(
+        name=entry.name,
+        queue=home.queue,
+        task=task,
+        cron=made.cron or None,
+        every=made.every_ms / 1000 if made.every_ms else None,
+        words=made.words(),
+        tz=made.tz,
+        declared=state.since_ms > 0,
+        paused=bool(state.paused),
+        last_at=datetime.fromtimestamp(state.last_ms / 1000, UTC).astimezone(zone),
+        last_job=str(JobId(home.queue, home.number, bytes.fromhex(state.last_id))) if state.last_id else None,
+        next_at=[datetime.fromtimestamp(each / 1000, zone) for each in upcoming],
+        missed=made.missed,
+        overlap=made.overlap,
+    )

@@ -1,0 +1,107 @@
+"""Calls of schedules: declared by workers, changed by hand, looked at, fired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from quaff.store.bulk import Replaced
+from quaff.store.keys import Partition
+from quaff.store.scripts import load
+from quaff.store.transitions import STEP, Call
+
+
+class ScheduleState(msgspec.Struct, array_like=True, frozen=True):
+    """How far a schedule has come. Times are Unix milliseconds.
+
+    Attributes:
+        last_ms: of the last instant that was fired or passed over.
+        since_ms: when the code that declares it was started; 0: it was made by hand.
+        paused: 1 if it is.
+        last_id: the last job's 16 bytes in hex; empty if there was none.
+    """
+
+    last_ms: int
+    since_ms: int
+    paused: int
+    last_id: str
+
+
+class Entry(NamedTuple):
+    """A schedule as the server has it."""
+
+    name: str
+    definition: bytes
+    state: ScheduleState
+
+
+class Timetable(NamedTuple):
+    """Schedules to look at; ``next_ms``: when the next one after them is; ``reap_from_ms``: see engine.md §5."""
+
+    now_ms: int
+    next_ms: int | None
+    reap_from_ms: int
+    entries: list[Entry]
+
+
+class Occurrence(NamedTuple):
+    """A job to enqueue for one instant."""
+
+    instant_ms: int
+    id: bytes
+    message: bytes
+    route: bytes
+    terms: bytes
+
+
+def declare(partition: Partition, *, since_ms: int, who: str, schedules: Sequence[tuple[str, bytes]]) -> Call[int]:
+    """A worker's schedules of ``(name, definition)``; ``since_ms`` is 0 at first, then what was answered."""
+    flat = [value for name, definition in schedules for value in (name.encode(), definition)]
+    return Call(load("declare"), partition, (since_ms, who.encode(), *flat), int)
+
+
+def schedule(partition: Partition, what: str, name: str, *, definition: bytes = b"", who: str) -> Call[bool]:
+    """``add``, ``replace``, ``remove``, ``pause`` or ``resume``; False if there is none (``add``: if there is one)."""
+    return Call(load("schedule"), partition, (what.encode(), name.encode(), definition, who.encode()), bool)
+
+
+def due(partition: Partition) -> Call[Timetable]:
+    """Those that somebody should look at now, STEP at most."""
+    return Call(load("schedules"), partition, (b"due", 0, STEP), _timetable)
+
+
+def page(partition: Partition, skip: int) -> Call[Timetable]:
+    """STEP of all, after ``skip``."""
+    return Call(load("schedules"), partition, (b"all", b"%d" % skip, b"%d" % STEP), _timetable)
+
+
+def fire(
+    partition: Partition,
+    entry: Entry,
+    *,
+    through_ms: int,
+    again_ms: int | None,
+    replaced: Replaced,
+    occurrences: Sequence[Occurrence],
+) -> Call[list[Any]]:
+    """Enqueue occurrences, STEP at most, and look again at ``again_ms`` (None: never).
+
+    Answers 1, or 0 where it came too late, and the ids that were enqueued.
+    """
+    head = (entry.name.encode(), entry.definition, through_ms, b"inf" if again_ms is None else again_ms, *replaced)
+    flat = tuple(value for each in occurrences for value in each)
+    return Call(load("fire"), partition, head + flat, list)
+
+
+_state = msgspec.msgpack.Decoder(ScheduleState).decode
+
+
+def _timetable(reply: list[Any]) -> Timetable:
+    now, next_ms, reap_from, *rest = reply
+    entries = [
+        Entry(name.decode(), definition, _state(state))
+        for name, definition, state in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+    ]
+    return Timetable(now, None if next_ms < 0 else next_ms, reap_from, entries)
