@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 from zoneinfo import ZoneInfo
@@ -71,7 +71,7 @@ class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
         tz: the zone.
         declared: it is in the code; else it was added by hand.
         paused: it does not fire.
-        last_at, last_job: the last instant that was dealt with, and the id of the last job; None if there was none.
+        last_at, last_job: the last instant and the id of its job; None if there was none.
         next_at: the next five instants.
         missed, overlap: what becomes of instants at which no worker lived, and while the last job has not ended.
     """
@@ -85,7 +85,7 @@ class ScheduleInfo(msgspec.Struct, frozen=True, kw_only=True):
     tz: str
     declared: bool
     paused: bool
-    last_at: datetime
+    last_at: datetime | None
     last_job: str | None
     next_at: list[datetime]
     missed: Missed
@@ -205,10 +205,11 @@ class Schedules:
         made = definition(name, task, {"cron": cron, "every": every, "tz": tz, **given})
         existing = self._find(name)
         if existing is not None and not replace:
-            raise ConfigurationError(f"there is a schedule {name!r} already; replace=True takes its place.")
+            raise self._taken(name)
         if existing is not None and existing[0].queue != made.queue:
             self._do(existing[0], "remove", name)
-        self._do(self._home(made.queue), "replace" if replace else "add", name, schedule.encode(made))
+        if not self._do(self._home(made.queue), "replace" if replace else "add", name, schedule.encode(made)):
+            raise self._taken(name)
 
     def remove(self, name: str) -> bool:
         """Fire it no more; False if there is none. One that the code declares comes back with the next worker."""
@@ -256,6 +257,10 @@ class Schedules:
     def _find(self, name: str) -> tuple[Partition, Entry] | None:
         return next(((home, entry) for home, entry in self._all() if entry.name == name), None)
 
+    @staticmethod
+    def _taken(name: str) -> ConfigurationError:
+        return ConfigurationError(f"there is a schedule {name!r} already; replace=True takes its place.")
+
     def _unknown(self, name: str) -> ConfigurationError:
         names = [entry.name for _, entry in self._all()]
         return ConfigurationError(f"there is no schedule {name!r}.{did_you_mean(name, names)}")
@@ -274,7 +279,7 @@ class Schedules:
 def _info(home: Partition, entry: Entry) -> ScheduleInfo:
     made, state = schedule.decode(entry.definition), entry.state
     zone = ZoneInfo(made.tz)
-    upcoming = [] if state.paused else islice(schedule.after(made, state.last_ms), _NEXT)
+    upcoming = [] if state.paused else islice(schedule.after(made, state.through_ms), _NEXT)
     try:
         task = message.decode(made.message).task
     except (CorruptMessage, NewerMessage):
@@ -289,7 +294,7 @@ def _info(home: Partition, entry: Entry) -> ScheduleInfo:
         tz=made.tz,
         declared=state.since_ms > 0,
         paused=bool(state.paused),
-        last_at=datetime.fromtimestamp(state.last_ms / 1000, UTC).astimezone(zone),
+        last_at=datetime.fromtimestamp(state.last_ms / 1000, zone) if state.last_ms else None,
         last_job=str(JobId(home.queue, home.number, bytes.fromhex(state.last_id))) if state.last_id else None,
         next_at=[datetime.fromtimestamp(each / 1000, zone) for each in upcoming],
         missed=made.missed,

@@ -69,7 +69,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(NamedTuple):
-    """What to do now: instants to enqueue, up to where that deals with the schedule, and when to look again."""
+    """What to do now: instants to enqueue, up to where they deal with the schedule, and when to look again."""
 
     instants: list[int]
     through_ms: int
@@ -80,11 +80,11 @@ encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Schedule).decode
 
 
-def plan(schedule: Schedule, *, last_ms: int, now_ms: int, alive_since_ms: int, most: int) -> Plan:
+def plan(schedule: Schedule, *, through_ms: int, now_ms: int, alive_since_ms: int, most: int) -> Plan:
     """Which instants are due.
 
     Args:
-        last_ms: up to here it is dealt with.
+        through_ms: up to here it is dealt with.
         now_ms: the server's clock.
         alive_since_ms: since then some worker has lived; what came before is missed.
         most: instants at most; the rest comes when it is looked at again, which is at once then.
@@ -92,12 +92,12 @@ def plan(schedule: Schedule, *, last_ms: int, now_ms: int, alive_since_ms: int, 
     missed_until = min(now_ms, alive_since_ms)
     made_up: list[int] = []
     if schedule.missed == "all":
-        made_up = list(islice(after(schedule, last_ms, missed_until), most))
+        made_up = list(islice(after(schedule, through_ms, missed_until), most))
         if len(made_up) == most:
             return Plan(_in_time(schedule, made_up, now_ms), made_up[-1], now_ms)
-    elif schedule.missed == "once" and missed_until > last_ms:
-        made_up = last_before(schedule, missed_until, last_ms)
-    recent = list(islice(after(schedule, max(last_ms, missed_until), now_ms), most))
+    elif schedule.missed == "once" and missed_until > through_ms:
+        made_up = last_before(schedule, missed_until, through_ms)
+    recent = list(islice(after(schedule, max(through_ms, missed_until), now_ms), most))
     if recent and schedule.missed == "once":
         made_up = []  # the latest one is made up for by the one that is due now
     instants = made_up + recent

@@ -17,16 +17,17 @@ class ScheduleState(msgspec.Struct, array_like=True, frozen=True):
     """How far a schedule has come. Times are Unix milliseconds.
 
     Attributes:
-        last_ms: of the last instant that was fired or passed over.
+        through_ms: up to here its instants are dealt with.
         since_ms: when the code that declares it was started; 0: it was made by hand.
         paused: 1 if it is.
-        last_id: the last job's 16 bytes in hex; empty if there was none.
+        last_id: the last job's 16 bytes in hex, empty if there was none; ``last_ms``: of its instant.
     """
 
-    last_ms: int
+    through_ms: int
     since_ms: int
     paused: int
     last_id: str
+    last_ms: int
 
 
 class Entry(NamedTuple):

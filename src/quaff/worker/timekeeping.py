@@ -85,7 +85,7 @@ class Timekeeper:
         made = schedule.decode(entry.definition)
         plan = schedule.plan(
             made,
-            last_ms=entry.state.last_ms,
+            through_ms=entry.state.through_ms,
             now_ms=table.now_ms,
             alive_since_ms=table.reap_from_ms - self._lease_ms,
             most=STEP,

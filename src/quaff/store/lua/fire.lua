@@ -20,7 +20,7 @@ for i = 8, #ARGV, 5 do
     local id = ARGV[i + 1]
     if store(id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], rules, now) == 0 then
       answer[#answer + 1] = id
-      state[4] = hex(id)
+      state[4], state[5] = hex(id), tonumber(ARGV[i])
     end
   end
 end

@@ -10,7 +10,7 @@
 -- @include timetable
 local what, name, definition, now = ARGV[1], ARGV[2], ARGV[3], clock()
 local state = state_of(name)
-if what ~= 'replace' and (what == 'add') == (state ~= nil) then return 0 end
+if what ~= 'replace' and (what == 'add') == (state and true or false) then return 0 end
 if what == 'add' or what == 'replace' then
   redis.call('ZREM', k.sched_seen, name)
   set_schedule(name, definition, 0, now)

@@ -1,5 +1,6 @@
--- Schedules of a queue: `sched_def` has what a schedule is, opaque; `sched_state` by its name {ms of the last instant fired or
--- passed over, ms at which the code that declares it was started or 0 where a person made it, 1 if paused, id of the last job};
+-- Schedules of a queue: `sched_def` has what a schedule is, opaque; `sched_state` by its name {ms up to
+-- which it is dealt with, ms at which the code that declares it was started or 0 where a person made it, 1 if paused, id of the last
+-- job, ms of its instant};
 -- `sched_next` when somebody should look at it, 'inf' for a paused one; `sched_seen` when a worker last declared it.
 -- KEYS: sched_state sched_def sched_next sched_seen
 -- @include clock
@@ -12,9 +13,9 @@ local function set_state(name, state) redis.call('HSET', k.sched_state, name, cm
 
 -- From now on: no instant before is made up for.
 local function set_schedule(name, definition, since, now)
-  local state = state_of(name) or {0, 0, 0, ''}
+  local state = state_of(name) or {0, 0, 0, '', 0}
   redis.call('HSET', k.sched_def, name, definition)
-  set_state(name, {math.max(state[1], now), since, state[3], state[4]})
+  set_state(name, {math.max(state[1], now), since, state[3], state[4], state[5]})
   redis.call('ZADD', k.sched_next, state[3] == 1 and 'inf' or ms(now), name)
 end
 
