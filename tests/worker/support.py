@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -54,10 +55,16 @@ class Stage:
     # Doing
 
     def worker(
-        self, *arguments: str, app: str = "tests.worker.workapp:quaff", ready: bool = True, cwd: Path = ROOT, **env: str
+        self,
+        *arguments: str,
+        app: str = "tests.worker.workapp:quaff",
+        ready: bool = True,
+        cwd: Path = ROOT,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        **settings: str,
     ) -> Program:
-        """Start a worker on this stage; ``env`` are settings: ``LEASE="2"``."""
-        own = self.environment() | {f"QUAFF_{name}": value for name, value in env.items()}
+        """Start a worker on this stage; ``settings``: ``LEASE="2"``; ``environment`` is for the application."""
+        own = self.environment() | {f"QUAFF_{name}": value for name, value in settings.items()} | dict(environment)
         program = helpers.start_worker(app, *arguments, cwd=cwd, env=own, ready=False)
         self._programs.append(program)
         if ready:

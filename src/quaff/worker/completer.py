@@ -127,7 +127,7 @@ class Completer:
 
 
 def _note(finished: Finished) -> bytes:
-    """What a settle says beside the record: of a job that comes back its new priority, of one that has ended its digest."""
+    """Beside the record: of a job that comes back its new priority, of one that has ended its digest."""
     settled = finished.settled
     if not settled.state.terminal:
         return b"" if settled.priority is None else b"%d" % settled.priority
