@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -73,13 +73,13 @@ class Lab:
         self._client = redis.Redis(unix_socket_path=self.socket, protocol=2)
         self._meta = partition("quaff", "default").key("meta")
 
-    def refill(self, jobs: int) -> None:
+    def refill(self, send: Callable[[], object]) -> None:
         """An empty server with a fresh append-only file, so that no rewrite of it falls into a drain, and the jobs."""
         self._client.flushall()
         self._client.bgrewriteaof()
         while any(self._client.info("persistence")[f"aof_rewrite_{word}"] for word in ("in_progress", "scheduled")):
             time.sleep(0.02)
-        noop.map((number,) for number in range(jobs))
+        send()
 
     def succeeded(self) -> int:
         """Jobs that have succeeded since the refill."""
@@ -173,7 +173,7 @@ def running(command: Sequence[str], url: str, said: IO[bytes]) -> Iterator[subpr
 
 def drain(lab: Lab, command: Sequence[str], jobs: int) -> Reading:
     """Fill the queue, run the command, measure."""
-    lab.refill(jobs)
+    lab.refill(lambda: noop.map((number,) for number in range(jobs)))
     with tempfile.TemporaryFile() as said, running(command, lab.url, said) as process:
         return measure(lab, process, jobs)
 

@@ -73,7 +73,7 @@ def drain(connection: Any, place: Partition, jobs: int, threads: int, prefetch: 
         commands.append((*claim, process, number, os.urandom(8).hex(), count, 0, int(held == 0), LEASE_MS))
         connection.send_packed_command(connection.pack_commands(commands))
         answer = [connection.read_response() for _ in commands][-1]
-        leases = list(zip(answer[5::3], answer[6::3], answer[7::3], strict=True))
+        leases = list(zip(answer[6::3], answer[7::3], answer[8::3], strict=True))
         held += len(leases)
         for at in range(0, len(leases), CHUNK):
             inbox.put(leases[at : at + CHUNK])

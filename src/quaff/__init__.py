@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from quaff.errors import JobExpired as JobExpired
     from quaff.errors import JobFailed as JobFailed
     from quaff.errors import JobNotFound as JobNotFound
+    from quaff.errors import LimitReached as LimitReached
     from quaff.errors import MessageTooLarge as MessageTooLarge
     from quaff.errors import QuaffError as QuaffError
     from quaff.errors import QueueFull as QueueFull
@@ -87,6 +88,7 @@ _HOME = {
     "JobInfo": "job",
     "JobNotFound": "errors",
     "JobState": "model.states",
+    "LimitReached": "errors",
     "MessageTooLarge": "errors",
     "Quaff": "app",
     "QuaffError": "errors",

@@ -18,9 +18,11 @@ from quaff.errors import (
     UnknownTask,
     did_you_mean,
 )
+from quaff.guest import Guest
 from quaff.job import Job
-from quaff.model import codec, ids, schedule
+from quaff.model import blocking, codec, ids, schedule
 from quaff.model.ids import JobId
+from quaff.model.limits import Limit, check_names
 from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, check_name, resolve
 from quaff.model.times import Seconds
@@ -28,6 +30,7 @@ from quaff.queues import Queue
 from quaff.schedules import Declared, NamedSchedule, ScheduleDecorator, Schedules, definition
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
+from quaff.store.keys import partition
 from quaff.task import GivenOptions, Task, TaskDecorator
 
 _NOTHING = nullcontext()
@@ -195,6 +198,45 @@ class Quaff:
     def queue(self, name: str) -> Queue:
         """A queue, to pause, purge or count it; no I/O."""
         return Queue(self.store, self.settings, name)
+
+    def limit(self, key: str, limit: Limit, *, queue: str = "default", hold: Seconds = 60) -> Guest:
+        """Keep code that is no job to a limit: ``with quaff.limit("api", RateLimit(10)): ...``.
+
+        Entering raises LimitReached, with ``retry_after``, where there is no room; a Flask view answers that with 429.
+
+        Args:
+            key: what the limit is about, such as ``"api:example.com"``.
+            limit: its numbers; with ``key="api:{host}"`` it is the one of the tasks that declare it so.
+            queue: whose limits these are: limits are kept apart for each queue.
+            hold: seconds after which a place in a Concurrency is free again, whatever became of its holder.
+        """
+        home = partition(self.settings.namespace, check_name("queue", queue))
+        return Guest(self.store, home, key, limit, hold)
+
+    def block(self, task: Task[Any, Any, Any] | str, /, **arguments: Any) -> bool:
+        """Start no jobs of a task, or none with these arguments: ``quaff.block(send, user_id=7)``.
+
+        They wait, and nothing is lost; what runs goes on. In every queue that the tasks of this application name.
+
+        Returns:
+            False if it was so before.
+
+        Raises:
+            UnknownTask, ConfigurationError: no such task here, or no such parameter.
+            EncodeError: a value that no call could have.
+        """
+        return self._block(task, arguments, on=True)
+
+    def unblock(self, task: Task[Any, Any, Any] | str, /, **arguments: Any) -> bool:
+        """Lift what was blocked with the same arguments; False if nothing was. Errors as of ``block``."""
+        return self._block(task, arguments, on=False)
+
+    def _block(self, task: Task[Any, Any, Any] | str, arguments: dict[str, Any], *, on: bool) -> bool:
+        known = self.find_task(task) if isinstance(task, str) else task
+        check_names(f"block({known.name})", arguments, known.signature.names)
+        rule = blocking.encode(known.name, arguments)
+        changed = [self.queue(name).block(rule, on=on) for name in self.queue_names()]
+        return any(changed)
 
     def find_task(self, name: str) -> Task[Any, Any, Any]:
         """A registered task. Raises UnknownTask with the nearest name."""

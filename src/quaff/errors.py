@@ -5,12 +5,13 @@ QuaffError
 ├── EnqueueError                a job was not, or not certainly, stored
 │   ├── ServerUnavailable       refused for certain: nothing was stored
 │   ├── EnqueueUnknown          time ran out after sending: look at ``.id``, or call again with the same ``key=``
-│   ├── QueueFull               the server has no memory left for new jobs
+│   ├── QueueFull               the queue takes no new jobs now, or the server's memory is full
 │   ├── IdConflict              the same ``key=`` with other arguments
 │   ├── DuplicateJob            another job holds the unique key (``on_conflict="raise"``)
 │   ├── MessageTooLarge         the encoded call is over MAX_MESSAGE
 │   ├── EncodeError             an argument (also a TypeError)
 │   └── UnknownTask             a name nobody registered here
+├── LimitReached                ``quaff.limit()`` lets nobody more in now
 ├── StoreError                  the server answered with something no retry can mend
 └── JobError                    the answer about one job is not its value
     ├── JobNotFound             never existed, or record and tombstone are gone
@@ -79,7 +80,7 @@ class EnqueueUnknown(EnqueueError):
 
 
 class QueueFull(EnqueueError):
-    """The server refused new jobs because its memory is full; finishing jobs frees it.
+    """The queue has as many jobs as it may, or the server's memory is full; jobs that end make room.
 
     Attributes:
         retry_after: seconds to wait before the next try.
@@ -128,6 +129,20 @@ class DuplicateJob(EnqueueError):
     def __init__(self, message: str, id: str) -> None:
         super().__init__(message)
         self.id = id
+
+
+class LimitReached(QuaffError):
+    """There is no room in a limit now (``with quaff.limit(...)``).
+
+    Attributes:
+        retry_after: seconds until there may be.
+    """
+
+    code = "QF019"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class StoreError(QuaffError):

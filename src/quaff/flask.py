@@ -6,6 +6,7 @@ the server to the application whose context is there. ``GET /jobs/<token>`` tell
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -16,9 +17,12 @@ from typing import Any, TypedDict
 from weakref import WeakKeyDictionary
 
 import msgspec
-from flask import Blueprint, Flask, Response, has_app_context, has_request_context, request, url_for
+from flask import Blueprint, Flask, Response, current_app, has_app_context, has_request_context, request, url_for
 from flask.globals import app_ctx
+from flask.typing import ResponseReturnValue
 from itsdangerous import BadSignature, URLSafeSerializer
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
+from werkzeug.wrappers import Response as AnyResponse
 
 from quaff import app as plain
 from quaff import config
@@ -29,6 +33,8 @@ from quaff.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
+    LimitReached,
+    QueueFull,
     ResultExpired,
     ResultTimeout,
     ServerUnavailable,
@@ -56,6 +62,8 @@ class Ticket(TypedDict):
 
 class Quaff(plain.Quaff):
     """A task queue for Flask applications.
+
+    A view that lets LimitReached pass answers 429, one that lets QueueFull pass 503, both with ``Retry-After``.
 
     Args:
         app: the application; None if ``init_app`` follows.
@@ -95,6 +103,8 @@ class Quaff(plain.Quaff):
             blueprint = Blueprint("quaff", __name__, url_prefix=self._url_prefix)
             blueprint.add_url_rule("/<token>", "status", self._view.answer)
             app.register_blueprint(blueprint)
+        app.register_error_handler(LimitReached, _try_later)
+        app.register_error_handler(QueueFull, _try_later)
         app.extensions[self.extension] = self
         self._known[app] = _Known()
 
@@ -305,6 +315,12 @@ def report(job: Job[Any]) -> dict[str, Any]:
     except ResultTimeout:
         told["state"] = JobState.QUEUED.value  # an operator sent it back between the two looks
     return told
+
+
+def _try_later(error: LimitReached | QueueFull) -> ResponseReturnValue | AnyResponse:
+    """What a view answers that let the error pass: 429 or 503 with ``Retry-After``, as the application shows those."""
+    kind = TooManyRequests if isinstance(error, LimitReached) else ServiceUnavailable
+    return current_app.handle_http_exception(kind(retry_after=math.ceil(error.retry_after)))
 
 
 def _error(reason: str, type: str, message: str) -> Mapping[str, str]:

@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 import msgspec
 
 from quaff.config import Settings
-from quaff.model import outcome
+from quaff.errors import ConfigurationError
+from quaff.model import blocking, outcome
 from quaff.model.limits import Limit
 from quaff.model.options import check_name
 from quaff.model.placement import declared_as, limit_name
 from quaff.model.times import Seconds, seconds
 from quaff.store.client import Store
 from quaff.store.keys import partition
-from quaff.store.queries import changes, stats
-from quaff.store.transitions import limit, pause, purge
+from quaff.store.operations import block, capacity, limit, pause, purge
+from quaff.store.queries import blocks, changes, stats
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +149,27 @@ class Queue:
             after = self._store.run(limit(self._home, name=name, numbers=numbers, who=who, after=after))
             if not after:
                 return
+
+    def set_capacity(self, *, jobs: int | None = None, size: int | None = None) -> None:
+        """Refuse new jobs with QueueFull while the queue has so many, or so much, that waits or runs.
+
+        Args:
+            jobs: how many; None: as many as come.
+            size: bytes of their messages, as the server counts them, give or take a tenth; None likewise.
+        """
+        for name, given in (("jobs", jobs), ("size", size)):
+            if given is not None and (type(given) is not int or given < 1):
+                raise ConfigurationError(f"set_capacity({name}={given!r}): give a whole number from 1, or None.")
+        self._store.run(capacity(self._home, jobs=jobs, size=size, who=somebody()))
+
+    def block(self, rule: bytes, *, on: bool) -> bool:
+        """Apply a rule of ``Quaff.block``, or lift it; False if it was so before."""
+        words = str(blocking.decode(rule))
+        return self._store.run(block(self._home, rule, on=on, who=somebody(), words=words))
+
+    def blocked(self) -> list[str]:
+        """What ``Quaff.block`` keeps from being started, such as ``"mails.send(user_id=7)"``."""
+        return [str(blocking.decode(rule)) for rule in self._store.run(blocks(self._home))[1]]
 
     def changes(self, most: int = 100) -> list[Change]:
         """What was changed by hand, the newest first; a thousand are kept."""

@@ -19,7 +19,7 @@ from quaff.model.options import TaskOptions, resolve
 from quaff.model.placement import Placement, placement
 from quaff.model.retry import Kinds, Rule
 from quaff.model.signature import Signature
-from quaff.model.times import Seconds
+from quaff.model.times import Seconds, seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,18 +120,21 @@ class Task(Generic[P, R, F]):
         """As ``delay``, in a coroutine."""
         return (await self._sender.asend([self._submission(args, kwargs)]))[0]
 
-    def map(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+    def map(self, calls: Iterable[tuple[Any, ...]], *, spread: Seconds = 0) -> list[Job[R]]:
         """Send many calls, each a tuple of positional arguments; one round trip per 500.
+
+        Args:
+            spread: seconds over which they become due, evenly, the first one at once.
 
         Raises:
             TypeError: a call does not fit, and nothing was sent; the others as ``delay``, with ``.jobs`` on the error
                 holding what had been stored.
         """
-        return self._sender.send(self._submissions(calls))
+        return self._sender.send(self._submissions(calls, spread))
 
-    async def amap(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+    async def amap(self, calls: Iterable[tuple[Any, ...]], *, spread: Seconds = 0) -> list[Job[R]]:
         """As ``map``, in a coroutine."""
-        return await self._sender.asend(self._submissions(calls))
+        return await self._sender.asend(self._submissions(calls, spread))
 
     def options(self, **given: Unpack[CallOptions]) -> Task[P, R, F]:
         """The same task with other options for the calls made through it.
@@ -147,17 +150,21 @@ class Task(Generic[P, R, F]):
         twin.settings = settings
         return twin
 
-    def _submissions(self, calls: Iterable[tuple[Any, ...]]) -> list[Submission]:
+    def _submissions(self, calls: Iterable[tuple[Any, ...]], spread: Seconds) -> list[Submission]:
+        spread_ms = int(seconds(f"{self.name}.map(spread=)", spread) * 1000)
+        if spread_ms:
+            calls = list(calls)
         submissions: list[Submission] = []
-        for call in calls:
+        for place, call in enumerate(calls):
             if not isinstance(call, (tuple, list)):
                 raise TypeError(
                     f"{self.name}.map(): {call!r} is not the arguments of a call: give tuples, [(1,), (2,)]"
                 )
-            submissions.append(self._submission(tuple(call), {}))
+            later_ms = spread_ms * place // len(calls) if isinstance(calls, list) else 0
+            submissions.append(self._submission(tuple(call), {}, later_ms))
         return submissions
 
-    def _submission(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Submission:
+    def _submission(self, args: tuple[Any, ...], kwargs: dict[str, Any], later_ms: int = 0) -> Submission:
         sent = self.signature.bind(args, kwargs)
         settings = self.settings
         key = None
@@ -177,11 +184,15 @@ class Task(Generic[P, R, F]):
                 f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
                 f"{self._sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
             )
-        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, self.placement(args, kwargs))
+        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, self.placement(args, kwargs, later_ms))
 
-    def placement(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Placement | None:
-        """Where a call of it waits; None for nearly all, at the end of the one line. Raises ConfigurationError."""
-        wishes = self.settings.wishes()
+    def placement(self, args: tuple[Any, ...], kwargs: dict[str, Any], later_ms: int = 0) -> Placement | None:
+        """Where a call of it waits; None for nearly all, at the end of the one line. Raises ConfigurationError.
+
+        Args:
+            later_ms: so much later than its options say.
+        """
+        wishes = self.settings.wishes(later_ms)
         if wishes is None:
             return None
         try:

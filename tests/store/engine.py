@@ -26,6 +26,7 @@ KINDS = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop
 KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_def sched_state".split(), "hash")
 KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
 KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
+KINDS |= dict.fromkeys("guests blocks".split(), "zset")
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
@@ -81,6 +82,8 @@ class Dump(NamedTuple):
     sched_state: dict[bytes, bytes]
     sched_next: dict[bytes, float]
     sched_seen: dict[bytes, float]
+    guests: dict[bytes, float]
+    blocks: dict[bytes, float]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -103,7 +106,11 @@ class Dump(NamedTuple):
 
     def without_clock(self) -> tuple[Any, ...]:
         """All that must not change when a call is repeated: time itself, and what is measured from it, may."""
-        meta = {k: v for k, v in self.meta.items() if k not in (b"clock", b"last_tick", b"reap_from")}
+        meta = {
+            k: v
+            for k, v in self.meta.items()
+            if k not in (b"clock", b"last_tick", b"reap_from", b"rate", b"ended_at_tick")
+        }
         loose: dict[str, Any] = {name: set(getattr(self, name)) for name in ("lease", "done", "parked", "sched")}
         return (*self._replace(meta=meta, **loose),)
 
@@ -358,6 +365,9 @@ def check_lanes(d: Dump, in_lanes: dict[bytes, bytes]) -> None:
         for limit, cost in route_of(d, id)[5]:
             if limit.startswith("c"):
                 taken[limit.encode()] = taken.get(limit.encode(), 0) + cost
+    for guest in d.guests:
+        if guest.startswith(b"c"):
+            taken[guest[:33]] = taken.get(guest[:33], 0) + int(guest[33:41])
     assert {limit: int(used) for limit, used in d.slots.items()} == taken
     # Nobody waits where there is room, unless a lane that is about to be looked at will pass it on: no wake-up is lost.
     looked_at = {

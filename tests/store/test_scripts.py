@@ -22,8 +22,8 @@ TRANSITIONS = "enqueue enqueue_routed claim settle release heartbeat reap sweep 
 
 #: Commands a script may call: each O(1) or O(log n), or bounded by its arguments. An account needs no others.
 ALLOWED = set(
-    "DEL EXISTS PUBLISH HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET HSETNX HSTRLEN LINDEX LLEN LPUSH LTRIM RPOP RPUSH "
-    "TIME ZADD ZCARD ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM ZREVRANGEBYSCORE ZSCORE".split()
+    "DEL EXISTS PUBLISH HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET HSETNX HSTRLEN LINDEX LLEN LPUSH LTRIM MEMORY RPOP "
+    "RPUSH TIME ZADD ZCARD ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM ZREVRANGEBYSCORE ZSCORE".split()
 )
 BANNED = "KEYS SCAN HSCAN SSCAN ZSCAN LREM SMEMBERS HGETALL HKEYS HVALS LRANGE ZRANGE EXPIRE PEXPIRE SETEX".split()
 
@@ -49,7 +49,8 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
     assert first == {
         **dict.fromkeys(("enqueue", "enqueue_routed"), "#!lua"),
         **dict.fromkeys(
-            ("lookup", "holds", "asked", "letters", "stats", "changes", "schedules"), "#!lua flags=no-writes,allow-oom"
+            ("lookup", "holds", "asked", "letters", "stats", "changes", "schedules", "blocks"),
+            "#!lua flags=no-writes,allow-oom",
         ),
     }.get(path.stem, "#!lua flags=allow-oom")
 
@@ -89,8 +90,11 @@ def test_what_a_later_release_has_changed_is_not_touched(path: Path) -> None:
 @any_file
 def test_a_command_names_its_key_by_a_word(path: Path) -> None:
     """The first argument is a declared name (or ``k.name``, or a parameter), never a text put together."""
+    text = code(path)
     for command, key in re.findall(r"redis\.call\('(\w+)'(?:, ([^,)]+))?", code(path)):
-        if command != "TIME":
+        if command == "MEMORY":
+            assert "redis.call('MEMORY', 'USAGE', k.msg, 'SAMPLES', 20)" in text
+        elif command != "TIME":
             assert re.fullmatch(rf"(?:k\.)?({'|'.join(NAMES)}|key|line)", key), (command, key)
 
 

@@ -61,15 +61,16 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         """All of them."""
         return (*self.concurrency, *self.rate)
 
-    def wishes(self) -> Wishes | None:
-        """What a call asks for beyond the end of the line; None for nearly all."""
+    def wishes(self, later_ms: int) -> Wishes | None:
+        """What a call asks for beyond the end of the line, so many milliseconds later; None for nearly all."""
         if not (
-            self.delay or self.eta or self.priority or self.unique or self.rate or self.concurrency or self.fair_by
+            (later_ms or self.delay or self.eta)
+            or (self.priority or self.unique or self.rate or self.concurrency or self.fair_by)
         ):
             return None
         return Wishes(
-            due_ms=int(self.eta.timestamp() * 1000) if self.eta else 0,
-            delay_ms=int((self.delay or 0) * 1000),
+            due_ms=int(self.eta.timestamp() * 1000) + later_ms if self.eta else 0,
+            delay_ms=int((self.delay or 0) * 1000) + (0 if self.eta else later_ms),
             priority=self.priority,
             unique=self.unique,
             limits=self.limits,

@@ -22,7 +22,10 @@ _REFUSED = (
     redis_errors.TryAgainError,
     redis_errors.MasterDownError,
 )
+#: What a server says to a long command, instead of asking for a password.
+_NO_LOGIN = "Protocol error: unauthenticated"
 _REFUSED_TEXTS = (
+    _NO_LOGIN,
     "BUSY ",
     "MISCONF ",
     "NOREPLICAS ",
@@ -39,12 +42,13 @@ _ANSWERS = (
     redis_errors.AuthorizationError,
 )
 
+_LOG_IN = "Mend the user and the password in QUAFF_URL."
 #: What to do about a server that answers and will not; for the others its own words have to do.
 _REMEDIES = {
     redis_errors.ReadOnlyError: "It is a replica: set QUAFF_URL to its primary.",
     redis_errors.BusyLoadingError: "Try again when it has loaded its data.",
-    redis_errors.AuthenticationError: "Mend the user and the password in QUAFF_URL.",
-    redis_errors.AuthorizationError: "Mend the user and the password in QUAFF_URL.",
+    redis_errors.AuthenticationError: _LOG_IN,
+    redis_errors.AuthorizationError: _LOG_IN,
 }
 
 #: What a broken connection raises, on the way out or back; ServerUnavailable is an embedded server that does not start.
@@ -103,6 +107,8 @@ class Patience:
     def _away(self, error: Exception) -> str:
         """What, where, why and what to do. What it means for a job, its sender knows."""
         why = _short(error)
+        if why.startswith(_NO_LOGIN):
+            return f"the server at {self.where} refuses: Authentication required. {_LOG_IN}"
         if _answered(error):
             remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "Try again later.")
             return f"the server at {self.where} answers, but refused for {self.seconds:g} s: {why}. {remedy}"
@@ -125,6 +131,13 @@ def sort_out(error: Exception, where: str) -> None:
         raise error
     if isinstance(error, redis_errors.OutOfMemoryError) or str(error).startswith("OOM "):
         raise QueueFull(f"{where} has no memory left for new jobs; running ones go on and free it") from None
+    if str(error).startswith("QUAFFFULL "):
+        seconds = float(str(error).split()[1])
+        raise QueueFull(
+            f"the queue at {where} has as many jobs as it may take (set_capacity): try again in {seconds:g} s, "
+            "or start more workers",
+            seconds,
+        ) from None
     if str(error).startswith("QUAFFSCHEMA"):
         raise StoreError(
             f"this queue at {where} was changed by a later release of Quaff: upgrade this program"

@@ -8,7 +8,7 @@ from functools import lru_cache
 _WAITING, _ROUTED, _LIMITED, _RUNNING, _ENDED = (
     "msg ready wake parked sched solo ghosts",
     "route prio uniq lapses heirs sched_def sched_state sched_next sched_seen",
-    "turn backlog spot credit waits stalled opens limits rates slots",
+    "turn backlog spot credit waits stalled opens limits rates slots guests blocks",
     "active stop held lease claims",
     "res done dead tomb",
 )

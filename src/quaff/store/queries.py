@@ -60,6 +60,11 @@ def stats(partition: Partition) -> Call[dict[str, int]]:
     )
 
 
+def blocks(partition: Partition) -> Call[tuple[int, list[bytes]]]:
+    """What is blocked: its version, and the rules."""
+    return Call(load("blocks"), partition, (), lambda reply: (reply[0], reply[1:]))
+
+
 def changes(partition: Partition, most: int) -> Call[list[tuple[int, str, str, str]]]:
     """What people have changed by hand, the newest first: when (Unix milliseconds), who, what, and what of it."""
     return Call(load("changes"), partition, (b"%d" % most,), lambda reply: [_change(entry) for entry in reply])

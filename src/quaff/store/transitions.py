@@ -75,7 +75,8 @@ class Claimed(NamedTuple):
     ``for_slots``: what is left must start at once, so it is there only for who has a free slot.
 
     ``again_ms``: asking again makes sense then, token or not; None where no such time is known. ``now_ms``: the
-    server's clock, Unix milliseconds, where jobs are handed out.
+    server's clock, Unix milliseconds, where jobs are handed out. ``blocks``: the version of what is blocked, 0 if
+    nothing is.
     """
 
     leases: list[Lease]
@@ -86,6 +87,7 @@ class Claimed(NamedTuple):
     for_slots: bool
     again_ms: int | None
     now_ms: int
+    blocks: int
 
 
 class Rules(NamedTuple):
@@ -137,11 +139,10 @@ def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
 
 
 def _claimed(reply: list[Any]) -> Claimed:
-    status, left, alone, again_ms, now_ms = reply[:5]
-    leases = list(map(Lease, reply[5::3], reply[6::3], reply[7::3]))
-    return Claimed(
-        leases, left, alone == 1, status == 1, status == 2, status == 3, None if again_ms < 0 else again_ms, now_ms
-    )
+    status, left, alone, again_ms, now_ms, blocks = reply[:6]
+    leases = list(map(Lease, reply[6::3], reply[7::3], reply[8::3]))
+    again = None if again_ms < 0 else again_ms
+    return Claimed(leases, left, alone == 1, status == 1, status == 2, status == 3, again, now_ms, blocks)
 
 
 def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[list[Any]]:
@@ -241,24 +242,6 @@ def requeue(partition: Partition, ids: Sequence[bytes]) -> Call[list[bytes]]:
 def prioritize(partition: Partition, priority: int, ids: Sequence[bytes]) -> Call[list[int]]:
     """Give jobs another priority, STEP at most: 1 for each that lives, 0 for one that has ended or is not known."""
     return Call(load("prioritize"), partition, (b"%d" % priority, *ids), list)
-
-
-def pause(partition: Partition, *, on: bool, lasts_ms: int, who: str) -> Call[bool]:
-    """Hand out nothing, for good (0) or for a time; or resume. True if it was otherwise before."""
-    return Call(load("pause"), partition, (b"%d" % on, b"%d" % lasts_ms, who.encode()), bool)
-
-
-def purge(
-    partition: Partition, *, outcome: bytes, ttl_ms: int, window_ms: int, scheduled: bool, who: str
-) -> Call[tuple[int, int]]:
-    """One step of cancelling what waits: how many were, and how many still wait."""
-    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, b"%d" % STEP, b"%d" % scheduled, who.encode())
-    return Call(load("purge"), partition, args, lambda reply: (reply[0], reply[1]))
-
-
-def limit(partition: Partition, *, name: str, numbers: str, who: str, after: bytes) -> Call[bytes]:
-    """One step of giving a limit other numbers; the last limit looked at, for the next step, or empty."""
-    return Call(load("limit"), partition, (name.encode(), numbers.encode(), who.encode(), after), bytes)
 
 
 def discard(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:

@@ -20,6 +20,7 @@ from quaff.errors import QuaffError
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
 from quaff.store.transitions import BATCH, Call, Claimed, claim
+from quaff.worker.blocking import Blocks
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control
 from quaff.worker.executor import Executor
@@ -86,6 +87,7 @@ class Fetcher:
         self._control = control
         self._prefetch = Prefetch()
         self._parking = Parking()
+        self._blocks = Blocks(link)
         self._held = Holdings(process)
         places = [(line.place, line.partition) for line in lookout.lines]
         self._comparison = Comparison(process, places, lease_ms / 3000)
@@ -192,10 +194,14 @@ class Fetcher:
             # Not after a claim of nothing: that one is answered without a look at who must run alone.
             self._alone = answer.alone
             self._emptying = line if answer.empty_yourself else None
+        if answer.leases:
+            self._blocks.learn(line.partition, answer.blocks)
         ready: dict[str, list[Ready]] = {kind: [] for kind in self._runners}
         for lease in answer.leases:
             each = Claim(line.place, line.partition, lease)
             prepared = self._executor.prepare(each, answer.now_ms)
+            if answer.blocks and isinstance(prepared, Ready):
+                prepared = self._blocks.sift(prepared)
             if isinstance(prepared, Ready):
                 kind = "async" if prepared.task.is_async else "sync"
                 self._held.take(each, self._runners[kind])

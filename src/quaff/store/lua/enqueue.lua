@@ -9,6 +9,7 @@
 -- @include schema
 -- @include wake
 -- @include met
+-- @include room
 
 local ids = {}
 for i = 1, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
@@ -27,6 +28,8 @@ for i, id in ipairs(ids) do
   end
 end
 
+local full = refused(#fresh)
+if full then return full end
 if #fresh > 0 then
   redis.call('HSET', k.msg, unpack(writes))
   redis.call('LPUSH', k.ready, unpack(fresh))

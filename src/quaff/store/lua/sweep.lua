@@ -7,12 +7,13 @@
 --   that were asked to stop, ms until a schedule is to be looked at or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries solo parked opens rates lapses done tomb dead res history msg route claims sched_seen sched_next stop
+-- KEYS: meta lease held tries solo parked opens rates guests lapses done tomb dead res history msg route claims sched_seen sched_next stop
 -- @include schema
 -- @include clock
 -- @include wake
 -- @include tries
 -- @include lanes
+-- @include guests
 -- @include place
 -- @include unique
 -- @include audit
@@ -40,6 +41,15 @@ if reap_from > now + lease_ms then
   redis.call('HSET', k.meta, 'reap_from', ms(reap_from))
 end
 redis.call('HSET', k.meta, 'last_tick', ms(now), 'clock', ms(now))
+-- How many jobs end in a second, the last ones counting most: for whoever is told to come again later.
+local ended = 0
+for _, count in ipairs(redis.call('HMGET', k.meta, 'succeeded', 'failed', 'cancelled', 'expired')) do ended = ended + (tonumber(count) or 0) end
+local before = redis.call('HMGET', k.meta, 'ended_at_tick', 'rate')
+if before[1] and now > seen then
+  local rate = (ended - tonumber(before[1])) * 1000 / (now - seen)
+  redis.call('HSET', k.meta, 'rate', string.format('%.3f', (tonumber(before[2]) or rate) * 0.7 + rate * 0.3))
+end
+redis.call('HSET', k.meta, 'ended_at_tick', ended)
 -- Nor must a lease that was written by it.
 local ahead = redis.call('ZRANGEBYSCORE', k.lease, '(' .. ms(now + lease_ms), '+inf', 'LIMIT', 0, limit)
 for _, process in ipairs(ahead) do redis.call('ZADD', k.lease, ms(now + lease_ms), process) end
@@ -75,8 +85,10 @@ if now >= reap_from then
 end
 if taken > 0 then hint() end
 
-local horizon = ARGV[9] == '1' and '+inf' or ms(now)
+local unpark = redis.call('HGET', k.meta, 'unpark')
+local horizon = (ARGV[9] == '1' or unpark) and '+inf' or ms(now)
 local due = redis.call('ZRANGEBYSCORE', k.parked, '-inf', horizon, 'LIMIT', 0, limit)
+if unpark and #due < limit then redis.call('HDEL', k.meta, 'unpark') end
 if #due > 0 then
   redis.call('ZREM', k.parked, unpack(due))
   for i, text in ipairs(redis.call('HMGET', k.tries, unpack(due))) do
@@ -92,6 +104,8 @@ if redis.call('EXISTS', k.opens) == 1 then open_due(now) end
 -- What is full again, or held no longer, leaves nothing behind.
 local rested = redis.call('ZRANGEBYSCORE', k.rates, '-inf', ms(now), 'LIMIT', 0, limit)
 if #rested > 0 then redis.call('ZREM', k.rates, unpack(rested)) end
+local overdue = redis.call('ZRANGEBYSCORE', k.guests, '-inf', ms(now), 'LIMIT', 0, limit)
+for _, guest in ipairs(overdue) do dismiss(guest, now) end
 local lapsed = redis.call('ZRANGEBYSCORE', k.lapses, '-inf', ms(now), 'LIMIT', 0, limit)
 for _, key in ipairs(lapsed) do hand_over(key, now) end
 
@@ -139,5 +153,5 @@ if now >= reap_from then
 end
 local next_schedule = redis.call('ZRANGEBYSCORE', k.sched_next, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 
-if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #old >= limit then more = 1 end
+if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #overdue >= limit or #old >= limit then more = 1 end
 return {taken, #due, #old, more, redis.call('HLEN', k.stop), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1}

@@ -1,0 +1,18 @@
+-- Whether a queue takes so many new jobs; nothing if it does, else the error to answer with: `meta.max_jobs` and `meta.max_bytes` are
+-- an operator's, what waits and runs counts, dead letters do not. The sweep keeps the rate at which jobs end.
+-- KEYS: meta msg dead
+local function refused(count)
+  local found = redis.call('HMGET', k.meta, 'max_jobs', 'max_bytes', 'rate', 'dead_bytes')
+  local max_jobs, max_bytes = tonumber(found[1]), tonumber(found[2])
+  if not (max_jobs or max_bytes) or count == 0 then return nil end
+  local living = redis.call('HLEN', k.msg) - redis.call('ZCARD', k.dead)
+  local over = max_jobs and living + count - max_jobs or 0
+  if max_bytes and over <= 0 then
+    local used = (redis.call('MEMORY', 'USAGE', k.msg, 'SAMPLES', 20) or 0) - (tonumber(found[4]) or 0)
+    if used > max_bytes then over = math.ceil(living * (1 - max_bytes / used)) + count end
+  end
+  if over <= 0 then return nil end
+  local per_second = tonumber(found[3]) or 0
+  local seconds = per_second > 0 and math.min(60, math.max(1, math.ceil(over / per_second))) or 60
+  return {err = 'QUAFFFULL ' .. seconds}
+end

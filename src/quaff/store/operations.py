@@ -1,0 +1,48 @@
+"""Calls by which people steer a queue and its limits; each but ``acquire`` and ``leave`` is in the list of changes."""
+
+from __future__ import annotations
+
+from quaff.store.keys import Partition
+from quaff.store.scripts import load
+from quaff.store.transitions import STEP, Call
+
+
+def pause(partition: Partition, *, on: bool, lasts_ms: int, who: str) -> Call[bool]:
+    """Hand out nothing, for good (0) or for a time; or resume. True if it was otherwise before."""
+    return Call(load("pause"), partition, (b"%d" % on, b"%d" % lasts_ms, who.encode()), bool)
+
+
+def purge(
+    partition: Partition, *, outcome: bytes, ttl_ms: int, window_ms: int, scheduled: bool, who: str
+) -> Call[tuple[int, int]]:
+    """One step of cancelling what waits: how many were, and how many still wait."""
+    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, b"%d" % STEP, b"%d" % scheduled, who.encode())
+    return Call(load("purge"), partition, args, lambda reply: (reply[0], reply[1]))
+
+
+def limit(partition: Partition, *, name: str, numbers: str, who: str, after: bytes) -> Call[bytes]:
+    """One step of giving a limit other numbers; the last limit looked at, for the next step, or empty."""
+    return Call(load("limit"), partition, (name.encode(), numbers.encode(), who.encode(), after), bytes)
+
+
+def capacity(partition: Partition, *, jobs: int | None, size: int | None, who: str) -> Call[bool]:
+    """Take no more jobs, or bytes of messages, than these; None: as many as come."""
+    most = tuple(b"" if number is None else b"%d" % number for number in (jobs, size))
+    return Call(load("capacity"), partition, (*most, who.encode()), bool)
+
+
+def block(partition: Partition, rule: bytes, *, on: bool, who: str, words: str) -> Call[bool]:
+    """Start no jobs that a rule speaks of, or start them again. True if it was otherwise before."""
+    return Call(load("block"), partition, (rule, b"%d" % on, who.encode(), words.encode()), bool)
+
+
+def acquire(partition: Partition, *, limit: str, numbers: str, cost: int, token: bytes, lasts_ms: int) -> Call[int]:
+    """Room in a limit for somebody who is no job: 0 taken, else milliseconds until there may be some, -1 unknown."""
+    return Call(
+        load("acquire"), partition, (limit.encode(), numbers.encode(), b"%d" % cost, token, b"%d" % lasts_ms), int
+    )
+
+
+def leave(partition: Partition, *, limit: str, cost: int, token: bytes) -> Call[bool]:
+    """Give it back."""
+    return Call(load("leave"), partition, (limit.encode(), b"%d" % cost, token), bool)
