@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from quaff.inspector import Inspector as Inspector
     from quaff.job import Job as Job
     from quaff.job import JobInfo as JobInfo
+    from quaff.model.batch import Batch as Batch
     from quaff.model.limits import Concurrency as Concurrency
     from quaff.model.limits import FairBy as FairBy
     from quaff.model.limits import RateLimit as RateLimit
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from quaff.task import Task as Task
 
 _HOME = {
+    "Batch": "model.batch",
     "Cancel": "model.steering",
     "Change": "queues",
     "Concurrency": "model.limits",

@@ -1,4 +1,4 @@
-"""Quaff: the object an application holds. Tasks are registered on it; it knows the settings and the store."""
+"""Quaff: the object an application holds. Tasks are registered on it, and it knows the settings and the store."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from quaff.errors import (
 from quaff.guest import Guest
 from quaff.job import Job
 from quaff.model import blocking, codec, ids, schedule
+from quaff.model.batch import Batch
 from quaff.model.ids import JobId
 from quaff.model.limits import Limit, check_names
 from quaff.model.message import Submission
@@ -31,12 +32,10 @@ from quaff.schedules import Declared, NamedSchedule, ScheduleDecorator, Schedule
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
-from quaff.task import GivenOptions, Task, TaskDecorator
+from quaff.task import BatchDecorator, GivenOptions, Task, TaskDecorator
 
 _NOTHING = nullcontext()
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Backend:
@@ -48,123 +47,21 @@ class Backend:
         self.store = Store(self.endpoint, settings.deadline)
 
 
-class Quaff:
+class Quaff(Registry):
     """A task queue for a plain Python program; Flask's is ``quaff.flask.Quaff``.
 
     Args:
         url: the server (see ``docs/configuration.md``); None leaves it to the environment, else ``embedded:``.
         settings: any other setting by its name, such as ``namespace="shop"`` or ``result_ttl=60``.
 
-    Attributes:
-        tasks: the registered tasks by name, and by the names they had before (``aliases=``).
-        declared_schedules: those of ``cron`` and ``every``, by name; ``schedules`` are those on the server.
     """
 
     def __init__(self, url: str | None = None, **settings: Any) -> None:
+        super().__init__()
         self._code = settings if url is None else {"url": url, **settings}
         self._flags: dict[str, Any] = {}
         self._backend: Backend | None = None
         self._open_batch: ContextVar[list[Submission] | None] = ContextVar("quaff_batch", default=None)
-        self.tasks: dict[str, Task[Any, Any, Any]] = {}
-        self.declared_schedules: dict[str, Declared] = {}
-
-    # Registering
-
-    @overload
-    def task(
-        self, fn: Callable[P, Coroutine[Any, Any, R]], /, **given: Unpack[GivenOptions]
-    ) -> Task[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def task(self, fn: Callable[P, R], /, **given: Unpack[GivenOptions]) -> Task[P, R, R]: ...
-    @overload
-    def task(self, fn: None = None, /, **given: Unpack[GivenOptions]) -> TaskDecorator: ...
-    def task(self, fn: Any = None, /, **given: Any) -> Any:
-        """Register a function: ``@quaff.task``, ``@quaff.task(queue="mail")`` or ``quaff.task(fn, queue="mail")``.
-
-        Args:
-            name: what messages call it; ``<module>.<qualname>`` by default.
-            queue: where its jobs wait; ``default`` by default.
-            result_ttl: seconds, or a timedelta, its result is kept; RESULT_TTL by default, 0 keeps none.
-            keep_none: False keeps no result of a call that returned None.
-            retries: how often a failed attempt is followed by another one; by default never, but for ``raise Retry``.
-            backoff: how long after: seconds, a list of them, ``fixed() linear() exponential()``, or a function of
-                the number of failures and the exception that gives seconds, or None to give up. By default
-                ``exponential()``: at random within 1, 2, 4 … 3600 s.
-            retry_on, give_up_on: exception classes that are followed by another attempt (Exception), or are not.
-            timeout: seconds, or a timedelta, an attempt may run; TIMEOUT by default, 0 sets no limit. A coroutine is
-                cancelled then, a thread interrupted, and where that does not help its process is replaced.
-            soft_timeout: after so long SoftTimeout is raised in the task, which may catch it and clean up.
-            expires: seconds, a timedelta, or an aware datetime by which a job must have begun; else it ends as expired.
-            on_exhausted: a task, or its name, that is sent the id of each job that is given up (``failed``), in the
-                step that ends it and in the same queue.
-            aliases: names that older messages call the task by.
-            priority: from -100 to 100, 0 by default: higher ones of the queue come first.
-            unique: ``Unique(...)``: of the jobs with the same arguments one is enough.
-            rate, concurrency: ``RateLimit(...)`` and ``Concurrency(...)``, or tuples of them: how many start in a
-                time, or run at a time, over all workers. What is over its limit waits, and takes no slot.
-            fair_by: a text such as ``"{tenant}"``, a function of the arguments, or ``FairBy(...)``: keys take turns.
-
-        Raises:
-            ConfigurationError: an unknown option, a bad name, or a name that another function has.
-        """
-        if fn is None:
-            return lambda function: self.task(function, **given)
-        name = given.pop("name", None)
-        name = check_name("task", _name_of(fn) if name is None else name)
-        if isinstance(given.get("on_exhausted"), Task):
-            given["on_exhausted"] = _told_an_id(given["on_exhausted"]).name
-        task: Task[Any, Any, Any] = Task(self, name, fn, resolve(TaskOptions(), given))
-        for each in (name, *task.settings.aliases):
-            known = self.tasks.get(each)
-            if known is not None and not _same_source(known.fn, fn):
-                raise ConfigurationError(f"the task name {each!r} is taken by {known.fn!r}; give one of them name=.")
-        self.tasks.update(dict.fromkeys((name, *task.settings.aliases), task))
-        return task
-
-    def cron(self, expression: str, /, *, tz: str = "UTC", **given: Unpack[NamedSchedule]) -> ScheduleDecorator:
-        """Fire a task by a cron expression: ``@quaff.cron("0 7 * * mon-fri", tz="Europe/Vienna")``.
-
-        Above ``@quaff.task``, or on a plain function. Any worker of the queue fires it, and each instant once.
-
-        Args:
-            expression: minute, hour, day, month and weekday, with seconds before them if there are six; where clocks
-                are changed, as Debian's cron does it.
-            tz: the IANA zone in which it is read.
-            name: of the schedule; the task's name by default.
-            args, kwargs: for the task.
-            missed: for instants at which no worker lived: ``once`` makes up for the last one, ``all`` for each,
-                ``skip`` for none.
-            max_lateness: seconds after which an instant is passed over in any case.
-            overlap: while the job before has not ended: ``allow`` another one, ``skip`` it, ``queue`` one behind it, or
-                ``cancel_running``.
-            jitter: seconds: each job starts up to so much later.
-            start, end: aware datetimes: no instant before, or from then on.
-
-        Raises:
-            ConfigurationError: a value that cannot be, or arguments that the task does not take.
-        """
-        return self._scheduled({"cron": expression, "tz": tz, **given})
-
-    def every(self, seconds: Seconds, /, **given: Unpack[NamedSchedule]) -> ScheduleDecorator:
-        """Fire a task at the multiples of so many seconds, counted from 1970 (UTC): ``@quaff.every(30)``.
-
-        Args and errors as of ``cron``.
-        """
-        return self._scheduled({"every": seconds, **given})
-
-    def _scheduled(self, given: dict[str, Any]) -> ScheduleDecorator:
-        def declare(fn: Any) -> Any:
-            task = fn if isinstance(fn, Task) else self.task(fn)
-            name = given.get("name") or task.name
-            made = definition(name, task, given)
-            encoded = schedule.encode(made)
-            known = self.declared_schedules.get(name)
-            if known is not None and known.definition != encoded:
-                raise ConfigurationError(f"there is another schedule {name!r}; give one of them name=.")
-            self.declared_schedules[name] = Declared(made.queue, name, encoded)
-            return task
-
-        return declare
 
     # Asking
 
@@ -237,17 +134,6 @@ class Quaff:
         rule = blocking.encode(known.name, arguments)
         changed = [self.queue(name).block(rule, on=on) for name in self.queue_names()]
         return any(changed)
-
-    def find_task(self, name: str) -> Task[Any, Any, Any]:
-        """A registered task. Raises UnknownTask with the nearest name."""
-        try:
-            return self.tasks[name]
-        except KeyError:
-            raise UnknownTask(f"no task {name!r} is registered here.{did_you_mean(name, self.tasks)}") from None
-
-    def queue_names(self) -> list[str]:
-        """Every queue that the tasks name, and ``default``; those that a worker serves if it is not told."""
-        return sorted({"default", *(task.settings.queue for task in self.tasks.values())})
 
     # Sending
 
@@ -330,35 +216,3 @@ class Quaff:
     def attempt_scope(self) -> AbstractContextManager[Any]:
         """What surrounds each attempt in a worker; Flask's gives a fresh application context."""
         return _NOTHING
-
-
-def _told_an_id(task: Task[Any, Any, Any]) -> Task[Any, Any, Any]:
-    try:
-        task.signature.bind(("id",), {})
-    except TypeError as error:
-        raise ConfigurationError(
-            f"on_exhausted={task.name}: it is called with a job's id alone; {error.args[0]}"
-        ) from None
-    return task
-
-
-def importable(module: str) -> str:
-    """The name a module has for other processes: for ``__main__`` the one its file would be imported as."""
-    if module != "__main__":
-        return module
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    name: str = spec.name if spec else Path(getattr(main, "__file__", None) or "__main__").stem
-    return name.removesuffix(".__main__")
-
-
-def _name_of(fn: Callable[..., Any]) -> str:
-    """``<module>.<qualname>``."""
-    return f"{importable(fn.__module__)}.{fn.__qualname__}".replace("<locals>.", "").replace("<lambda>", "lambda")
-
-
-def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether both are the same ``def``, met twice (a reload, or ``__main__`` imported again)."""
-    code, other_code = getattr(one, "__code__", one), getattr(other, "__code__", other)
-    place = ("co_qualname", "co_firstlineno", "co_filename")
-    return all(getattr(code, name, code) == getattr(other_code, name, other_code) for name in place)

@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
 from quaff.errors import ConfigurationError, MessageTooLarge
 from quaff.job import Job
 from quaff.model import ids, message
+from quaff.model.batch import shape_of
 from quaff.model.ids import JobId
 from quaff.model.limits import Concurrency, FairBy, Key, RateLimit, Unique, check_key, check_names
 from quaff.model.message import Submission
@@ -98,7 +99,7 @@ class Task(Generic[P, R, F]):
         # What messages need not say, because every worker knows it.
         self._own_timeout = settings.timeout
         self.is_async = inspect.iscoroutinefunction(fn)
-        self.signature = Signature(name, fn)
+        self.signature = Signature(name, fn if settings.batch is None else shape_of(name, fn))
         _check_names(self.signature, settings)
         functools.update_wrapper(self, fn)
 
@@ -235,4 +236,20 @@ class TaskDecorator(Protocol):
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
+    def __call__(self, fn: Any, /) -> Any: ...
+
+
+class BatchDecorator(Protocol):
+    """``@quaff.task(batch=...)`` waiting for its function; the arguments of one call are checked when it is sent."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[list[Any]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> Task[..., R, Coroutine[Any, Any, Sequence[R | Exception]]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[list[Any]], Sequence[R | Exception]], /
+    ) -> Task[..., R, Sequence[R | Exception]]: ...
+    @overload
+    def __call__(self, fn: Callable[[list[Any]], F], /) -> Task[..., None, F]: ...
     def __call__(self, fn: Any, /) -> Any: ...

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
+from quaff.model.batch import Batch
 from quaff.model.ids import NAME
 from quaff.model.limits import Concurrency, FairBy, Limit, RateLimit, Unique
 from quaff.model.placement import PRIORITIES, Wishes
@@ -32,6 +33,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         unique: which jobs count as one; None: each counts.
         rate, concurrency: how many may start in a time, or run at a time.
         fair_by: whose turn it is.
+        batch: how many calls one run of the function takes; None: one, and not in a list.
         key: for one call: the idempotency key; the same key and arguments is the same job.
         delay, eta: for one call: seconds until it may start, or an aware datetime.
         fair_key: for one call: the text that ``fair_by`` would give.
@@ -51,6 +53,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     rate: tuple[RateLimit, ...] = ()
     concurrency: tuple[Concurrency, ...] = ()
     fair_by: FairBy | None = None
+    batch: Batch | None = None
     key: str | None = None
     delay: float | None = None
     eta: datetime | None = None
@@ -89,7 +92,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
 #: What a task can set and what one call can: the others would have no effect there.
 _OF_RETRIES = ("retries", "backoff", "retry_on", "give_up_on")
 _OF_BOTH = ("queue", "timeout", "expires", "priority", "unique")
-_OF_LIMITS = ("rate", "concurrency", "fair_by")
+_OF_LIMITS = ("rate", "concurrency", "fair_by", "batch")
 _OF_TASKS = (
     *(*_OF_BOTH, "result_ttl", "keep_none", *_OF_RETRIES, "soft_timeout", "on_exhausted", "aliases"),
     *_OF_LIMITS,
@@ -167,7 +170,7 @@ def _several(name: str, kind: type, given: Any) -> tuple[Any, ...]:
 def _check_place(options: TaskOptions) -> None:
     if type(options.priority) is not int or options.priority not in PRIORITIES:
         raise ConfigurationError(f"priority={options.priority!r}: give a whole number from -100 to 100.")
-    for name, kind in (("unique", Unique), ("fair_by", FairBy)):
+    for name, kind in (("unique", Unique), ("fair_by", FairBy), ("batch", Batch)):
         given = getattr(options, name)
         if given is not None and not isinstance(given, kind):
             raise ConfigurationError(f"{name}={given!r}: give {kind.__name__}(...).")

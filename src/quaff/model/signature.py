@@ -44,7 +44,7 @@ class Signature:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        return {name: hint for name, hint in _type_hints(self._fn).items() if _buildable(hint)}
+        return {name: hint for name, hint in type_hints(self._fn).items() if _buildable(hint)}
 
     @cached_property
     def _by_keyword(self) -> dict[str, Any]:
@@ -98,6 +98,11 @@ class Signature:
         return Arguments(
             sent, {name: self._checked(name, value, self._hint_of(name)) for name, value in kwargs.items()}
         )
+
+    def made(self, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """What the function makes of a message's arguments. Raises TypeError as ``unbind``, and what it raises."""
+        args, kwargs = self.unbind(args, kwargs)
+        return self._fn(*args, **kwargs)
 
     @property
     def names(self) -> list[str]:
@@ -222,7 +227,7 @@ def _is_one(value: Any, hint: Any) -> bool:
         return False
 
 
-def _type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
+def type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
     """The hints of ``fn`` that can be told: a name that only a type checker can see must not make the task unusable."""
     try:
         return get_type_hints(fn)

@@ -53,7 +53,10 @@ class Completer:
         """What has finished since the last time; it now waits to be settled."""
         news: list[Finished] = []
         while self.finished:
-            news.append(self.finished.popleft())
+            finished = self.finished.popleft()
+            news.append(finished)
+            if finished.fellows:
+                news += finished.fellows
         for finished in news:
             self._unsettled.setdefault(finished.claim.partition, []).append(finished)
         return news

@@ -21,7 +21,7 @@ from quaff.model.outcome import Attempt, Failure, Outcome, Settled
 from quaff.model.retry import Again
 from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Snooze, SoftTimeout, TimeLimit
-from quaff.worker.ready import Claim, Finished, Parked, Ready
+from quaff.worker.ready import Claim, Finished, Parked, Ready, together
 from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
 
 log = logging.getLogger("quaff.worker")
@@ -90,9 +90,9 @@ class Executor:
         ready = run.job
         began = time.time()
         try:
-            args, kwargs = ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
+            args, kwargs = _arguments(run)
         except BaseException as error:  # noqa: BLE001  a class of the user's was to be made, and may raise anything
-            return self._failed(run, error, began, "undeliverable")
+            return self._undeliverable(run, error, began)
         token = enter(run.current)
         try:
             run.open = True
@@ -111,9 +111,9 @@ class Executor:
         ready = run.job
         began = time.time()
         try:
-            args, kwargs = ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
+            args, kwargs = _arguments(run)
         except BaseException as error:  # noqa: BLE001  as in run
-            return self._failed(run, error, began, "undeliverable")
+            return self._undeliverable(run, error, began)
         token = enter(run.current)
         try:
             run.open = True
@@ -137,20 +137,51 @@ class Executor:
     def _returned(self, run: Run, value: Any, began: float) -> Finished:
         if run.cut == LIMIT:
             return self._over(run, Interrupt(), began)
-        return self._succeeded(run, value, began)
+        if run.job.task.settings.batch is None:
+            return self._succeeded(run.job, value, began)
+        return self._answered(run, value, began)
 
     def _over(self, run: Run, error: BaseException, began: float) -> Finished:
         """An attempt that ended by an exception: its own, or one that was set to end it."""
-        if run.cut == LIMIT:
-            return self._failed(run, error, began, "timeout")
-        if isinstance(error, Snooze):
-            return self._comes_back(run.job, JobState.SCHEDULED, Again(error.in_), "snoozed", None, began)
-        if isinstance(error, Cancel) or (run.cut == CANCEL and isinstance(error, (Interrupt, asyncio.CancelledError))):
-            return self._cancelled(run.job, error, began)
-        return self._failed(run, error, began, "timeout" if isinstance(error, SoftTimeout) else "error")
+        return together([self._ended_by(job, error, run.cut, began) for job in run.job.all])
 
-    def _succeeded(self, run: Run, value: Any, began: float) -> Finished:
-        ready = run.job
+    def _undeliverable(self, run: Run, error: BaseException, began: float) -> Finished:
+        return together([self._failed(job, error, began, "undeliverable") for job in run.job.all])
+
+    def _answered(self, run: Run, value: Any, began: float) -> Finished:
+        """A batch has returned: one value for each of its calls, or an exception in the place of one that failed."""
+        fit = [job for job in run.job.all if job.claim.lease.token not in run.unfit]
+        values = [None] * len(fit) if value is None else value
+        if not isinstance(values, (list, tuple)) or len(values) != len(fit):
+            given = f"{len(values)} values" if isinstance(values, (list, tuple)) else f"a {type(value).__name__}"
+            text = f"{run.job.task.name} was called with {len(fit)} calls and returned {given}: give a list of as many."
+            return self._over(run, TypeError(text), began)
+        answers = dict(zip((job.claim.lease.token for job in fit), values, strict=True))
+        return together([self._one_of(run, job, answers, began) for job in run.job.all])
+
+    def _one_of(self, run: Run, job: Ready, answers: dict[bytes, Any], began: float) -> Finished:
+        unfit = run.unfit.get(job.claim.lease.token)
+        if unfit is not None:
+            return self._failed(job, unfit, began, "undeliverable")
+        value = answers[job.claim.lease.token]
+        if isinstance(value, BaseException):
+            return self._ended_by(job, value, run.cut, began)
+        return self._succeeded(job, value, began)
+
+    def _ended_by(self, job: Ready, error: BaseException, cut: str, began: float) -> Finished:
+        if cut == LIMIT:
+            text = f"it ran longer than its limit of {job.limit:g} s (timeout=)"
+            failure = msgspec.structs.replace(
+                outcome.failure_of(error, "timeout", frames=1), type=TimeLimit.__name__, message=text
+            )
+            return self._failed(job, TimeLimit(text), began, failure=failure)
+        if isinstance(error, Snooze):
+            return self._comes_back(job, JobState.SCHEDULED, Again(error.in_), "snoozed", None, began)
+        if isinstance(error, Cancel) or (cut == CANCEL and isinstance(error, (Interrupt, asyncio.CancelledError))):
+            return self._cancelled(job, error, began)
+        return self._failed(job, error, began, "timeout" if isinstance(error, SoftTimeout) else "error")
+
+    def _succeeded(self, ready: Ready, value: Any, began: float) -> Finished:
         try:
             data = ready.task.signature.encode_result(value) if value is not None else b"\xc0"
         except EncodeError as error:
@@ -158,15 +189,15 @@ class Executor:
                 f"the result of {ready.task.name} cannot be stored: {error.args[0]}. "
                 "Return plain data (numbers, text, bytes, dates, lists, dicts), or store it and return its id."
             )
-            return self._failed(run, EncodeError(text), began)
+            return self._failed(ready, EncodeError(text), began)
         except BaseException as error:  # noqa: BLE001  code of the result's own class, which may raise anything
-            return self._failed(run, error, began)
+            return self._failed(ready, error, began)
         if len(data) > self._settings.max_result:
             text = (
                 f"the result of {ready.task.name} is {len(data):,} bytes, the limit is {self._settings.max_result:,} "
                 "(MAX_RESULT). Store it and return its id or path."
             )
-            return self._failed(run, EncodeError(text), began)
+            return self._failed(ready, EncodeError(text), began)
         settings = ready.task.settings
         ttl = settings.result_ttl if value is not None or settings.keep_none else 0
         ended = time.time()
@@ -177,12 +208,15 @@ class Executor:
             log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - began)
         return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - began)
 
-    def _failed(self, run: Run, error: BaseException, began: float, reason: str = "error") -> Finished:
-        ready = run.job
-        failure = outcome.failure_of(error, reason, frames=1)
-        if run.cut == LIMIT and reason == "timeout":
-            error = TimeLimit(f"it ran longer than its limit of {ready.limit:g} s (timeout=)")
-            failure = msgspec.structs.replace(failure, type="TimeLimit", message=str(error))
+    def _failed(
+        self,
+        ready: Ready,
+        error: BaseException,
+        began: float,
+        reason: str = "error",
+        failure: Failure | None = None,
+    ) -> Finished:
+        failure = failure or outcome.failure_of(error, reason, frames=1)
         text = f"{failure.type}: {first_line(failure.message)}"
         again = None if reason == "undeliverable" else self._again(ready, error)
         if again is None:
@@ -241,6 +275,22 @@ class Executor:
 
     def _attempt(self, claim: Claim, began: float, ended: float, word: str, error: Failure | None) -> Attempt:
         return Attempt(claim.lease.attempt, int(began * 1000), int(ended * 1000), self._worker, self._pid, word, error)
+
+
+def _arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
+    """What to call the function with. Raises whatever is wrong with a message's arguments, or the user's classes do."""
+    ready = run.job
+    if ready.task.settings.batch is None:
+        return ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
+    calls: list[Any] = []
+    for job in ready.all:
+        try:
+            calls.append(job.task.signature.made(job.message.args, job.message.kwargs))
+        except BaseException as error:  # noqa: BLE001  one that does not fit must not keep the others from running
+            run.unfit[job.claim.lease.token] = error
+    if not calls:
+        raise next(iter(run.unfit.values()))
+    return [calls], {}
 
 
 def first_line(text: str, limit: int = 200) -> str:

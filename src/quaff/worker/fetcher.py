@@ -20,6 +20,7 @@ from quaff.errors import QuaffError
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
 from quaff.store.transitions import BATCH, Call, Claimed, claim
+from quaff.worker.batching import Batches
 from quaff.worker.blocking import Blocks
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control
@@ -54,7 +55,7 @@ class Fetcher:
         process: this process's id, random per start.
         link: its connections.
         lookout: which queue is asked when.
-        executor, completer, watch: the parts.
+        executor, completer, watch, batches: the parts.
         runners: by kind, ``sync`` and ``async``.
         lease_ms: the lease.
         control: the line to the supervisor.
@@ -73,6 +74,7 @@ class Fetcher:
         runners: Mapping[str, Runner],
         completer: Completer,
         watch: Watch,
+        batches: Batches,
         lease_ms: int,
         control: Control,
     ) -> None:
@@ -83,6 +85,7 @@ class Fetcher:
         self._runners = runners
         self._completer = completer
         self._watch = watch
+        self._batches = batches
         self._lease_ms = lease_ms
         self._control = control
         self._prefetch = Prefetch()
@@ -112,6 +115,8 @@ class Fetcher:
         """
         self._gather()
         self._give_back_what_is_stuck()
+        for batch in self._batches.full():
+            self._begin_batch(batch)
         settles = self._completer.calls() if self._completer.pending else []
         releases = self._held.calls()
         comparison = self._comparison.call()
@@ -167,12 +172,18 @@ class Fetcher:
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
-        ahead = 0 if line.for_slots else self._prefetch.depth
-        return max(0, min(BATCH, *(self._runners[kind].room(ahead) for kind in line.kinds)))
+        return self._room_ahead(line, 0 if line.for_slots else self._prefetch.depth)
 
     def _free(self, line: Line) -> int:
         """How many jobs from a line would start at once."""
-        return max(0, min(BATCH, *(self._runners[kind].room(0) for kind in line.kinds)))
+        return self._room_ahead(line, 0)
+
+    def _room_ahead(self, line: Line, ahead: int) -> int:
+        room = min(self._runners[kind].room(ahead) for kind in line.kinds)
+        if room > 0:
+            # One slot is enough for a whole batch.
+            room = max(room, self._batches.missing(line.place, line.batch))
+        return max(0, min(BATCH, room))
 
     def _room_for_emptying(self, line: Line) -> int:
         return self._room(line) if line is self._emptying else 0
@@ -202,7 +213,10 @@ class Fetcher:
             prepared = self._executor.prepare(each, answer.now_ms)
             if answer.blocks and isinstance(prepared, Ready):
                 prepared = self._blocks.sift(prepared)
-            if isinstance(prepared, Ready):
+            if isinstance(prepared, Ready) and prepared.task.settings.batch is not None:
+                self._held.take(each, None)
+                self._batches.add(prepared, alone=answer.alone)
+            elif isinstance(prepared, Ready):
                 kind = "async" if prepared.task.is_async else "sync"
                 self._held.take(each, self._runners[kind])
                 ready[kind].append(prepared)
@@ -213,6 +227,22 @@ class Fetcher:
             if jobs:
                 self._runners[kind].submit(jobs)
                 self._watch.wake()
+
+    def _begin_batch(self, batch: Ready) -> None:
+        runner = self._runners["async" if batch.task.is_async else "sync"]
+        if runner.room(0) > 0:
+            self._held.take(batch.claim, runner)
+            runner.submit([batch])
+            self._watch.wake()
+        else:
+            # It waited for company, and the slot that was free then has been taken: nothing waits in a busy worker.
+            self._give_back(batch.all)
+
+    def _give_back(self, jobs: Sequence[Ready]) -> None:
+        for job in jobs:
+            for each in job.all:
+                self._batches.ended(each.claim.lease.token)
+            self._held.give_back_waiting(job.all)
 
     def _cannot_run(self, prepared: Parked | Finished) -> None:
         if isinstance(prepared, Finished):
@@ -236,9 +266,10 @@ class Fetcher:
     def halt(self) -> None:
         """Claim and start nothing more, and give back what has not been started."""
         self._claiming = False
+        self._give_back(self._batches.take_back())
         for runner in self._runners.values():
             runner.halt()
-            self._held.give_back_waiting(runner)
+            self._give_back(runner.take_back())
 
     def give_back_everything(self) -> None:
         """Give back all that is held, running or not; what runs on will be fenced."""
@@ -256,6 +287,7 @@ class Fetcher:
         seconds, count = 0.0, 0
         for finished in self._completer.gather():
             self.done += 1
+            self._batches.ended(finished.claim.lease.token)
             if self._held.drop(finished.claim) is self._runners["sync"]:
                 seconds += finished.seconds
                 count += 1
@@ -269,7 +301,7 @@ class Fetcher:
         for runner in self._runners.values():
             if runner.waiting and (not self._claiming or time.monotonic() - runner.last_start > PATIENCE):
                 self._prefetch.stuck()
-                self._held.give_back_waiting(runner)
+                self._give_back(runner.take_back())
 
     # Waiting
 
@@ -281,7 +313,7 @@ class Fetcher:
                 lines = [line for line in self._lookout.lines if self._room(line)]
             elif self._emptying:
                 lines = [self._emptying] if self._room(self._emptying) else []
-            longest = min(longest, self._comparison.seconds_left)
+            longest = min(longest, self._comparison.seconds_left, self._batches.seconds_left)
         wake = self._lookout.listen(lines if longest > 0 and self._hungry else ())
         if longest > 0:
             longest = self._until_flush(min(longest, self._lookout.wait_for(lines)))

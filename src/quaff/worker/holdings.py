@@ -10,7 +10,7 @@ from quaff.errors import QuaffError
 from quaff.store.keys import Partition
 from quaff.store.queries import holds
 from quaff.store.transitions import BATCH, Call, Lease, Verdict, release
-from quaff.worker.ready import Claim
+from quaff.worker.ready import Claim, Ready
 from quaff.worker.runners import Runner
 
 #: Seconds until a settle or release is tried again that the server answered with an error.
@@ -55,9 +55,9 @@ class Holdings:
         self._held.setdefault(claim.lease.token, (claim, None))
         self._back.append((claim, park_ms))
 
-    def give_back_waiting(self, runner: Runner) -> None:
-        """What a runner has not started goes back."""
-        for job in runner.take_back():
+    def give_back_waiting(self, jobs: Sequence[Ready]) -> None:
+        """What was taken back before it was started goes back."""
+        for job in jobs:
             self._held[job.claim.lease.token] = (job.claim, None)
             self.give_back(job.claim)
 

@@ -50,6 +50,8 @@ class Limits:
     def _pass_on(child: Child, starts: Sequence[Start]) -> None:
         now = time.monotonic()
         for start in starts:
+            if start.batch:
+                continue
             # Told again each time: it may have begun after the first.
             child.cancelled.setdefault(start.token, now)
             child.control.say(Word(said="cancel", text=start.token.decode()))

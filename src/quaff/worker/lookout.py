@@ -32,6 +32,7 @@ class Line:
 
     Attributes:
         kinds: which runners its jobs need, as the application has it.
+        batch: where all of the queue's tasks are batch tasks, how many jobs the largest takes; else 0.
         weight: how many turns it has while others have one; credit: what it has saved towards the next one.
         number: of the last claim.
         look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not.
@@ -43,6 +44,7 @@ class Line:
     partition: Partition
     kinds: frozenset[str]
     weight: int = 1
+    batch: int = 0
     credit: int = 0
     number: int = 0
     look_at: float = 0.0

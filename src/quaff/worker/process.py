@@ -19,6 +19,7 @@ from quaff.app import Quaff
 from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 from quaff.store.keys import partition
 from quaff.store.link import Link
+from quaff.worker.batching import Batches
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control, Orders, Word, adopt
 from quaff.worker.executor import Executor
@@ -47,7 +48,8 @@ class Process:
         self._control = control
         self._stopping: list[bool] = []
         wanted = settings.concurrency + settings.async_concurrency
-        if wanted > SLOTS:
+        largest = max((task.settings.batch.size for task in app.tasks.values() if task.settings.batch), default=1)
+        if wanted + largest - 1 > SLOTS:
             raise ConfigurationError(
                 f"CONCURRENCY and ASYNC_CONCURRENCY are {wanted} together; one process runs at most {SLOTS} jobs at a "
                 "time. Start more processes (-p)."
@@ -66,7 +68,13 @@ class Process:
         loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
         self.queues = orders.queues or app.queue_names()
         lines = [
-            Line(place, partition(settings.namespace, queue), kinds_of(app, queue), orders.weights.get(queue, 1))
+            Line(
+                place,
+                partition(settings.namespace, queue),
+                kinds_of(app, queue),
+                orders.weights.get(queue, 1),
+                batch_of(app, queue),
+            )
             for place, queue in enumerate(self.queues)
         ]
         link = Link(app.backend.endpoint, settings.deadline)
@@ -80,6 +88,7 @@ class Process:
             {"sync": threads, "async": loop},
             completer,
             self._watch,
+            Batches(range(wanted, SLOTS)),
             int(settings.lease * 1000),
             control,
         )
@@ -231,6 +240,12 @@ def kinds_of(app: Quaff, queue: str) -> frozenset[str]:
     tasks = list(app.tasks.values())
     here = [task for task in tasks if task.settings.queue == queue] or tasks
     return frozenset("async" if task.is_async else "sync" for task in here) or frozenset({"sync"})
+
+
+def batch_of(app: Quaff, queue: str) -> int:
+    """How many jobs the largest batch of a queue takes; 0 if a task there takes them one by one."""
+    batches = [task.settings.batch for task in app.tasks.values() if task.settings.queue == queue]
+    return max((each.size if each else 0 for each in batches), default=0) if all(batches) else 0
 
 
 def leave(code: int, *, idle: bool, orphan: bool) -> None:

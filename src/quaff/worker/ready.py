@@ -28,12 +28,22 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A claim whose message was understood; ``limit``: seconds it may run, 0 for as long as it likes."""
+    """A claim whose message was understood; ``limit``: seconds it may run, 0 for as long as it likes.
+
+    ``fellows`` are the other jobs of its batch, ``seats`` the slots of their start records.
+    """
 
     claim: Claim
     task: Task[Any, Any, Any]
     message: Message
     limit: float
+    fellows: tuple[Ready, ...] = ()
+    seats: tuple[int, ...] = ()
+
+    @property
+    def all(self) -> tuple[Ready, ...]:
+        """It and its fellows."""
+        return (self, *self.fellows)
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -48,8 +58,15 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """An attempt that ended; ``seconds`` it ran."""
+    """An attempt that ended; ``seconds`` it ran. ``fellows``: those of the other jobs of its batch."""
 
     claim: Claim
     settled: Settled
     seconds: float
+    fellows: tuple[Finished, ...] = ()
+
+
+def together(finished: list[Finished]) -> Finished:
+    """What a batch came to, as one: the first with the others in it."""
+    first, *others = finished
+    return msgspec.structs.replace(first, fellows=tuple(others)) if others else first

@@ -44,6 +44,7 @@ class Run(msgspec.Struct, eq=False):
         steered: what raises SoftTimeout in a coroutine that asked for it.
         open: it may be cut short; after ``leave`` no more.
         cut: why it was, last; empty if it was not.
+        unfit: of a batch, what is wrong with the calls that are not in it, by the token of their jobs.
     """
 
     job: Ready
@@ -57,6 +58,7 @@ class Run(msgspec.Struct, eq=False):
     steered: Steered | None = None
     open: bool = False
     cut: str = ""
+    unfit: dict[bytes, BaseException] = {}
 
     def due(self, now: float) -> str:
         """Why it is to be cut short now, each reason once; empty if it is not."""

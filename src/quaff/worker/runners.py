@@ -91,7 +91,15 @@ class Runner(ABC):
     def _begin(self, slot: int, job: Ready, thread: int = 0) -> Run:
         run = self._executor.begin(job, thread)
         self.last_start = run.began
-        lease, retry = job.claim.lease, job.task.settings.retry
+        self._note(slot, job, run)
+        for seat, fellow in zip(job.seats, job.fellows, strict=True):
+            self._note(seat, fellow, run)
+        self.running[slot - self._slots.start] = run
+        return run
+
+    def _note(self, slot: int, job: Ready, run: Run) -> None:
+        lease, settings = job.claim.lease, job.task.settings
+        retry = settings.retry
         again = retry.again_if_killed(lease.failures + 1) if retry.retries else None
         self._starts.begin(
             slot,
@@ -102,15 +110,16 @@ class Runner(ABC):
                 time.time_ns() // 1_000_000,
                 run.ends_at,
                 again.seconds if again else -1.0,
+                settings.batch is not None,
             ),
         )
-        self.running[slot - self._slots.start] = run
-        return run
 
-    def _end(self, slot: int) -> None:
+    def _end(self, slot: int, seats: Sequence[int]) -> None:
         self._home.leave_if_copied()
         self.running[slot - self._slots.start] = None
         self._starts.end(slot)
+        for seat in seats:
+            self._starts.end(seat)
 
     @staticmethod
     def _stays(run: Run) -> bool:
@@ -161,7 +170,7 @@ class Threads(Runner):
             finished = Context().run(run, attempt)
             if self._stays(attempt):
                 threading.Event().wait()
-            self._end(slot)
+            self._end(slot, job.seats)
             report(finished)
 
     def cut(self, run: Run, why: str) -> None:
@@ -245,7 +254,7 @@ class Loop(Runner):
         finished = await self._executor.arun(run)
         if self._stays(run):
             await asyncio.Event().wait()
-        self._end(slot)
+        self._end(slot, job.seats)
         self._free.append(slot)
         self._report(finished)
 

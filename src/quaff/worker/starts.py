@@ -13,10 +13,11 @@ import struct
 import tempfile
 from typing import NamedTuple
 
-_RECORD = struct.Struct("<Q16s48sQdd")
-_SIZE = 104  # a flag in eight bytes, then the record
+_RECORD = struct.Struct("<Q16s48sQdd?")
+_SIZE = 112  # a flag in eight bytes, then the record
 
-#: Records in a file: one a thread and one a coroutine. The file is made before the process knows how many it wants.
+#: Records in a file: one a thread, one a coroutine, the others for batches.
+#: The file is made before the process knows how many it wants.
 SLOTS = 4096
 
 
@@ -28,6 +29,7 @@ class Start(NamedTuple):
         started_ms: Unix milliseconds.
         ends_at: monotonic seconds at which its limit is reached; infinite without one.
         pause: seconds until another attempt if it is ended at its limit; below 0: none.
+        batch: it is one of several that run as one, which is not ended for one of them.
     """
 
     partition: int
@@ -36,6 +38,7 @@ class Start(NamedTuple):
     started_ms: int
     ends_at: float
     pause: float
+    batch: bool
 
 
 def create() -> int:
