@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any
 
 from quaff import config
 from quaff.config import Settings
 from quaff.delivery import Delivery
 from quaff.errors import (
-    ConfigurationError,
     JobNotFound,
-    UnknownTask,
-    did_you_mean,
 )
 from quaff.guest import Guest
 from quaff.job import Job
-from quaff.model import blocking, codec, ids, schedule
-from quaff.model.batch import Batch
+from quaff.model import blocking, codec, ids
 from quaff.model.ids import JobId
 from quaff.model.limits import Limit, check_names
 from quaff.model.message import Submission
-from quaff.model.options import TaskOptions, check_name, resolve
+from quaff.model.options import check_name
 from quaff.model.times import Seconds
 from quaff.queues import Queue
-from quaff.schedules import Declared, NamedSchedule, ScheduleDecorator, Schedules, definition
+from quaff.registry import Registry
+from quaff.schedules import Schedules
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
-from quaff.task import BatchDecorator, GivenOptions, Task, TaskDecorator
+from quaff.task import Task
 
 _NOTHING = nullcontext()
-
 
 
 class Backend:

@@ -24,7 +24,7 @@ from quaff.store import timetable
 from quaff.store.client import Store
 from quaff.store.keys import Partition, partition
 from quaff.store.timetable import Entry
-from quaff.task import Task
+from quaff.task import Task, placed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -148,7 +148,7 @@ def definition(name: str, task: Task[Any, Any, Any], given: Mapping[str, Any]) -
     settings = task.settings
     if isinstance(settings.expires, datetime):
         raise ConfigurationError(f"schedule {name!r}: expires= of {task.name} must be seconds, not one moment.")
-    place = task.placement(args, kwargs)
+    place = placed(task, args, kwargs)
     route: list[Any] | None = None
     if place is not None:
         route = msgspec.msgpack.decode(place.route) if place.route else None

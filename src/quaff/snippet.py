@@ -31,6 +31,7 @@ from quaff.errors import ConfigurationError, JobError, JobFailed, ServerUnavaila
 from quaff.job import Job
 from quaff.model import ids
 from quaff.model.ids import JobId
+from quaff.registry import importable
 from quaff.store.keys import partition
 from quaff.store.transitions import forget
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
@@ -185,24 +185,7 @@ class Task(Generic[P, R, F]):
                 f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
                 f"{self._sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
             )
-        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, self.placement(args, kwargs, later_ms))
-
-    def placement(self, args: tuple[Any, ...], kwargs: dict[str, Any], later_ms: int = 0) -> Placement | None:
-        """Where a call of it waits; None for nearly all, at the end of the one line. Raises ConfigurationError.
-
-        Args:
-            later_ms: so much later than its options say.
-        """
-        wishes = self.settings.wishes(later_ms)
-        if wishes is None:
-            return None
-        try:
-            return placement(self.name, wishes, self.signature.arguments(args, kwargs))
-        except (ValueError, LookupError, AttributeError, TypeError) as error:
-            raise ConfigurationError(
-                f"{self.name}.delay(): a key or cost of its options cannot be made from these arguments: "
-                f"{type(error).__name__}: {error}. Nothing was sent."
-            ) from error
+        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, placed(self, args, kwargs, later_ms))
 
     def _terms(self) -> dict[str, int] | None:
         """What the worker must know of this call besides its arguments, if anything."""
@@ -216,6 +199,26 @@ class Task(Generic[P, R, F]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+def placed(
+    task: Task[Any, Any, Any], args: Sequence[Any], kwargs: Mapping[str, Any], later_ms: int = 0
+) -> Placement | None:
+    """Where a call of a task waits; None for nearly all, at the end of the one line. Raises ConfigurationError.
+
+    Args:
+        later_ms: so much later than the task's options say.
+    """
+    wishes = task.settings.wishes(later_ms)
+    if wishes is None:
+        return None
+    try:
+        return placement(task.name, wishes, task.signature.arguments(tuple(args), dict(kwargs)))
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise ConfigurationError(
+            f"{task.name}.delay(): a key or cost of its options cannot be made from these arguments: "
+            f"{type(error).__name__}: {error}. Nothing was sent."
+        ) from error
 
 
 def _check_names(signature: Signature, settings: TaskOptions) -> None:
@@ -251,5 +254,9 @@ class BatchDecorator(Protocol):
         self, fn: Callable[[list[Any]], Sequence[R | Exception]], /
     ) -> Task[..., R, Sequence[R | Exception]]: ...
     @overload
-    def __call__(self, fn: Callable[[list[Any]], F], /) -> Task[..., None, F]: ...
+    def __call__(
+        self, fn: Callable[[list[Any]], Coroutine[Any, Any, None]], /
+    ) -> Task[..., None, Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(self, fn: Callable[[list[Any]], None], /) -> Task[..., None, None]: ...
     def __call__(self, fn: Any, /) -> Any: ...

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, assert_type
 
-from quaff import Job, JobInfo, JobState, Quaff, Task, current_job
+from quaff import Batch, Concurrency, Job, JobInfo, JobState, Quaff, RateLimit, Task, Unique, current_job
 from quaff.flask import Quaff as FlaskQuaff
 
 quaff = Quaff("redis://127.0.0.1:1", deadline=0.1, namespace="typing")
@@ -37,6 +37,25 @@ async def fetch(url: str, *, tries: int = 1) -> bytes:
 @quaff.task(result_ttl=0)
 async def ping() -> None:
     """With options too."""
+
+
+@quaff.task(batch=Batch(100, within=0.5), queue="index")
+def index(calls: list[tuple[int, str]]) -> list[str | Exception]:
+    """One run for many calls: each of them gives one value of the list."""
+    return [text if number else ValueError(number) for number, text in calls]
+
+
+@quaff.task(batch=Batch(10))
+async def note(calls: list[tuple[int]]) -> None:
+    """Nothing comes of a call."""
+
+
+@quaff.every(30, name="typing.tick")
+@quaff.cron("0 7 * * mon-fri", tz="Europe/Vienna", missed="all")
+@quaff.task(priority=5, unique=Unique(on_conflict="replace"), rate=RateLimit(5), concurrency=[Concurrency(2)])
+def tick() -> int:
+    """With what decides when and how often it runs."""
+    return 1
 
 
 def plain(text: str) -> float:
@@ -93,6 +112,12 @@ def sending() -> None:
     assert_type(fetch.options(queue="slow").options(key="k").delay("http://localhost"), Job[bytes])
     assert_type(add.map([(1,), (2, 3)]), list[Job[int]])
     assert_type(fetch.map((url,) for url in ["a", "b"]), list[Job[bytes]])
+    assert_type(add.map([(1,), (2, 3)], spread=60), list[Job[int]])
+    assert_type(index.delay(1, "a"), Job[str])
+    assert_type(note.delay(1), Job[None])
+    assert_type(tick.delay(), Job[int])
+    with quaff.limit("api", RateLimit(10, burst=5)):
+        assert_type(tick.options(delay=60, priority=-5).delay(), Job[int])
     with quaff.batch():
         assert_type(add.delay(1), Job[int])
 
@@ -103,6 +128,8 @@ async def in_coroutines() -> None:
     assert_type(await fetch.adelay("http://localhost"), Job[bytes])
     assert_type(await add.amap([(1,)]), list[Job[int]])
     assert_type(await fetch("http://localhost"), bytes)
+    async with quaff.limit("api", Concurrency(2)):
+        assert_type(await index.amap([(1, "a")]), list[Job[str]])
     assert_type(await (await fetch.adelay("http://localhost")).aresult(timeout=5), bytes)
     task = asyncio.create_task(fetch("http://localhost"))
     assert_type(await task, bytes)

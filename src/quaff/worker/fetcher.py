@@ -19,17 +19,15 @@ from typing import Any, NamedTuple
 from quaff.errors import QuaffError
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
-from quaff.store.transitions import BATCH, Call, Claimed, claim
+from quaff.store.transitions import Call, Claimed, claim
 from quaff.worker.batching import Batches
-from quaff.worker.blocking import Blocks
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control
 from quaff.worker.executor import Executor
 from quaff.worker.holdings import Comparison, Holdings
+from quaff.worker.intake import Intake
 from quaff.worker.lookout import Line, Lookout
-from quaff.worker.parking import Parking
 from quaff.worker.prefetch import PATIENCE, Prefetch
-from quaff.worker.ready import Claim, Finished, Parked, Ready
 from quaff.worker.runners import Runner
 from quaff.worker.watch import Watch
 
@@ -81,17 +79,14 @@ class Fetcher:
         self._process = process
         self._link = link
         self._lookout = lookout
-        self._executor = executor
         self._runners = runners
         self._completer = completer
-        self._watch = watch
         self._batches = batches
         self._lease_ms = lease_ms
         self._control = control
         self._prefetch = Prefetch()
-        self._parking = Parking()
-        self._blocks = Blocks(link)
         self._held = Holdings(process)
+        self._intake = Intake(link, self._held, executor, completer, watch, batches, runners)
         places = [(line.place, line.partition) for line in lookout.lines]
         self._comparison = Comparison(process, places, lease_ms / 3000)
         self._asked: Asked | None = None
@@ -115,8 +110,7 @@ class Fetcher:
         """
         self._gather()
         self._give_back_what_is_stuck()
-        for batch in self._batches.full():
-            self._begin_batch(batch)
+        self._intake.begin_batches()
         settles = self._completer.calls() if self._completer.pending else []
         releases = self._held.calls()
         comparison = self._comparison.call()
@@ -172,18 +166,11 @@ class Fetcher:
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
-        return self._room_ahead(line, 0 if line.for_slots else self._prefetch.depth)
+        return self._intake.room(line, 0 if line.for_slots else self._prefetch.depth)
 
     def _free(self, line: Line) -> int:
         """How many jobs from a line would start at once."""
-        return self._room_ahead(line, 0)
-
-    def _room_ahead(self, line: Line, ahead: int) -> int:
-        room = min(self._runners[kind].room(ahead) for kind in line.kinds)
-        if room > 0:
-            # One slot is enough for a whole batch.
-            room = max(room, self._batches.missing(line.place, line.batch))
-        return max(0, min(BATCH, room))
+        return self._intake.room(line, 0)
 
     def _room_for_emptying(self, line: Line) -> int:
         return self._room(line) if line is self._emptying else 0
@@ -205,50 +192,7 @@ class Fetcher:
             # Not after a claim of nothing: that one is answered without a look at who must run alone.
             self._alone = answer.alone
             self._emptying = line if answer.empty_yourself else None
-        if answer.leases:
-            self._blocks.learn(line.partition, answer.blocks)
-        ready: dict[str, list[Ready]] = {kind: [] for kind in self._runners}
-        for lease in answer.leases:
-            each = Claim(line.place, line.partition, lease)
-            prepared = self._executor.prepare(each, answer.now_ms)
-            if answer.blocks and isinstance(prepared, Ready):
-                prepared = self._blocks.sift(prepared)
-            if isinstance(prepared, Ready) and prepared.task.settings.batch is not None:
-                self._held.take(each, None)
-                self._batches.add(prepared, alone=answer.alone)
-            elif isinstance(prepared, Ready):
-                kind = "async" if prepared.task.is_async else "sync"
-                self._held.take(each, self._runners[kind])
-                ready[kind].append(prepared)
-            else:
-                self._held.take(each, None)
-                self._cannot_run(prepared)
-        for kind, jobs in ready.items():
-            if jobs:
-                self._runners[kind].submit(jobs)
-                self._watch.wake()
-
-    def _begin_batch(self, batch: Ready) -> None:
-        runner = self._runners["async" if batch.task.is_async else "sync"]
-        if runner.room(0) > 0:
-            self._held.take(batch.claim, runner)
-            runner.submit([batch])
-            self._watch.wake()
-        else:
-            # It waited for company, and the slot that was free then has been taken: nothing waits in a busy worker.
-            self._give_back(batch.all)
-
-    def _give_back(self, jobs: Sequence[Ready]) -> None:
-        for job in jobs:
-            for each in job.all:
-                self._batches.ended(each.claim.lease.token)
-            self._held.give_back_waiting(job.all)
-
-    def _cannot_run(self, prepared: Parked | Finished) -> None:
-        if isinstance(prepared, Finished):
-            self._completer.report(prepared)
-        else:
-            self._held.give_back(prepared.claim, park_ms=self._parking.park(prepared))
+        self._intake.take(line, answer)
 
     def _compared(self, answer: Any) -> None:
         strangers = self._comparison.answered(answer, self._knows)
@@ -266,10 +210,10 @@ class Fetcher:
     def halt(self) -> None:
         """Claim and start nothing more, and give back what has not been started."""
         self._claiming = False
-        self._give_back(self._batches.take_back())
+        self._intake.give_back_batches()
         for runner in self._runners.values():
             runner.halt()
-            self._give_back(runner.take_back())
+            self._intake.give_back_waiting(runner)
 
     def give_back_everything(self) -> None:
         """Give back all that is held, running or not; what runs on will be fenced."""
@@ -301,7 +245,7 @@ class Fetcher:
         for runner in self._runners.values():
             if runner.waiting and (not self._claiming or time.monotonic() - runner.last_start > PATIENCE):
                 self._prefetch.stuck()
-                self._give_back(runner.take_back())
+                self._intake.give_back_waiting(runner)
 
     # Waiting
 
