@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 from flask import Flask
@@ -111,8 +112,7 @@ def test_a_full_queue_says_so_and_takes_jobs_again_when_there_is_room(stage: Sta
     with pytest.raises(QueueFull) as caught:
         turn.map([("a", 0.0)] * 1000)
     assert caught.value.retry_after >= 1
-    assert len(caught.value.jobs) == 500
-    assert queue.stats().queued == 500
+    assert len(caught.value.jobs) == queue.stats().queued == 600
     stage.worker("-p", "1", app=APP)
     wait_until(lambda: queue.stats().queued == 0, 10)
     turn.delay("a", 0.0).result(timeout=10)
@@ -129,8 +129,7 @@ def test_calls_are_spread_over_time(stage: Stage, quaff: Quaff) -> None:
         job.result(timeout=10)
     starts = [run.started for run in stage.runs("s")]
     assert 0.8 < starts[-1] - starts[0] < 1.5
-    gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
-    assert max(gaps) < 0.4
+    assert max(later - earlier for earlier, later in pairwise(starts)) < 0.4
     with pytest.raises(ConfigurationError, match="spread"):
         quaff.tasks["turn"].map([("s", 0.0)], spread=-1)
 
@@ -195,6 +194,7 @@ def test_a_coroutine_keeps_to_a_limit_and_leaves_it_when_it_is_cancelled(quaff: 
         await asyncio.gather(holder, return_exceptions=True)
         async with limit:
             pass
+        await (await quaff.store.endpoint.async_pool(5)).disconnect()
 
     asyncio.run(main())
 
@@ -226,15 +226,15 @@ def test_a_flask_view_over_its_limit_answers_429_and_a_full_queue_503(stage: Sta
     def send() -> str:
         return note.delay().id
 
+    app.register_error_handler(429, lambda error: (f"slow down: {error.retry_after}", 429, error.get_headers()))
     client = app.test_client()
     assert client.get("/api").status_code == 200
     answer = client.get("/api")
     assert answer.status_code == 429
     assert 90 < int(answer.headers["Retry-After"]) <= 100
+    assert answer.get_data(as_text=True).startswith("slow down: ")
     quaff.queue("default").set_capacity(jobs=1)
     assert client.get("/send").status_code == 200
     full = client.get("/send")
     assert full.status_code == 503
     assert int(full.headers["Retry-After"]) >= 1
-    app.register_error_handler(429, lambda error: (f"slow down: {error.retry_after}", 429))
-    assert client.get("/api").get_data(as_text=True).startswith("slow down: ")

@@ -1,0 +1,143 @@
+"""A long queue is as fast as a short one, and no script holds the server for long. ``FULL=1`` takes the million."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quaff.model.placement import Placement, Wishes, placement
+from quaff.store import embedded
+from quaff.store import transitions as t
+from quaff.store.queries import stats
+from tests.conftest import end_server
+from tests.store.engine import HOUR, Desk, process_id
+from tests.store.test_scripts import BANNED
+
+SHORT, LONG = 1000, 1_000_000 if os.environ.get("FULL") else 60_000
+ROUNDS = 60
+MESSAGE = b"\x01" + b"m" * 60
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server of its own, because the slow log and the counts of commands are the server's."""
+    home = Path(tempfile.mkdtemp(prefix="quaff-g", dir="/tmp"))
+    embedded.ensure(home)
+    yield f"embedded://{home}"
+    end_server(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def later(ms: int) -> Placement:
+    """Waits so long."""
+    return placement("t", Wishes(0, ms, 0, None, (), None, None), {})
+
+
+def fill(url: str, count: int) -> tuple[Desk, list[bytes]]:
+    """So many jobs in line, as many that wait for their time, and a tenth under lease; the ids of those that wait."""
+    desk = Desk(url, f"growth{count}")
+    terms = later(HOUR)
+    delayed: list[bytes] = []
+    for at in range(0, count, 500):
+        desk.put(*[MESSAGE] * min(500, count - at))
+        delayed += desk.place(*[(MESSAGE, terms)] * min(500, count - at))
+    holder = process_id()
+    for at in range(0, count // 10, 500):
+        desk.take(holder, min(500, count // 10 - at))
+    desk.put(*[MESSAGE] * min(500, count // 10))
+    return desk, delayed
+
+
+def operations(desk: Desk, delayed: list[bytes]) -> dict[str, Callable[[], Any]]:
+    """One call of each kind, by name; each leaves the queue about as long as it was."""
+    me = process_id()
+
+    def one() -> None:
+        desk.settle(me, *desk.take(me, 1), ttl_ms=0)
+        desk.put(MESSAGE)
+
+    def hundred() -> None:
+        desk.settle(me, *desk.take(me, 100), ttl_ms=0)
+        desk.put(*[MESSAGE] * 100)
+
+    def cancel() -> None:
+        (id,) = desk.put(MESSAGE)
+        desk.cancel(id)
+
+    def due() -> None:
+        desk.let_be_due(delayed.pop())
+        desk.settle(me, *desk.take(me, 1), ttl_ms=0)
+        delayed.extend(desk.place((MESSAGE, later(HOUR))))
+
+    def prioritized() -> None:
+        (id,) = desk.put(MESSAGE)
+        desk.store.run(t.prioritize(desk.home, 5, [id]))
+        desk.settle(me, *desk.take(me, 1), ttl_ms=0)
+
+    return {
+        "a job": one,
+        "a hundred jobs": hundred,
+        "give back": lambda: desk.release(me, *desk.take(me, 10)),
+        "cancel": cancel,
+        "a delayed job": due,
+        "another priority": prioritized,
+        "heartbeat": lambda: desk.heartbeat(me),
+        "sweep": desk.sweep,
+        "look at one": lambda: desk.look(delayed[0]),
+        "count": lambda: desk.store.run(stats(desk.home)),
+    }
+
+
+@pytest.mark.timeout(600)
+def test_a_long_queue_is_as_fast_as_a_short_one(url: str) -> None:
+    """F64: each operation within twice its time, the slow log (5 ms) empty, no command that looks at everything."""
+    queues = [fill(url, count) for count in (SHORT, LONG)]
+    redis = queues[0][0].redis
+    redis.config_set("slowlog-log-slower-than", 5000)
+    redis.config_resetstat()
+    redis.slowlog_reset()
+    kinds = [operations(*queue) for queue in queues]
+    times: list[dict[str, list[float]]] = [{name: [] for name in kinds[0]} for _ in kinds]
+    for _ in range(ROUNDS):
+        for name in kinds[0]:
+            for kind, taken in zip(kinds, times, strict=True):
+                began = time.perf_counter()
+                kind[name]()
+                taken[name].append(time.perf_counter() - began)
+    short, long = ({name: statistics.median(each) for name, each in taken.items()} for taken in times)
+    ratios = {name: round(long[name] / short[name], 2) for name in short}
+    print(f"{LONG:,} jobs to {SHORT:,}: {ratios}")
+    assert max(ratios.values()) < 2, ratios
+    nothing_slow(queues[1][0])
+    # All that waits is due at once: who claims brings some of it into line with each claim, and no more.
+    desk, delayed = queues[1]
+    for at in range(0, len(delayed), 5000):
+        desk.let_be_due(*delayed[at : at + 5000])
+    redis.slowlog_reset()
+    me = process_id()
+    left = len(delayed)
+    for _ in range(200):
+        desk.settle(me, *desk.take(me, 50), ttl_ms=0)
+    now_left = desk.store.run(stats(desk.home))["scheduled"]
+    assert 0 < left - now_left <= 200 * 500
+    nothing_slow(desk)
+    called = {name.removeprefix("cmdstat_").upper() for name in redis.info("commandstats")}
+    assert not called & set(BANNED)
+    for each, _ in queues:
+        each.close()
+
+
+def nothing_slow(desk: Desk) -> None:
+    """No script took 5 ms, but for one that the machine itself held up: that one is not the same twice."""
+    slow = [entry for entry in desk.redis.slowlog_get(100) if b"EVALSHA" in entry["command"]]
+    names = [entry["command"].split()[1] for entry in slow]
+    assert len(names) <= 2, slow
+    assert len(set(names)) == len(names), slow
