@@ -115,10 +115,6 @@ NOT_YET: dict[int, str] = {
     41: "Cluster",
     42: "Cluster",
     50: "Sentinel",
-    51: "schedules",
-    62: "schedules",
-    64: "a benchmark of growth",
-    67: "purge and pause",
     68: "workflows",
 }
 

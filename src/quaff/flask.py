@@ -99,14 +99,18 @@ class Quaff(plain.Quaff):
                 f"{app.name!r} has a Quaff already: call Quaff(app) or init_app(app) once, "
                 "and register every task of the application on that one object"
             )
+        self._mount(app)
+        app.extensions[self.extension] = self
+        self._known[app] = _Known()
+
+    def _mount(self, app: Flask) -> None:
+        """Add what an application answers: the status URL, and the errors that mean "later"."""
         if self._url_prefix is not None:
             blueprint = Blueprint("quaff", __name__, url_prefix=self._url_prefix)
             blueprint.add_url_rule("/<token>", "status", self._view.answer)
             app.register_blueprint(blueprint)
         app.register_error_handler(LimitReached, _try_later)
         app.register_error_handler(QueueFull, _try_later)
-        app.extensions[self.extension] = self
-        self._known[app] = _Known()
 
     def serve(self, app: Flask) -> None:
         """Run attempts in the context of ``app``; for a worker that has just loaded it."""

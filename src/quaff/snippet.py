@@ -185,6 +185,9 @@ class _Quaff(flask.Quaff):
         super().__init__(url_prefix=None)
         self._lock = threading.Lock()
 
+    def _mount(self, app: Flask) -> None:
+        """Nothing: by its first use an application has been set up."""
+
     def meet(self, app: Flask) -> Flask:
         """Initialise an application at its first use: the snippet knew no ``init_app``."""
         with self._lock:

@@ -80,7 +80,7 @@ def scanned(expression: str, zone: ZoneInfo, begin: datetime, end: datetime) -> 
 
 
 def test_every_change_of_every_zones_clock_is_as_a_scan_of_its_minutes_says() -> None:
-    """2020 to 2030, 48 hours around each; zones that change alike are looked at once."""
+    """F51: 2020 to 2030, 48 hours around each; zones that change alike are looked at once."""
     alike: dict[tuple[Any, ...], ZoneInfo] = {}
     for name in sorted(available_timezones()):
         zone = ZoneInfo(name)

@@ -25,7 +25,7 @@ def double(calls: list[tuple[int]]) -> list[int]:
     return [2 * number for (number,) in calls]
 
 
-@quaff.task(name="adouble", queue="adouble", batch=Batch(50, within=0.05))
+@quaff.task(name="adouble", queue="adouble", batch=Batch(50, within=0.5))
 async def adouble(calls: list[tuple[int]]) -> list[int]:
     """Twice each."""
     note("adouble", [number for (number,) in calls])

@@ -74,7 +74,7 @@ def test_a_rule_that_no_call_could_fit_is_refused(quaff: Quaff) -> None:
 
 
 def test_a_pause_ends_by_itself_after_its_time(stage: Stage, quaff: Quaff) -> None:
-    """And idle workers hear of it."""
+    """F67: and idle workers hear of it."""
     turn, queue = quaff.tasks["turn"], quaff.queue("default")
     stage.worker("-p", "1", app=APP)
     assert queue.pause(for_=0.5)
@@ -90,7 +90,7 @@ def test_a_pause_ends_by_itself_after_its_time(stage: Stage, quaff: Quaff) -> No
 
 
 def test_a_purge_cancels_what_waits_and_leaves_what_runs(stage: Stage, quaff: Quaff) -> None:
-    """All of it, in steps."""
+    """F67: all of it, in steps."""
     turn, queue = quaff.tasks["turn"], quaff.queue("default")
     stage.worker("-p", "1", "-c", "1", app=APP)
     running = turn.delay("r", 0.5)

@@ -170,17 +170,15 @@ def replica(line: Line) -> Iterator[None]:
 def loading(line: Line) -> Iterator[None]:
     """LOADING: it reads its data from another server, slowly."""
     server = line.server()
-    with tempfile.TemporaryDirectory(prefix="quaff-t", dir="/tmp") as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory(prefix="quaff-t", dir="/tmp") as folder:
+        port, mine = _free_ports()
         other = redis.Redis(unix_socket_path=embedded.ensure(Path(folder)), socket_timeout=30)
         other.config_set("bind", "127.0.0.1")
         other.config_set("port", port)
         other.config_set("repl-diskless-sync-delay", 0)
         server.mset({f"junk {number}": os.urandom(2000) for number in range(30)})
         server.config_set("bind", "127.0.0.1")
-        server.config_set("port", (mine := port + 1 if port < 65000 else port - 1))
+        server.config_set("port", mine)
         other.execute_command("REPLICAOF", "127.0.0.1", mine)
         wait_until(lambda: other.info("replication")["master_link_status"] == "up", 10, "the copy")
         other.execute_command("REPLICAOF", "NO", "ONE")
@@ -195,6 +193,14 @@ def loading(line: Line) -> Iterator[None]:
         server.config_set("key-load-delay", 0)
         other.close()
         end_server(Path(folder))
+
+
+def _free_ports() -> tuple[int, int]:
+    """Two that nobody listens on now."""
+    with socket.socket() as one, socket.socket() as two:
+        for each in (one, two):
+            each.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
 
 
 def _says_loading(line: Line) -> bool:

@@ -35,7 +35,7 @@ def freeze(stage: Stage, worker: Program, seconds: float) -> None:
 @pytest.mark.alone
 @pytest.mark.timeout(420)
 def test_each_instant_is_enqueued_once_whatever_becomes_of_the_workers(stage: Stage) -> None:
-    """F46, F47: five workers with clocks five minutes off, twenty schedules a second, SIGKILL and SIGSTOP at random."""
+    """F47, F62: five workers with clocks five minutes off, twenty schedules a second, SIGKILL and SIGSTOP at random."""
     choice = random.Random(4)
     environment = [{"SCHEDULES": f"{SCHEDULES}", "CLOCK_SKEW": f"{skew}"} for skew in (-300, 0, 300, -300, 300)]
     workers = [stage.worker("-p", "1", "-c", "2", app=APP, ready=False, environment=each) for each in environment]
