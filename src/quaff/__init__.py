@@ -46,10 +46,10 @@ if TYPE_CHECKING:
     from quaff.errors import ServerUnavailable as ServerUnavailable
     from quaff.errors import StoreError as StoreError
     from quaff.errors import UnknownTask as UnknownTask
+    from quaff.info import JobInfo as JobInfo
     from quaff.inspector import DeadLetter as DeadLetter
     from quaff.inspector import Inspector as Inspector
     from quaff.job import Job as Job
-    from quaff.job import JobInfo as JobInfo
     from quaff.model.batch import Batch as Batch
     from quaff.model.limits import Concurrency as Concurrency
     from quaff.model.limits import FairBy as FairBy
@@ -87,7 +87,7 @@ _HOME = {
     "JobError": "errors",
     "JobExpired": "errors",
     "JobFailed": "errors",
-    "JobInfo": "job",
+    "JobInfo": "info",
     "JobNotFound": "errors",
     "JobState": "model.states",
     "LimitReached": "errors",

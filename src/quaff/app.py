@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
-from quaff import config
+from quaff import config, gathering
 from quaff.config import Settings
 from quaff.delivery import Delivery
-from quaff.errors import (
-    JobNotFound,
-)
+from quaff.errors import JobError, JobNotFound
+from quaff.gathering import AsCompleted
 from quaff.guest import Guest
 from quaff.job import Job
 from quaff.model import blocking, codec, ids
@@ -30,6 +29,8 @@ from quaff.store.keys import partition
 from quaff.task import Task
 
 _NOTHING = nullcontext()
+
+R = TypeVar("R")
 
 
 class Backend:
@@ -85,6 +86,51 @@ class Quaff(Registry):
         if parsed is None:
             raise JobNotFound(f"{id_or_key!r} is neither a job's id nor <queue>/<task>/<key>.", id_or_key)
         return self._handle(parsed[1], id_or_key)
+
+    @overload
+    def wait_all(
+        self, jobs: Iterable[Job[R]], timeout: float | None = None, *, return_errors: Literal[False] = False
+    ) -> list[R]: ...
+    @overload
+    def wait_all(
+        self, jobs: Iterable[Job[R]], timeout: float | None = None, *, return_errors: bool
+    ) -> list[R | JobError]: ...
+    def wait_all(
+        self, jobs: Iterable[Job[Any]], timeout: float | None = None, *, return_errors: bool = False
+    ) -> list[Any]:
+        """Wait until all of these jobs have ended, and give their values in the order of the jobs.
+
+        Args:
+            jobs: of this application.
+            timeout: seconds for all of them; None waits for ever.
+            return_errors: put what ``result()`` would raise for a job in the place of its value.
+
+        Raises:
+            ResultTimeout: some have not ended; what ``result()`` raises for the first one of which it does.
+        """
+        return gathering.wait_all(self.store, jobs, timeout, return_errors=return_errors)
+
+    @overload
+    async def await_all(
+        self, jobs: Iterable[Job[R]], timeout: float | None = None, *, return_errors: Literal[False] = False
+    ) -> list[R]: ...
+    @overload
+    async def await_all(
+        self, jobs: Iterable[Job[R]], timeout: float | None = None, *, return_errors: bool
+    ) -> list[R | JobError]: ...
+    async def await_all(
+        self, jobs: Iterable[Job[Any]], timeout: float | None = None, *, return_errors: bool = False
+    ) -> list[Any]:
+        """As ``wait_all``, in a coroutine."""
+        return await gathering.await_all(self.store, jobs, timeout, return_errors=return_errors)
+
+    def as_completed(self, jobs: Iterable[Job[R]], timeout: float | None = None) -> AsCompleted[R]:
+        """Each of these jobs as it ends, for ``for`` and ``async for``; ResultTimeout when time is up before all have.
+
+        Args:
+            jobs, timeout: as in ``wait_all``.
+        """
+        return AsCompleted(self.store, jobs, timeout)
 
     def queue(self, name: str) -> Queue:
         """A queue, to pause, purge or count it; no I/O."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
-
-import msgspec
 
 from quaff.config import Settings
 from quaff.errors import (
@@ -20,54 +16,18 @@ from quaff.errors import (
     ResultExpired,
     ResultTimeout,
 )
-from quaff.model import codec, ids, message, outcome
+from quaff.info import JobInfo, info_of
+from quaff.model import codec, outcome
 from quaff.model.ids import JobId
-from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.placement import PRIORITIES
 from quaff.model.states import JobState
 from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import Found, lookup
-from quaff.store.transitions import Call, cancel, discard, prioritize, requeue
+from quaff.store.transitions import Call, cancel, discard, forget, prioritize, requeue
+from quaff.waiting import Place, aended, ended
 
 R = TypeVar("R")
-
-#: Seconds between two looks at a job that has not ended: short at first, because most jobs are.
-_FIRST_LOOK, _LAST_LOOK = 0.002, 0.1
-
-
-class AttemptInfo(msgspec.Struct, frozen=True):
-    """One run of a job; times are aware UTC datetimes. ``outcome``: ``running succeeded failed crashed lapsed
-    cancelled snoozed released`` (given back at no cost)."""
-
-    number: int
-    started_at: datetime | None
-    ended_at: datetime | None
-    worker: str
-    pid: int
-    outcome: str
-    error: Failure | None
-
-
-class JobInfo(msgspec.Struct, frozen=True):
-    """Everything the server knows of one job; times are aware UTC datetimes.
-
-    ``scheduled_for`` is when it is due, for a job that is scheduled or retrying;
-    ``parked`` is True for a job that waits because no worker that saw it knows its task.
-    """
-
-    id: str
-    key: str | None
-    task: str | None
-    queue: str
-    state: JobState
-    parked: bool
-    created_at: datetime | None
-    scheduled_for: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
-    attempts: list[AttemptInfo]
-    error: Failure | None
 
 
 class Job(Generic[R]):
@@ -139,23 +99,42 @@ class Job(Generic[R]):
         Raises:
             ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired, JobNotFound, ServerUnavailable
         """
-        until, pause = _until(timeout), _FIRST_LOOK
+        until = until_of(timeout)
         while True:
-            found = self._look()
-            if self._state(found).terminal:
-                return self._value(found)
-            pause = self._next(pause, until, timeout)
-            time.sleep(pause)
+            # One straight from delay has hardly ended.
+            if not self._fresh:
+                found = self._look()
+                if self._state(found).terminal:
+                    return self._value(found)
+                self._check_time(until, timeout)
+            self._fresh = False
+            for _ in ended(self._store, [place_of(self)], until):
+                pass
 
     async def aresult(self, timeout: float | None = None) -> R:
         """As ``result``, in a coroutine."""
-        until, pause = _until(timeout), _FIRST_LOOK
+        until = until_of(timeout)
         while True:
-            found = await self._store.aio.run(self._call())
-            if self._state(found).terminal:
-                return self._value(found)
-            pause = self._next(pause, until, timeout)
-            await asyncio.sleep(pause)
+            if not self._fresh:
+                found = await self._store.aio.run(self._call())
+                if self._state(found).terminal:
+                    return self._value(found)
+                self._check_time(until, timeout)
+            self._fresh = False
+            async for _ in aended(self._store, [place_of(self)], until):
+                pass
+
+    def take(self, timeout: float | None = None) -> R:
+        """As ``result``; the server then drops the value, and who asks again gets ResultExpired."""
+        value = self.result(timeout)
+        self._store.run(self._forget())
+        return value
+
+    async def atake(self, timeout: float | None = None) -> R:
+        """As ``take``, in a coroutine."""
+        value = await self.aresult(timeout)
+        await self._store.aio.run(self._forget())
+        return value
 
     def cancel(self, reason: str = "") -> bool:
         """Call the job off: one that waits never starts, one that runs is asked to end and does not come back.
@@ -227,29 +206,7 @@ class Job(Generic[R]):
             JobNotFound, ServerUnavailable
         """
         found = self._look(all=True)
-        state = self._state(found)
-        record = outcome.decode(found.record) if found.record else None
-        attempts = [_attempt_info(attempt) for attempt in outcome.decode_history(found.history)]
-        if found.attempt:
-            attempts.append(AttemptInfo(found.attempt, None, None, "", 0, "running", None))
-        last = record.attempt if record else None
-        if last and last.number:
-            attempts.append(_attempt_info(last))
-        task, created = _origin(found, record)
-        return JobInfo(
-            id=self.id,
-            key=self.key,
-            task=task,
-            queue=self.queue,
-            state=state,
-            parked=found.parked,
-            created_at=_instant(ids.created_ms(self._id.raw) or created),
-            scheduled_for=_instant(found.due_ms),
-            started_at=attempts[0].started_at if attempts else None,
-            ended_at=_instant(last.ended_ms) if last else None,
-            attempts=attempts,
-            error=last.error if last else None,
-        )
+        return info_of(self._id, self.key, self._state(found), found)
 
     def _call(self, all: bool = False) -> Call[Found]:
         self._fresh = False
@@ -270,11 +227,12 @@ class Job(Generic[R]):
             self.id,
         )
 
-    def _next(self, pause: float, until: float, timeout: float | None) -> float:
-        left = until - time.monotonic()
-        if left <= 0:
+    def _forget(self) -> Call[list[int]]:
+        return forget(self._home, after_ms=0, ids=[self._id.raw])
+
+    def _check_time(self, until: float, timeout: float | None) -> None:
+        if time.monotonic() >= until:
             raise ResultTimeout(f"job {self.id} had not ended after {timeout:g} s; it goes on.", self.id)
-        return min(pause * 1.5, _LAST_LOOK, left)
 
     def _value(self, found: Found) -> R:
         if found.state is JobState.EXPIRED:
@@ -303,32 +261,23 @@ class Job(Generic[R]):
         return hash(self._id)
 
 
-def _until(timeout: float | None) -> float:
+def place_of(job: Job[Any]) -> Place:
+    """Where a job is."""
+    return job._home, job._id.raw
+
+
+def look_at(job: Job[Any]) -> Call[Found]:
+    """What to ask the server of a job that has ended."""
+    return job._call()
+
+
+def value_of(job: Job[R], found: Found) -> R:
+    """What ``result`` gives for that answer. Raises as it does; ResultTimeout if the job runs again."""
+    if not job._state(found).terminal:
+        raise ResultTimeout(f"job {job.id} had ended, and was sent back to its queue.", job.id)
+    return job._value(found)
+
+
+def until_of(timeout: float | None) -> float:
+    """Monotonic seconds at which time is up."""
     return float("inf") if timeout is None else time.monotonic() + timeout
-
-
-def _instant(ms: int) -> datetime | None:
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
-
-
-def _attempt_info(attempt: Attempt) -> AttemptInfo:
-    return AttemptInfo(
-        attempt.number,
-        _instant(attempt.started_ms),
-        _instant(attempt.ended_ms),
-        attempt.worker,
-        attempt.pid,
-        attempt.outcome,
-        attempt.error,
-    )
-
-
-def _origin(found: Found, record: Outcome | None) -> tuple[str | None, int]:
-    """The task's name and, for a job with ``key=``, the time it was created, from whatever is still kept."""
-    if record and record.task:
-        return record.task, record.created_ms
-    try:
-        sent = message.decode(found.message) if found.message else None
-    except (message.CorruptMessage, message.NewerMessage):
-        sent = None
-    return (sent.task, sent.created_ms) if sent else (None, 0)

@@ -7,6 +7,7 @@ the same bytes again until the deadline.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from quaff.store.connect import Endpoint
 from quaff.store.faults import LOST, Patience
+from quaff.store.listener import Listener
 from quaff.store.transitions import Call
 
 T = TypeVar("T")
@@ -32,6 +34,14 @@ class Store:
         self.endpoint = endpoint
         self.deadline = deadline
         self.aio = AsyncStore(endpoint, deadline)
+        self._listener: Listener | None = None
+
+    @property
+    def listener(self) -> Listener:
+        """What hears, in this process, that jobs have ended."""
+        if self._listener is None or self._listener.pid != os.getpid():
+            self._listener = Listener(self.endpoint)
+        return self._listener
 
     def run(self, call: Call[T]) -> T:
         """Send one call. Raises ServerUnavailable, NoAnswer, QueueFull or StoreError."""
@@ -40,7 +50,7 @@ class Store:
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip; errors as ``run``."""
-        patience = Patience(self.endpoint.where, self.deadline, all(call.script.reads for call in calls))
+        patience = Patience(self.endpoint.where, self.deadline, all(call.harmless for call in calls))
         again = sent = False
         while True:
             try:
@@ -89,7 +99,7 @@ class AsyncStore:
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip; errors as ``Store.run``."""
-        patience = Patience(self.endpoint.where, self.deadline, all(call.script.reads for call in calls))
+        patience = Patience(self.endpoint.where, self.deadline, all(call.harmless for call in calls))
         again = sent = False
         while True:
             try:

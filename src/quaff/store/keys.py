@@ -10,7 +10,7 @@ _WAITING, _ROUTED, _LIMITED, _RUNNING, _ENDED = (
     "route prio uniq lapses heirs sched_def sched_state sched_next sched_seen",
     "turn backlog spot credit waits stalled opens limits rates slots guests blocks",
     "active stop held lease claims",
-    "res done dead tomb",
+    "res done dead tomb watched",
 )
 NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} tries history {_ENDED}".split())
 

@@ -39,6 +39,14 @@ def lookup(partition: Partition, id: bytes, *, all: bool = False) -> Call[Found]
     return Call(load("lookup"), partition, (id, b"1" if all else b"0"), _found)
 
 
+def watch(partition: Partition, ids: Sequence[bytes], *, lasts_ms: int) -> Call[list[bytes]]:
+    """Have the ends of jobs told on the channel ``watched`` for so long; BATCH ids at most.
+
+    One answer each: the letter of the state it has ended in, ``b""`` if it has not, ``b"?"`` if nobody knows it.
+    """
+    return Call(load("watch"), partition, (b"%d" % lasts_ms, *ids), list, notes_only=True)
+
+
 def holds(partition: Partition, process: bytes, after: bytes) -> Call[list[tuple[bytes, bytes]]]:
     """A page of ``(id, token)`` of what the server thinks a process holds: the ids after that one, BATCH at most."""
     args = (process, after, BATCH)

@@ -24,6 +24,7 @@ STEP = 100
 class Call(Generic[T]):
     """One script with its arguments, ready to be sent by anybody, and sent again as it is.
 
+    ``notes_only``: it changes nothing of any job.
     What producers send are bytes: hiredis 3.5 crashes on a number when a signal that raises comes at that moment.
     """
 
@@ -31,6 +32,12 @@ class Call(Generic[T]):
     partition: Partition
     args: tuple[Any, ...]
     decode: Callable[[Any], T]
+    notes_only: bool = False
+
+    @property
+    def harmless(self) -> bool:
+        """Whether nobody need know if it was applied."""
+        return self.script.reads or self.notes_only
 
     @property
     def command(self) -> tuple[Any, ...]:

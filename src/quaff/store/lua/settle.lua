@@ -9,6 +9,7 @@
 -- KEYS: active tries tomb msg route held res done stop meta
 -- @include schema
 -- @include clock
+-- @include watched
 -- @include tries
 -- @include route
 -- @include lanes
@@ -81,6 +82,7 @@ if #succeeded > 0 then
   if redis.call('EXISTS', k.tries) == 1 then redis.call('HDEL', k.tries, unpack(succeeded)) end
   if redis.call('EXISTS', k.stop) == 1 then redis.call('HDEL', k.stop, unpack(succeeded)) end
   redis.call('HINCRBY', k.meta, 'succeeded', #succeeded)
+  tell(succeeded)
 end
 for _, at in ipairs(others) do
   local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]

@@ -7,7 +7,7 @@
 --   that were asked to stop, ms until a schedule is to be looked at or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries solo parked opens rates guests lapses done tomb dead res history msg route claims sched_seen sched_next stop
+-- KEYS: meta lease held tries solo parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop
 -- @include schema
 -- @include clock
 -- @include wake
@@ -104,6 +104,8 @@ if redis.call('EXISTS', k.opens) == 1 then open_due(now) end
 -- What is full again, or held no longer, leaves nothing behind.
 local rested = redis.call('ZRANGEBYSCORE', k.rates, '-inf', ms(now), 'LIMIT', 0, limit)
 if #rested > 0 then redis.call('ZREM', k.rates, unpack(rested)) end
+local unheard = redis.call('ZRANGEBYSCORE', k.watched, '-inf', ms(now), 'LIMIT', 0, limit)
+if #unheard > 0 then redis.call('ZREM', k.watched, unpack(unheard)) end
 local overdue = redis.call('ZRANGEBYSCORE', k.guests, '-inf', ms(now), 'LIMIT', 0, limit)
 for _, guest in ipairs(overdue) do dismiss(guest, now) end
 local lapsed = redis.call('ZRANGEBYSCORE', k.lapses, '-inf', ms(now), 'LIMIT', 0, limit)
@@ -153,5 +155,5 @@ if now >= reap_from then
 end
 local next_schedule = redis.call('ZRANGEBYSCORE', k.sched_next, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 
-if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #overdue >= limit or #old >= limit then more = 1 end
+if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #overdue >= limit or #unheard >= limit or #old >= limit then more = 1 end
 return {taken, #due, #old, more, redis.call('HLEN', k.stop), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1}

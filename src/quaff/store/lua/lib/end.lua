@@ -3,6 +3,7 @@
 -- KEYS: msg tomb ready meta tries stop route res done
 -- @include clock
 -- @include wake
+-- @include watched
 -- @include message
 -- @include route
 -- @include unique
@@ -42,6 +43,7 @@ local function finish(id, letter, token, record, ttl, now, window)
   if ttl > 0 then redis.call('HSET', k.res, id, record) end
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)
   redis.call('HINCRBY', k.meta, NAME_OF[letter], 1)
+  tell({id})
   if letter == 'f' then
     list(id, now)
     follow_up(id, message, now)

@@ -1,0 +1,100 @@
+"""JobInfo: all that is known of one job, as data."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from quaff.model import ids, message, outcome
+from quaff.model.ids import JobId
+from quaff.model.outcome import Attempt, Failure, Outcome
+from quaff.model.states import JobState
+from quaff.store.queries import Found
+
+
+class AttemptInfo(msgspec.Struct, frozen=True):
+    """One run of a job; times are aware UTC datetimes. ``outcome``: ``running succeeded failed crashed lapsed
+    cancelled snoozed released`` (given back at no cost)."""
+
+    number: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    worker: str
+    pid: int
+    outcome: str
+    error: Failure | None
+
+
+class JobInfo(msgspec.Struct, frozen=True):
+    """Everything the server knows of one job; times are aware UTC datetimes.
+
+    ``scheduled_for`` is when it is due, for a job that is scheduled or retrying;
+    ``parked`` is True for a job that waits because no worker that saw it knows its task.
+    """
+
+    id: str
+    key: str | None
+    task: str | None
+    queue: str
+    state: JobState
+    parked: bool
+    created_at: datetime | None
+    scheduled_for: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: list[AttemptInfo]
+    error: Failure | None
+
+
+def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInfo:
+    """What a look with ``all`` has found, for people."""
+    record = outcome.decode(found.record) if found.record else None
+    attempts = [_attempt_info(attempt) for attempt in outcome.decode_history(found.history)]
+    if found.attempt:
+        attempts.append(AttemptInfo(found.attempt, None, None, "", 0, "running", None))
+    last = record.attempt if record else None
+    if last and last.number:
+        attempts.append(_attempt_info(last))
+    task, created = _origin(found, record)
+    return JobInfo(
+        id=str(id),
+        key=key,
+        task=task,
+        queue=id.queue,
+        state=state,
+        parked=found.parked,
+        created_at=_instant(ids.created_ms(id.raw) or created),
+        scheduled_for=_instant(found.due_ms),
+        started_at=attempts[0].started_at if attempts else None,
+        ended_at=_instant(last.ended_ms) if last else None,
+        attempts=attempts,
+        error=last.error if last else None,
+    )
+
+
+def _instant(ms: int) -> datetime | None:
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+
+
+def _attempt_info(attempt: Attempt) -> AttemptInfo:
+    return AttemptInfo(
+        attempt.number,
+        _instant(attempt.started_ms),
+        _instant(attempt.ended_ms),
+        attempt.worker,
+        attempt.pid,
+        attempt.outcome,
+        attempt.error,
+    )
+
+
+def _origin(found: Found, record: Outcome | None) -> tuple[str | None, int]:
+    """The task's name and, for a job with ``key=``, the time it was created, from whatever is still kept."""
+    if record and record.task:
+        return record.task, record.created_ms
+    try:
+        sent = message.decode(found.message) if found.message else None
+    except (message.CorruptMessage, message.NewerMessage):
+        sent = None
+    return (sent.task, sent.created_ms) if sent else (None, 0)

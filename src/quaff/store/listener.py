@@ -1,0 +1,164 @@
+"""One connection on which a process hears that jobs have ended, for all its threads and event loops.
+
+What is heard is a hint: whoever waits looks again after it, and now and then without one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import threading
+import time
+from collections import deque
+from typing import Any, NamedTuple, Protocol
+
+from redis.exceptions import ResponseError
+
+from quaff.errors import QuaffError
+from quaff.store.connect import Endpoint
+from quaff.store.faults import LOST
+
+#: Seconds without anybody who waits after which the connection is closed.
+_IDLE = 30.0
+#: Seconds of silence after which the server is asked whether it is there, and given up if it does not say so.
+_SILENCE = 10.0
+
+
+class Signal(Protocol):
+    """Somebody who waits."""
+
+    def heard(self, id: bytes | None) -> None:
+        """A job has ended; None: look at all, because what is heard has changed. Called in the listener's thread."""
+        ...
+
+
+class _Order(NamedTuple):
+    """For the listener's thread: ``signal`` waits for ``ids`` of a channel, or does so no more."""
+
+    begin: bool
+    channel: bytes
+    ids: tuple[bytes, ...]
+    signal: Signal
+
+
+class Listener:
+    """A thread that begins when somebody waits for the first time.
+
+    No lock: an exception that is set in a waiting thread could leave it held. Only the listener's thread touches what
+    it knows, and orders come to it through a queue.
+
+    Args:
+        endpoint: the server.
+
+    Attributes:
+        pid: the process in which it listens.
+        channels: those on which something would be heard now.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._orders: deque[_Order] = deque()
+        self._waiting: dict[bytes, dict[bytes, list[Signal]]] = {}
+        self._started: dict[str, threading.Thread] = {}
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
+        self.pid = os.getpid()
+        self.channels: set[bytes] = set()
+
+    def begin(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
+        """Tell a signal when one of these jobs ends, and when ``channel`` enters or leaves ``channels``."""
+        self._order(_Order(True, channel, ids, signal))
+        thread = threading.Thread(target=self._work, name="quaff-listener", daemon=True)
+        if self._started.setdefault("thread", thread) is thread:
+            thread.start()
+
+    def end(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
+        """Tell it no more."""
+        self._order(_Order(False, channel, ids, signal))
+
+    def _order(self, order: _Order) -> None:
+        self._orders.append(order)
+        try:
+            os.write(self._write_end, b"!")
+        except BlockingIOError:
+            pass  # full: the thread is about to read it anyway
+
+    def _work(self) -> None:
+        while True:
+            self._obey()
+            if not self._waiting:
+                select.select([self._read_end], [], [])
+                os.read(self._read_end, 4096)
+                continue
+            try:
+                self._hear()
+            except (*LOST, ResponseError, QuaffError):
+                time.sleep(random.uniform(0.05, 0.5))
+
+    def _hear(self) -> None:
+        """Until the connection breaks, or nobody has waited for a while."""
+        connection = self._endpoint.connection()
+        subscribed: set[bytes] = set()
+        try:
+            self._endpoint.revive(_SILENCE)
+            connection.connect()
+            poll = select.poll()
+            poll.register(connection._sock.fileno(), select.POLLIN)  # redis-py has no public name for it
+            poll.register(self._read_end, select.POLLIN)
+            asked = False
+            while self._waiting or subscribed:
+                new = self._waiting.keys() - subscribed
+                if new:
+                    connection.send_command("SUBSCRIBE", *new)
+                    subscribed |= new
+                ready = {descriptor for descriptor, _ in poll.poll((_SILENCE if self._waiting else _IDLE) * 1000)}
+                if not ready:
+                    if asked or not self._waiting:
+                        return
+                    connection.send_command("PING")
+                    asked = True
+                if self._read_end in ready:
+                    os.read(self._read_end, 4096)
+                    self._obey()
+                if ready - {self._read_end}:
+                    asked = False
+                    self._read(connection)
+        finally:
+            connection.disconnect()
+            self.channels = set()
+            self._tell_everybody()
+
+    def _read(self, connection: Any) -> None:
+        while True:
+            kind, channel, *rest = connection.read_response(timeout=_SILENCE)
+            # Whoever waits for what is told here has said so before; it may have come after the poll.
+            self._obey()
+            if kind == b"subscribe":
+                self.channels = self.channels | {channel}
+                self._tell_everybody()
+            elif kind == b"message":
+                for signal in self._waiting.get(channel, {}).pop(rest[0], ()):
+                    signal.heard(rest[0])
+            if not connection.can_read(0):
+                return
+
+    def _obey(self) -> None:
+        while self._orders:
+            begin, channel, ids, signal = self._orders.popleft()
+            waiting = self._waiting.setdefault(channel, {})
+            for id in ids:
+                signals = waiting.setdefault(id, [])
+                if begin:
+                    signals.append(signal)
+                elif signal in signals:
+                    signals.remove(signal)
+                if not signals:
+                    del waiting[id]
+            if not waiting:
+                del self._waiting[channel]
+
+    def _tell_everybody(self) -> None:
+        for waiting in list(self._waiting.values()):
+            for signal in {id(each): each for signals in waiting.values() for each in signals}.values():
+                signal.heard(None)

@@ -1,0 +1,162 @@
+"""Waiting for the ends of jobs: what to ask, when to wait, told as steps that a thread or a coroutine takes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from quaff.store.client import Store
+from quaff.store.keys import Partition
+from quaff.store.listener import Listener, Signal
+from quaff.store.queries import watch
+from quaff.store.transitions import BATCH, Call
+
+#: Where a job is: its partition, and the bytes of its id.
+Place: TypeAlias = tuple[Partition, bytes]
+
+#: Seconds between two looks where nothing can be heard (at first, at last), and where it can.
+_FIRST_LOOK, _LAST_LOOK, _LOOK_ANYWAY = 0.002, 0.1, 5.0
+#: Milliseconds for which the server tells; longer than the time to the next look, and no burden for longer.
+_TOLD_FOR = 15_000
+
+#: A call to answer, seconds to wait at most, or jobs that have ended.
+Step: TypeAlias = "Call[list[bytes]] | float | list[Place]"
+
+
+class _News:
+    """What was heard since it was read last; None among it: look at everything."""
+
+    def __init__(self) -> None:
+        self._heard: deque[bytes | None] = deque()
+
+    def take(self) -> set[bytes | None]:
+        taken: set[bytes | None] = set()
+        while self._heard:
+            taken.add(self._heard.popleft())
+        return taken
+
+
+class _ThreadSignal(_News):
+    def __init__(self) -> None:
+        super().__init__()
+        self._event = threading.Event()
+
+    def heard(self, id: bytes | None) -> None:
+        self._heard.append(id)
+        self._event.set()
+
+    def wait(self, seconds: float) -> None:
+        # It may have been heard before: then this returns at once.
+        self._event.wait(seconds)
+        self._event.clear()
+
+
+class _LoopSignal(_News):
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def heard(self, id: bytes | None) -> None:
+        self._heard.append(id)
+        with suppress(RuntimeError):  # the loop is closed, and whoever waited in it is gone
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        self._event.clear()
+
+
+def ended(store: Store, places: Iterable[Place], until: float) -> Iterator[list[Place]]:
+    """Jobs as they end, several at a time; the rest is missing when ``until`` (monotonic seconds) has come.
+
+    A job that nobody knows counts as ended. Raises ServerUnavailable.
+    """
+    signal = _ThreadSignal()
+    steps = _steps(store.listener, signal, signal, places, until)
+    answer: list[bytes] | None = None
+    try:
+        while True:
+            step = steps.send(answer)
+            answer = None
+            if isinstance(step, Call):
+                answer = store.run(step)
+            elif isinstance(step, float):
+                signal.wait(step)
+            else:
+                yield step
+    except StopIteration:
+        return
+    finally:
+        steps.close()
+
+
+async def aended(store: Store, places: Iterable[Place], until: float) -> AsyncIterator[list[Place]]:
+    """As ``ended``, in a coroutine."""
+    signal = _LoopSignal()
+    steps = _steps(store.listener, signal, signal, places, until)
+    answer: list[bytes] | None = None
+    try:
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if isinstance(step, Call):
+                answer = await store.aio.run(step)
+            elif isinstance(step, float):
+                await signal.wait(step)
+            else:
+                yield step
+    finally:
+        steps.close()
+
+
+def _steps(
+    listener: Listener, signal: Signal, news: _News, places: Iterable[Place], until: float
+) -> Generator[Step, Any, None]:
+    pending: dict[Partition, set[bytes]] = {}
+    for home, id in places:
+        pending.setdefault(home, set()).add(id)
+    told = {home: tuple(ids) for home, ids in pending.items()}
+    for home, ids in told.items():
+        listener.begin(home.key("watched"), ids, signal)
+    try:
+        pause, heard = _FIRST_LOOK, {None}
+        while pending:
+            # Before the look: what is heard from here on, and ends after it, is heard.
+            sure = all(home.key("watched") in listener.channels for home in pending)
+            for home in list(pending):
+                yield from _look(home, pending, heard)
+            if not pending:
+                return
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            yield min(left, _LOOK_ANYWAY if sure else pause)
+            pause = min(pause * 1.5, _LAST_LOOK)
+            heard = news.take() or {None}
+    finally:
+        for home, ids in told.items():
+            listener.end(home.key("watched"), ids, signal)
+
+
+def _look(home: Partition, pending: dict[Partition, set[bytes]], heard: set[Any]) -> Generator[Step, Any, None]:
+    ids = list(pending[home] if None in heard else pending[home] & heard)
+    for at in range(0, len(ids), BATCH):
+        some = ids[at : at + BATCH]
+        letters = yield watch(home, some, lasts_ms=_TOLD_FOR)
+        gone = [id for id, letter in zip(some, letters, strict=True) if letter]
+        pending[home].difference_update(gone)
+        if gone:
+            yield [(home, id) for id in gone]
+    if not pending[home]:
+        del pending[home]
