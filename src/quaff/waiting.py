@@ -88,10 +88,10 @@ def ended(store: Store, places: Iterable[Place], until: float) -> Iterator[list[
             answer = None
             if isinstance(step, Call):
                 answer = store.run(step)
-            elif isinstance(step, float):
-                signal.wait(step)
-            else:
+            elif isinstance(step, list):
                 yield step
+            else:
+                signal.wait(step)
     except StopIteration:
         return
     finally:
@@ -112,10 +112,10 @@ async def aended(store: Store, places: Iterable[Place], until: float) -> AsyncIt
             answer = None
             if isinstance(step, Call):
                 answer = await store.aio.run(step)
-            elif isinstance(step, float):
-                await signal.wait(step)
-            else:
+            elif isinstance(step, list):
                 yield step
+            else:
+                await signal.wait(step)
     finally:
         steps.close()
 
@@ -130,7 +130,7 @@ def _steps(
     for home, ids in told.items():
         listener.begin(home.key("watched"), ids, signal)
     try:
-        pause, heard = _FIRST_LOOK, {None}
+        pause, heard = _FIRST_LOOK, news.take() | {None}
         while pending:
             # Before the look: what is heard from here on, and ends after it, is heard.
             sure = all(home.key("watched") in listener.channels for home in pending)

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, assert_type
 
-from quaff import Batch, Concurrency, Job, JobInfo, JobState, Quaff, RateLimit, Task, Unique, current_job
+from quaff import Batch, Concurrency, Job, JobError, JobInfo, JobState, Quaff, RateLimit, Task, Unique, current_job
 from quaff.flask import Quaff as FlaskQuaff
 
 quaff = Quaff("redis://127.0.0.1:1", deadline=0.1, namespace="typing")
@@ -131,6 +131,8 @@ async def in_coroutines() -> None:
     async with quaff.limit("api", Concurrency(2)):
         assert_type(await index.amap([(1, "a")]), list[Job[str]])
     assert_type(await (await fetch.adelay("http://localhost")).aresult(timeout=5), bytes)
+    assert_type(await quaff.await_all([add.delay(1)]), list[int])
+    assert_type([job async for job in quaff.as_completed([add.delay(1)])], list[Job[int]])
     task = asyncio.create_task(fetch("http://localhost"))
     assert_type(await task, bytes)
 
@@ -146,6 +148,10 @@ def asking(job: Job[int]) -> None:
     assert_type(job.info(), JobInfo)
     assert_type([attempt.number for attempt in job.info().attempts], list[int])
     assert_type(quaff.job("id"), Job[Any])
+    assert_type(job.take(timeout=5), int)
+    assert_type(quaff.wait_all([job], 5), list[int])
+    assert_type(quaff.wait_all([job], return_errors=True), list[int | JobError])
+    assert_type([each.result() for each in quaff.as_completed([job])], list[int])
     number: Job[int] = quaff.job("id")
     assert_type(number.result(), int)
     text: str = job.state

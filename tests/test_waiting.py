@@ -1,0 +1,315 @@
+"""Waiting for the ends of jobs: nobody polls, nothing is missed, one connection for a whole process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from quaff import Job, JobCancelled, JobFailed, JobNotFound, Quaff, ResultExpired, ResultTimeout
+from quaff.model import ids, outcome
+from quaff.model.ids import JobId
+from quaff.model.outcome import Attempt, Outcome
+from quaff.model.states import JobState
+from quaff.store.keys import partition
+from tests import taskapp
+from tests.helpers import Program, wait_until
+from tests.store.engine import Desk, process_id
+from tests.taskapp import add, fail, hold
+
+FULL = bool(os.environ.get("FULL"))
+NOBODY = "default-0-" + "0" * 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worker(server_url: str) -> Iterator[Program]:
+    """One worker for all."""
+    with taskapp.served(server_url) as worker:
+        yield worker
+
+
+@pytest.fixture
+def desk(server_url: str, namespace: str) -> Iterator[Desk]:
+    """A queue without a worker: the test is it."""
+    desk = Desk(server_url, namespace)
+    desk.home = partition(namespace, "default")
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def quaff(server_url: str, namespace: str) -> Quaff:
+    """An application on that queue."""
+    return Quaff(server_url, namespace=namespace)
+
+
+def run(main: Callable[[], Any], quaff: Quaff = taskapp.quaff) -> Any:
+    """In an event loop of its own, whose connections are closed."""
+
+    async def whole() -> Any:
+        try:
+            return await main()
+        finally:
+            await (await quaff.store.endpoint.async_pool(5)).disconnect()
+
+    return asyncio.run(whole())
+
+
+def record() -> bytes:
+    """An outcome with the value None."""
+    return outcome.encode(Outcome("t", 0, Attempt(1, 1, 2, "w", 1, "succeeded")))
+
+
+def begun(desk: Desk, quaff: Quaff, me: bytes) -> tuple[Job[Any], Callable[[], Any]]:
+    """A job that runs, and what ends it."""
+    (id,) = desk.put(b"m")
+    (lease,) = desk.take(me)
+    return quaff.job(str(JobId("default", 0, id))), lambda: desk.settle(me, lease, record=record())
+
+
+def test_an_end_between_the_look_and_the_wait_is_not_missed(desk: Desk, quaff: Quaff) -> None:
+    """Thousands of times, at any moment of the waiting; a missed one would cost five seconds."""
+    me, choice = process_id(), random.Random(5)
+    rounds = 10_000 if FULL else 1000
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(rounds):
+            job, end = begun(desk, quaff, me)
+            began = time.perf_counter()
+            waiting = pool.submit(job.result, 10)
+            until = began + choice.uniform(0, 0.001)
+            while time.perf_counter() < until:
+                pass
+            end()
+            assert waiting.result(10) is None
+            assert time.perf_counter() - began < 3
+    assert desk.dump().watched == {}
+
+
+def test_the_same_in_coroutines(desk: Desk, quaff: Quaff) -> None:
+    """A loop hears it from the same thread."""
+    me = process_id()
+
+    async def main() -> None:
+        for _ in range(300):
+            job, end = begun(desk, quaff, me)
+            waiting = asyncio.create_task(job.aresult(10))
+            await asyncio.sleep(random.uniform(0, 0.001))
+            end()
+            began = time.perf_counter()
+            assert await waiting is None
+            assert time.perf_counter() - began < 3
+
+    run(main, quaff)
+
+
+def test_fifty_who_wait_ask_nothing_and_share_one_connection(desk: Desk, quaff: Quaff) -> None:
+    """While nothing happens the server hears of them every few seconds at most."""
+    me = process_id()
+    jobs = [begun(desk, quaff, me) for _ in range(10)]
+    before = subscribers(desk)
+    with ThreadPoolExecutor(50) as pool:
+        waiting = [pool.submit(jobs[number % 10][0].result, 20) for number in range(50)]
+        wait_until(lambda: len(desk.dump().watched) == 10, 10)
+        time.sleep(0.5)  # the first looks of all fifty
+        asked = calls(desk)
+        time.sleep(2)
+        # Each looks again after five seconds without a word: 50 in 5 s, so 20 in 2 s, were they not all at once.
+        assert calls(desk) - asked <= 50
+        assert subscribers(desk) == before + 1
+        for _, end in jobs:
+            end()
+        assert [each.result(10) for each in waiting] == [None] * 50
+    assert desk.dump().watched == {}
+
+
+def subscribers(desk: Desk) -> int:
+    """Connections that listen to this queue."""
+    ((_, count),) = desk.redis.pubsub_numsub(desk.key("watched"))
+    return int(count)
+
+
+def calls(desk: Desk) -> int:
+    """How often a look was asked for, by whomever."""
+    return int(desk.redis.info("commandstats").get("cmdstat_zadd", {"calls": 0})["calls"])
+
+
+def test_a_connection_that_breaks_loses_no_end(desk: Desk, quaff: Quaff) -> None:
+    """All that listen are cut off again and again, while jobs end."""
+    me = process_id()
+    stop = threading.Event()
+
+    def cut() -> None:
+        while not stop.wait(0.02):
+            desk.redis.execute_command("CLIENT", "KILL", "TYPE", "PUBSUB")
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        for _ in range(30):
+            job, end = begun(desk, quaff, me)
+            timer = threading.Timer(random.uniform(0, 0.1), end)
+            timer.start()
+            assert job.result(15) is None
+            timer.join()
+    finally:
+        stop.set()
+        cutter.join()
+
+
+def test_every_kind_of_end_is_told(desk: Desk, quaff: Quaff) -> None:
+    """A failure, a cancellation of one that waits, an expiry, a purge."""
+    me = process_id()
+    for state in (JobState.FAILED, JobState.EXPIRED):
+        (id,) = desk.put(b"m")
+        (lease,) = desk.take(me)
+        assert heard(quaff, id, lambda lease=lease, state=state: desk.settle(me, lease, state=state, record=b""))
+    (id,) = desk.put(b"m")
+    assert heard(quaff, id, lambda id=id: desk.cancel(id, outcome=outcome.cancelled("")))
+    (id,) = desk.put(b"m")
+    assert heard(quaff, id, quaff.queue("default").purge)
+
+
+def heard(quaff: Quaff, id: bytes, end: Callable[[], Any]) -> bool:
+    """Whether somebody who waits hears at once that it has ended."""
+    job = quaff.job(str(JobId("default", 0, id)))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(quaff.wait_all, [job], 10, return_errors=True)
+        time.sleep(0.05)
+        assert not waiting.done()
+        end()
+        began = time.monotonic()
+        waiting.result(10)
+        return time.monotonic() - began < 3
+
+
+def test_a_process_that_was_forked_listens_for_itself(desk: Desk, quaff: Quaff) -> None:
+    """The parent has waited before; the child has its threads no more."""
+    me = process_id()
+    job, end = begun(desk, quaff, me)
+    threading.Timer(0.05, end).start()
+    job.result(10)
+    job, end = begun(desk, quaff, me)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = 0 if job.result(10) is None else 2
+        finally:
+            os._exit(code)
+    wait_until(lambda: desk.dump().watched, 10)
+    end()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+# Many
+
+
+def test_all_values_come_in_the_order_of_the_jobs() -> None:
+    """From any queue; the same job twice is no trouble, and none is nothing."""
+    jobs = add.map((number, 1) for number in range(300))
+    assert taskapp.quaff.wait_all([*jobs, jobs[0]], 20) == [*range(1, 301), 1]
+    assert taskapp.quaff.wait_all([]) == []
+    assert run(lambda: taskapp.quaff.await_all(jobs, 20)) == list(range(1, 301))
+
+
+def test_errors_are_raised_or_stand_in_their_places() -> None:
+    """All have ended before the first one is raised."""
+    jobs: list[Job[Any]] = [add.delay(1, 1), fail.delay("no"), taskapp.quaff.job(NOBODY)]
+    with pytest.raises(JobFailed):
+        taskapp.quaff.wait_all(jobs, 20)
+    for values in (
+        taskapp.quaff.wait_all(jobs, 20, return_errors=True),
+        run(lambda: taskapp.quaff.await_all(jobs, 20, return_errors=True)),
+    ):
+        assert values[0] == 2
+        assert [type(each) for each in values[1:]] == [JobFailed, JobNotFound]
+
+
+def test_jobs_come_as_they_end_and_time_is_for_all_of_them(tmp_path: Any) -> None:
+    """The one that is held comes last, or not."""
+    gate = tmp_path / "gate"
+    held = hold.delay(str(gate))
+    others = add.map([(1, 1)] * 5)
+    coming = iter(taskapp.quaff.as_completed([held, *others], 1))
+    assert {next(coming) for _ in others} == set(others)
+    with pytest.raises(ResultTimeout, match="1 of 6 jobs"):
+        next(coming)
+
+    async def main() -> list[Job[Any]]:
+        return [job async for job in taskapp.quaff.as_completed([held, *others], 10)]
+
+    threading.Timer(0.3, gate.touch).start()
+    assert run(main)[-1] == held
+
+
+def test_what_was_taken_is_there_no_more() -> None:
+    """Its value once, and then the answer that it has been dropped."""
+    job = add.delay(1, 1)
+    assert job.take(10) == 2
+    with pytest.raises(ResultExpired):
+        job.result(1)
+    other = add.delay(2, 2)
+    assert run(lambda: other.atake(10)) == 4
+    assert other.state == "succeeded"
+
+
+def test_a_cancelled_wait_leaves_nothing_behind(desk: Desk, quaff: Quaff) -> None:
+    """The job goes on, and others may wait for it."""
+    me = process_id()
+    job, end = begun(desk, quaff, me)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await job.aresult()
+        with pytest.raises(ResultTimeout):
+            await job.aresult(0.05)
+
+    run(main, quaff)
+    job.cancel("enough")
+    end()
+    assert job.result(5) is None
+
+
+def test_the_states_in_between_keep_somebody_waiting(desk: Desk, quaff: Quaff) -> None:
+    """A retry is no end."""
+    me = process_id()
+    (id,) = desk.put(b"m")
+    job = quaff.job(str(JobId("default", 0, id)))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(job.result, 10)
+        (lease,) = desk.take(me)
+        desk.settle(me, lease, state=JobState.RETRYING, ttl_ms=1, record=record())
+        (again,) = wait_until(lambda: desk.take(me), 5)
+        assert not waiting.done()
+        desk.settle(me, again, record=record())
+        assert waiting.result(10) is None
+
+
+def test_an_unknown_job_is_told_at_once(quaff: Quaff) -> None:
+    """Nobody waits for what never was."""
+    job = quaff.job(str(JobId("default", 0, ids.new_raw())))
+    began = time.monotonic()
+    with pytest.raises(JobNotFound):
+        job.result()
+    assert time.monotonic() - began < 1
+
+
+def test_a_cancelled_job_says_so_to_all_who_wait(desk: Desk, quaff: Quaff) -> None:
+    """In threads and loops alike."""
+    (id,) = desk.put(b"m")
+    job = quaff.job(str(JobId("default", 0, id)))
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(job.result, 10) for _ in range(3)]
+        wait_until(lambda: desk.dump().watched, 5)
+        job.cancel("why not")
+        for each in waiting:
+            with pytest.raises(JobCancelled, match="why not"):
+                each.result(10)
