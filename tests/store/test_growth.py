@@ -96,6 +96,7 @@ def operations(desk: Desk, delayed: list[bytes]) -> dict[str, Callable[[], Any]]
     }
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_long_queue_is_as_fast_as_a_short_one(url: str) -> None:
     """F63, F64: each operation within twice its time, nothing in the slow log, nothing that looks at everything."""

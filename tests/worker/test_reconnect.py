@@ -18,6 +18,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from quaff import ResultTimeout
 from quaff.store import embedded
 from tests.conftest import end_server
 from tests.helpers import wait_until
@@ -288,8 +289,9 @@ def test_a_process_has_two_connections(tmp_path: Path) -> None:
     line = Line(tmp_path)
     try:
         stage, server = line.stage, line.server()
-        stage.send("mark", "before")
-        before = len(server.client_list())
+        with pytest.raises(ResultTimeout):
+            stage.send("mark", "before").result(0.1)
+        before = len(server.client_list())  # with the two of this process: one to talk, one to hear
         worker = stage.worker("-p", "2", "-c", "8")
         jobs = [stage.send(("nap", "anap")[number % 2], f"job {number}", 0.02) for number in range(300)]
         most = 0

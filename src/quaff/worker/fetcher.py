@@ -116,8 +116,8 @@ class Fetcher:
         comparison = self._comparison.call()
         if self._asked is None:
             self._asked = self._next_claim()
-        calls: list[Call[Any]] = [*settles, *releases]
-        calls += [] if comparison is None else [comparison]
+        calls: list[Call[Any]] = [] if comparison is None else [comparison]
+        calls += [*settles, *releases]
         calls += [] if self._asked is None else [self._asked.call]
         if not calls:
             return self._wait(longest)
@@ -126,11 +126,12 @@ class Fetcher:
         except NoAnswer as error:
             return self._wait_out(error)
         self._back_again()
+        if comparison is not None:
+            # Before the others: a script that the server had forgotten runs after all that was sent behind it.
+            self._compared(next(answers))
         for refused, verdict in self._completer.answered([next(answers) for _ in settles]):
             log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
         self._held.answered([next(answers) for _ in releases])
-        if comparison is not None:
-            self._compared(next(answers))
         if self._asked is not None:
             asked, self._asked = self._asked, None
             self._claimed(asked, next(answers))
