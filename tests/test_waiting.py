@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from quaff import Job, JobCancelled, JobFailed, JobNotFound, Quaff, ResultExpired, ResultTimeout
+from quaff import Job, JobCancelled, JobFailed, JobNotFound, Quaff, ResultDropped, ResultTimeout
 from quaff.model import ids, outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Outcome
@@ -253,7 +253,7 @@ def test_what_was_taken_is_there_no_more() -> None:
     """Its value once, and then the answer that it has been dropped."""
     job = add.delay(1, 1)
     assert job.take(10) == 2
-    with pytest.raises(ResultExpired):
+    with pytest.raises(ResultDropped):
         job.result(1)
     other = add.delay(2, 2)
     assert run(lambda: other.atake(10)) == 4

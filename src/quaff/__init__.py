@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from quaff.errors import MessageTooLarge as MessageTooLarge
     from quaff.errors import QuaffError as QuaffError
     from quaff.errors import QueueFull as QueueFull
+    from quaff.errors import ResultDropped as ResultDropped
     from quaff.errors import ResultExpired as ResultExpired
     from quaff.errors import ResultTimeout as ResultTimeout
     from quaff.errors import ServerUnavailable as ServerUnavailable
@@ -98,6 +99,7 @@ _HOME = {
     "Queue": "queues",
     "QueueStats": "queues",
     "RateLimit": "model.limits",
+    "ResultDropped": "errors",
     "ResultExpired": "errors",
     "ResultTimeout": "errors",
     "ServerUnavailable": "errors",

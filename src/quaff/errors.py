@@ -20,6 +20,7 @@ QuaffError
     ├── JobExpired              it had not begun by its ``expires=``
     ├── ResultTimeout           not finished within ``timeout=``
     └── ResultExpired           it ended; the value is gone
+        └── ResultDropped       because it is not kept (``result_ttl=0``), or somebody took it (``take()``)
 
 A message says what, where, why and what to do next. ``code`` names its page in the docs (``docs/errors.md``).
 """
@@ -203,6 +204,12 @@ class ResultExpired(JobError):
     """The job ended and its result has been dropped (RESULT_TTL, or ``result_ttl=`` of the task)."""
 
     code = "QF034"
+
+
+class ResultDropped(ResultExpired):
+    """The job succeeded, and its result is not kept (``result_ttl=0``), or somebody has taken it (``job.take()``)."""
+
+    code = "QF037"
 
 
 class JobCancelled(JobError):

@@ -13,6 +13,7 @@ from quaff.errors import (
     JobExpired,
     JobFailed,
     JobNotFound,
+    ResultDropped,
     ResultExpired,
     ResultTimeout,
 )
@@ -97,7 +98,8 @@ class Job(Generic[R]):
             timeout: seconds; None waits for ever, 0 looks once.
 
         Raises:
-            ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired, JobNotFound, ServerUnavailable
+            ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired (ResultDropped), JobNotFound,
+            ServerUnavailable
         """
         until = until_of(timeout)
         while True:
@@ -125,7 +127,7 @@ class Job(Generic[R]):
                 pass
 
     def take(self, timeout: float | None = None) -> R:
-        """As ``result``; the server then drops the value, and who asks again gets ResultExpired."""
+        """As ``result``; the server then drops the value, and who asks again gets ResultDropped."""
         value = self.result(timeout)
         self._store.run(self._forget())
         return value
@@ -240,6 +242,10 @@ class Job(Generic[R]):
         if found.state is JobState.CANCELLED:
             kept = outcome.decode(found.record).attempt.error if found.record else None
             raise JobCancelled(self.id, kept.message if kept else "")
+        if found.dropped:
+            raise ResultDropped(
+                f"job {self.id} succeeded; its result is not kept (result_ttl=0), or somebody took it.", self.id
+            )
         if not found.record:
             raise ResultExpired(
                 f"job {self.id} ended as {found.state}; its result is kept no longer (RESULT_TTL).", self.id

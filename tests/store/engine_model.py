@@ -139,7 +139,8 @@ class World:
         assert set(dump.held) == {self.jobs[id].process + id for id in at["active"]}
         assert set(dump.res) == {id for id, job in self.jobs.items() if job.kept}
         for id, tomb in dump.tomb.items():
-            assert tomb[:1].decode() == self.jobs[id].letter == self.ended[id]
+            assert tomb[:1].decode().lower() == self.jobs[id].letter == self.ended[id]
+            assert (tomb[:1] == b"S") == (self.ended[id] == "s" and not self.jobs[id].kept)
             assert tomb[14:].startswith(self.jobs[id].token + b"|")  # I4: the run that was recorded is the one told OK
         assert dump.tries == {
             id: b"%d %d %d %d %b" % (j.attempts, j.crashes, j.lapses, j.failures, j.before)

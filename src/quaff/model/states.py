@@ -27,6 +27,7 @@ class JobState(StrEnum):
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
 
 #: A tombstone opens with one letter; the scripts write and compare the same ones.
+#: ``S``: it succeeded, and its result is not kept, because nobody wanted it to be or somebody has taken it.
 #: ``r`` and ``w`` are no ends: they are how a settle says that the job comes back, after a failure or because it wants
 #: to wait.
 LETTER = {
@@ -37,4 +38,4 @@ LETTER = {
     JobState.RETRYING: "r",
     JobState.SCHEDULED: "w",
 }
-BY_LETTER = {letter.encode(): state for state, letter in LETTER.items()}
+BY_LETTER = {letter.encode(): state for state, letter in LETTER.items()} | {b"S": JobState.SUCCEEDED}

@@ -20,6 +20,7 @@ class Found(NamedTuple):
         state: None for an id that nobody knows.
         attempt: the number of the running attempt, else 0.
         due_ms: Unix milliseconds of the time a scheduled or retrying job is due, else 0.
+        dropped: its result was never kept, or taken.
         parked: it waits because no worker that saw it knows its task.
         record: the outcome's bytes; empty where none is kept.
         message, history: only if asked for.
@@ -28,6 +29,7 @@ class Found(NamedTuple):
     state: JobState | None
     attempt: int
     due_ms: int
+    dropped: bool
     parked: bool
     record: bytes
     message: bytes
@@ -109,7 +111,8 @@ def _found(reply: list[Any]) -> Found:
     state = BY_LETTER[detail[:1]] if where == b"ended" else _STATES.get(where)
     attempt = attempt_of(detail) if where == b"running" else 0
     due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
-    return Found(state, attempt, due_ms, where == b"parked", record, message, history)
+    dropped = where == b"ended" and detail[:1] == b"S"
+    return Found(state, attempt, due_ms, dropped, where == b"parked", record, message, history)
 
 
 def _letters(reply: list[Any]) -> list[Letter]:

@@ -18,7 +18,7 @@ for i = 4, #ARGV do
   local id = ARGV[i]
   local ended = redis.call('HGET', k.tomb, id)
   if ended then
-    answers[#answers + 1] = ended:sub(1, 1)
+    answers[#answers + 1] = ended:sub(1, 1):lower()
   elseif redis.call('HEXISTS', k.active, id) == 1 then
     -- The reason that was given first is the one that is kept.
     if redis.call('HSETNX', k.stop, id, ttl .. ' ' .. window .. ' ' .. outcome) == 1 then asked = true end

@@ -20,7 +20,7 @@ local answers, back = {}, 0
 for i, id in ipairs(ARGV) do
   local ended = redis.call('HGET', k.tomb, id)
   local kept = redis.call('HEXISTS', k.msg, id) == 1
-  answers[i] = ended and ended:sub(1, 1) or (kept and 'n' or '')
+  answers[i] = ended and ended:sub(1, 1):lower() or (kept and 'n' or '')
   local route = kept and route_of(id)
   local taken = route and route[2] ~= '' and holder_of(route[2], now)
   if answers[i] == 'f' and taken then

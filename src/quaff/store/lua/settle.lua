@@ -57,7 +57,7 @@ for i, id in ipairs(ids) do
       local gone = now + math.max(window, ttl)
       succeeded[#succeeded + 1] = id
       tombs[#tombs + 1] = id
-      tombs[#tombs + 1] = 's' .. string.format('%013.0f', gone) .. token .. '|' .. ARGV[at + 4]
+      tombs[#tombs + 1] = (ttl > 0 and 's' or 'S') .. string.format('%013.0f', gone) .. token .. '|' .. ARGV[at + 4]
       if ttl > 0 then
         records[#records + 1] = id
         records[#records + 1] = ARGV[at + 5]

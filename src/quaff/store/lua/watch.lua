@@ -10,7 +10,7 @@ local now, answers, ids, members = clock(), {}, {}, {}
 for i = 2, #ARGV do ids[#ids + 1] = ARGV[i] end
 local ended, known = redis.call('HMGET', k.tomb, unpack(ids)), redis.call('HMGET', k.msg, unpack(ids))
 for i, id in ipairs(ids) do
-  answers[i] = ended[i] and ended[i]:sub(1, 1) or (known[i] and '' or '?')
+  answers[i] = ended[i] and ended[i]:sub(1, 1):lower() or (known[i] and '' or '?')
   if answers[i] == '' then
     members[#members + 1] = ms(now + tonumber(ARGV[1]))
     members[#members + 1] = id

@@ -5,7 +5,7 @@ local function met(message, there, ended)
   if ended then
     -- Looked at from the end: a token may hold any byte.
     local same = digest(message) == '' or ended:sub(-17) == '|' .. digest(message)
-    return same and ended:sub(1, 1) or 'x'
+    return same and ended:sub(1, 1):lower() or 'x'
   end
   if there then return digest(there) == digest(message) and 1 or 'x' end
 end
