@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from quaff.model.limits import FairBy as FairBy
     from quaff.model.limits import RateLimit as RateLimit
     from quaff.model.limits import Unique as Unique
+    from quaff.model.progress import Progress as Progress
     from quaff.model.retry import exponential as exponential
     from quaff.model.retry import fixed as fixed
     from quaff.model.retry import linear as linear
@@ -93,6 +94,7 @@ _HOME = {
     "JobState": "model.states",
     "LimitReached": "errors",
     "MessageTooLarge": "errors",
+    "Progress": "model.progress",
     "Quaff": "app",
     "QuaffError": "errors",
     "QueueFull": "errors",

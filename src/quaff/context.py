@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -9,6 +10,7 @@ from typing import NoReturn
 import msgspec
 
 from quaff.model.ids import JobId
+from quaff.model.progress import Progress, checked
 from quaff.model.steering import Retry, Snooze
 from quaff.model.times import Seconds
 
@@ -18,21 +20,28 @@ class Attempt(msgspec.Struct):
 
     Attributes:
         queue, partition, raw: where the job lives; the text form of its id is made when somebody asks.
+        token: what it is settled with.
         task: the task's name.
         attempt: its number, from 1; it rises by one with every charged start.
         scheduled_ms: the nominal instant of an occurrence of a schedule, Unix milliseconds; 0 for other jobs.
         stopping: empty until the worker is stopping; cancelled: somebody wants this job to end.
         should_stop: True if either is so: finish early if you can.
+        progress: how far it has come, as it said last.
+        tell: whom to tell that there is news; told: it has been, and has not looked yet.
     """
 
     queue: str
     partition: int
     raw: bytes
+    token: bytes
     task: str
     attempt: int
     scheduled_ms: int
     stopping: list[bool]
+    tell: Callable[[Attempt], None]
     cancelled: bool = False
+    progress: Progress | None = None
+    told: bool = False
 
     @property
     def id(self) -> str:
@@ -88,6 +97,21 @@ class CurrentJob:
     def should_stop(self) -> bool:
         """True once the worker is stopping, or the job was cancelled."""
         return self._attempt().should_stop
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Say how far the task has come: ``progress(3, 10, "resizing")``.
+
+        Costs next to nothing: the server hears of it a few times a second. ``job.info().progress`` and the status URL
+        have it.
+
+        Raises:
+            ValueError: a number below 0, or no number.
+        """
+        attempt = self._attempt()
+        attempt.progress = checked(done, total, note)
+        if not attempt.told:
+            attempt.told = True
+            attempt.tell(attempt)
 
     def retry(self, why: str = "the task asked for another attempt", *, in_: Seconds | None = None) -> NoReturn:
         """``raise Retry(why, in_=...)``."""

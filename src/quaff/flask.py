@@ -303,8 +303,10 @@ class StatusView:
 
 def report(job: Job[Any]) -> dict[str, Any]:
     """How a job is, as the status URL tells it. Raises JobNotFound or ServerUnavailable."""
-    state = job.state
-    told: dict[str, Any] = {"state": state.value, "progress": None}
+    info = job.info()
+    state, said = info.state, info.progress
+    progress = said and {"done": said.done, "total": said.total, "note": said.note}
+    told: dict[str, Any] = {"state": state.value, "progress": progress}
     try:
         if state.terminal:
             told["value"] = job.result(0)

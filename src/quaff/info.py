@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from quaff.model import ids, message, outcome
+from quaff.model import ids, message, outcome, progress
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
+from quaff.model.progress import Progress
 from quaff.model.states import JobState
 from quaff.store.queries import Found
 
@@ -30,6 +31,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     """Everything the server knows of one job; times are aware UTC datetimes.
 
     ``scheduled_for`` is when it is due, for a job that is scheduled or retrying;
+    ``progress`` is what the running attempt, or the last one of a job that has ended, said of itself last;
     ``parked`` is True for a job that waits because no worker that saw it knows its task.
     """
 
@@ -39,6 +41,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     queue: str
     state: JobState
     parked: bool
+    progress: Progress | None
     created_at: datetime | None
     scheduled_for: datetime | None
     started_at: datetime | None
@@ -64,6 +67,7 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
         queue=id.queue,
         state=state,
         parked=found.parked,
+        progress=progress.decode(found.progress) if found.progress else last.progress if last else None,
         created_at=_instant(ids.created_ms(id.raw) or created),
         scheduled_for=_instant(found.due_ms),
         started_at=attempts[0].started_at if attempts else None,

@@ -26,7 +26,7 @@ KINDS = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop
 KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_def sched_state".split(), "hash")
 KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
 KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
-KINDS |= dict.fromkeys("guests blocks watched".split(), "zset")
+KINDS |= dict.fromkeys("guests blocks watched".split(), "zset") | {"prog": "hash"}
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
@@ -85,6 +85,7 @@ class Dump(NamedTuple):
     guests: dict[bytes, float]
     blocks: dict[bytes, float]
     watched: dict[bytes, float]
+    prog: dict[bytes, bytes]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -315,6 +316,7 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert len(owners) == len(d.held), "two processes hold one job"
     assert set(owners.values()) <= set(d.lease), "a job is active without a lease"
     assert not set(d.watched) & set(d.tomb), "somebody waits for what has ended"
+    assert set(d.prog) <= set(d.active), "progress of what does not run"
     # I7: no token twice.
     assert len(set(d.active.values())) == len(d.active)
     # I8: crashes within limits, none without an attempt.

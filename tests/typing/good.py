@@ -7,7 +7,20 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, assert_type
 
-from quaff import Batch, Concurrency, Job, JobError, JobInfo, JobState, Quaff, RateLimit, Task, Unique, current_job
+from quaff import (
+    Batch,
+    Concurrency,
+    Job,
+    JobError,
+    JobInfo,
+    JobState,
+    Progress,
+    Quaff,
+    RateLimit,
+    Task,
+    Unique,
+    current_job,
+)
 from quaff.flask import Quaff as FlaskQuaff
 
 quaff = Quaff("redis://127.0.0.1:1", deadline=0.1, namespace="typing")
@@ -149,6 +162,7 @@ def asking(job: Job[int]) -> None:
     assert_type([attempt.number for attempt in job.info().attempts], list[int])
     assert_type(quaff.job("id"), Job[Any])
     assert_type(job.take(timeout=5), int)
+    assert_type(job.info().progress, Progress | None)
     assert_type(quaff.wait_all([job], 5), list[int])
     assert_type(quaff.wait_all([job], return_errors=True), list[int | JobError])
     assert_type([each.result() for each in quaff.as_completed([job])], list[int])

@@ -9,6 +9,7 @@ from types import TracebackType
 
 import msgspec
 
+from quaff.model.progress import Progress
 from quaff.model.states import JobState
 
 _LIMIT = 16_384
@@ -36,6 +37,7 @@ class Attempt(msgspec.Struct, array_like=True, frozen=True):
     pid: int
     outcome: str
     error: Failure | None = None
+    progress: Progress | None = None
 
 
 class Outcome(msgspec.Struct, array_like=True, frozen=True):

@@ -24,6 +24,7 @@ class Found(NamedTuple):
         parked: it waits because no worker that saw it knows its task.
         record: the outcome's bytes; empty where none is kept.
         message, history: only if asked for.
+        progress: what the running attempt has said; empty if nothing.
     """
 
     state: JobState | None
@@ -34,6 +35,7 @@ class Found(NamedTuple):
     record: bytes
     message: bytes
     history: bytes
+    progress: bytes
 
 
 def lookup(partition: Partition, id: bytes, *, all: bool = False) -> Call[Found]:
@@ -107,12 +109,12 @@ _STATES = {
 
 
 def _found(reply: list[Any]) -> Found:
-    where, detail, record, message, history = reply
+    where, detail, record, message, history, progress = reply
     state = BY_LETTER[detail[:1]] if where == b"ended" else _STATES.get(where)
     attempt = attempt_of(detail) if where == b"running" else 0
     due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
     dropped = where == b"ended" and detail[:1] == b"S"
-    return Found(state, attempt, due_ms, dropped, where == b"parked", record, message, history)
+    return Found(state, attempt, due_ms, dropped, where == b"parked", record, message, history, progress)
 
 
 def _letters(reply: list[Any]) -> list[Letter]:

@@ -210,6 +210,11 @@ def release(partition: Partition, *, process: bytes, items: Sequence[tuple[bytes
     return Call(load("release"), partition, (process, *_flat(items)), _verdicts)
 
 
+def note(partition: Partition, items: Sequence[tuple[bytes, bytes, bytes]]) -> Call[list[int]]:
+    """Write down how far attempts have come: items of ``(id, token, progress)``; 3 for one that is held elsewhere."""
+    return Call(load("note"), partition, _flat(items), list)
+
+
 def reap(partition: Partition, *, process: bytes, rules: Rules, started: Sequence[End]) -> Call[tuple[int, int, bool]]:
     """Give back what a dead process held; ``started`` says more of what had begun there."""
     args = (process, STEP, *rules, *_flat(started))

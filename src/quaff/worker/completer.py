@@ -49,6 +49,13 @@ class Completer:
             self.sleeping = False
             os.write(self._write_end, b"!")
 
+    def wake(self) -> None:
+        """Have the fetcher take a turn; from any thread."""
+        try:
+            os.write(self._write_end, b"!")
+        except BlockingIOError:
+            pass  # it will, as it is
+
     def gather(self) -> list[Finished]:
         """What has finished since the last time; it now waits to be settled."""
         news: list[Finished] = []

@@ -18,6 +18,7 @@ from quaff.errors import EncodeError, did_you_mean
 from quaff.model import message, outcome
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.outcome import Attempt, Failure, Outcome, Settled
+from quaff.model.progress import Progress
 from quaff.model.retry import Again
 from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Snooze, SoftTimeout, TimeLimit
@@ -36,15 +37,17 @@ class Executor:
         app: the application.
         worker: this worker's name, kept with each attempt.
         stopping: empty until the worker is stopping; ``current_job.should_stop`` looks at it.
+        tell: called by an attempt that has news of itself.
     """
 
-    def __init__(self, app: Quaff, worker: str, stopping: list[bool]) -> None:
+    def __init__(self, app: Quaff, worker: str, stopping: list[bool], tell: Callable[[Current], None]) -> None:
         self._app = app
         self._settings = app.settings
         self._worker = worker
         self._pid = os.getpid()
         self._talks = log.isEnabledFor(logging.DEBUG)  # asked once: it is a question for each job
         self._stopping = stopping
+        self._tell = tell
         self._result_ms = int(app.settings.result_ttl * 1000)
         self._failed_ms = int(app.settings.failed_ttl * 1000)
         self._limit = app.settings.timeout
@@ -79,7 +82,15 @@ class Executor:
         home, lease, settings = ready.claim.partition, ready.claim.lease, ready.task.settings
         scheduled_ms = ready.message.terms.get(message.SCHEDULED, 0) if ready.message.terms else 0
         current = Current(
-            home.queue, home.number, lease.id, ready.task.name, lease.attempt, scheduled_ms, self._stopping
+            home.queue,
+            home.number,
+            lease.id,
+            lease.token,
+            ready.task.name,
+            lease.attempt,
+            scheduled_ms,
+            self._stopping,
+            self._tell,
         )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft
@@ -88,11 +99,11 @@ class Executor:
     def run(self, run: Run) -> Finished:
         """Run a plain function, here."""
         ready = run.job
-        began = time.time()
+        run.at = time.time()
         try:
             args, kwargs = _arguments(run)
         except BaseException as error:  # noqa: BLE001  a class of the user's was to be made, and may raise anything
-            return self._undeliverable(run, error, began)
+            return self._undeliverable(run, error)
         token = enter(run.current)
         try:
             run.open = True
@@ -101,19 +112,19 @@ class Executor:
             run.leave()
         except BaseException as error:  # noqa: BLE001  SystemExit or KeyboardInterrupt of a task ends the task, not the worker
             run.leave()
-            return self._over(run, error, began)
+            return self._over(run, error)
         finally:
             leave(token)
-        return self._returned(run, value, began)
+        return self._returned(run, value)
 
     async def arun(self, run: Run) -> Finished:
         """Await a coroutine function."""
         ready = run.job
-        began = time.time()
+        run.at = time.time()
         try:
             args, kwargs = _arguments(run)
         except BaseException as error:  # noqa: BLE001  as in run
-            return self._undeliverable(run, error, began)
+            return self._undeliverable(run, error)
         token = enter(run.current)
         try:
             run.open = True
@@ -127,61 +138,61 @@ class Executor:
             run.leave()
         except BaseException as error:  # noqa: BLE001  as in run
             run.leave()
-            return self._over(run, error, began)
+            return self._over(run, error)
         finally:
             leave(token)
-        return self._returned(run, value, began)
+        return self._returned(run, value)
 
     # What an attempt came to
 
-    def _returned(self, run: Run, value: Any, began: float) -> Finished:
+    def _returned(self, run: Run, value: Any) -> Finished:
         if run.cut == LIMIT:
-            return self._over(run, Interrupt(), began)
+            return self._over(run, Interrupt())
         if run.job.task.settings.batch is None:
-            return self._succeeded(run.job, value, began)
-        return self._answered(run, value, began)
+            return self._succeeded(run.job, value, run)
+        return self._answered(run, value)
 
-    def _over(self, run: Run, error: BaseException, began: float) -> Finished:
+    def _over(self, run: Run, error: BaseException) -> Finished:
         """An attempt that ended by an exception: its own, or one that was set to end it."""
-        return together([self._ended_by(job, error, run.cut, began) for job in run.job.all])
+        return together([self._ended_by(job, error, run) for job in run.job.all])
 
-    def _undeliverable(self, run: Run, error: BaseException, began: float) -> Finished:
-        return together([self._failed(job, error, began, "undeliverable") for job in run.job.all])
+    def _undeliverable(self, run: Run, error: BaseException) -> Finished:
+        return together([self._failed(job, error, run, "undeliverable") for job in run.job.all])
 
-    def _answered(self, run: Run, value: Any, began: float) -> Finished:
+    def _answered(self, run: Run, value: Any) -> Finished:
         """A batch has returned: one value for each of its calls, or an exception in the place of one that failed."""
         fit = [job for job in run.job.all if job.claim.lease.token not in run.unfit]
         values = [None] * len(fit) if value is None else value
         if not isinstance(values, (list, tuple)) or len(values) != len(fit):
             given = f"{len(values)} values" if isinstance(values, (list, tuple)) else f"a {type(value).__name__}"
             text = f"{run.job.task.name} was called with {len(fit)} calls and returned {given}: give a list of as many."
-            return self._over(run, TypeError(text), began)
+            return self._over(run, TypeError(text))
         answers = dict(zip((job.claim.lease.token for job in fit), values, strict=True))
-        return together([self._one_of(run, job, answers, began) for job in run.job.all])
+        return together([self._one_of(run, job, answers) for job in run.job.all])
 
-    def _one_of(self, run: Run, job: Ready, answers: dict[bytes, Any], began: float) -> Finished:
+    def _one_of(self, run: Run, job: Ready, answers: dict[bytes, Any]) -> Finished:
         unfit = run.unfit.get(job.claim.lease.token)
         if unfit is not None:
-            return self._failed(job, unfit, began, "undeliverable")
+            return self._failed(job, unfit, run, "undeliverable")
         value = answers[job.claim.lease.token]
         if isinstance(value, BaseException):
-            return self._ended_by(job, value, run.cut, began)
-        return self._succeeded(job, value, began)
+            return self._ended_by(job, value, run)
+        return self._succeeded(job, value, run)
 
-    def _ended_by(self, job: Ready, error: BaseException, cut: str, began: float) -> Finished:
-        if cut == LIMIT:
+    def _ended_by(self, job: Ready, error: BaseException, run: Run) -> Finished:
+        if run.cut == LIMIT:
             text = f"it ran longer than its limit of {job.limit:g} s (timeout=)"
             failure = msgspec.structs.replace(
                 outcome.failure_of(error, "timeout", frames=1), type=TimeLimit.__name__, message=text
             )
-            return self._failed(job, TimeLimit(text), began, failure=failure)
+            return self._failed(job, TimeLimit(text), run, failure=failure)
         if isinstance(error, Snooze):
-            return self._comes_back(job, JobState.SCHEDULED, Again(error.in_), "snoozed", None, began)
-        if isinstance(error, Cancel) or (cut == CANCEL and isinstance(error, (Interrupt, asyncio.CancelledError))):
-            return self._cancelled(job, error, began)
-        return self._failed(job, error, began, "timeout" if isinstance(error, SoftTimeout) else "error")
+            return self._comes_back(job, JobState.SCHEDULED, Again(error.in_), "snoozed", None, run)
+        if isinstance(error, Cancel) or (run.cut == CANCEL and isinstance(error, (Interrupt, asyncio.CancelledError))):
+            return self._cancelled(job, error, run)
+        return self._failed(job, error, run, "timeout" if isinstance(error, SoftTimeout) else "error")
 
-    def _succeeded(self, ready: Ready, value: Any, began: float) -> Finished:
+    def _succeeded(self, ready: Ready, value: Any, run: Run) -> Finished:
         try:
             data = ready.task.signature.encode_result(value) if value is not None else b"\xc0"
         except EncodeError as error:
@@ -189,30 +200,30 @@ class Executor:
                 f"the result of {ready.task.name} cannot be stored: {error.args[0]}. "
                 "Return plain data (numbers, text, bytes, dates, lists, dicts), or store it and return its id."
             )
-            return self._failed(ready, EncodeError(text), began)
+            return self._failed(ready, EncodeError(text), run)
         except BaseException as error:  # noqa: BLE001  code of the result's own class, which may raise anything
-            return self._failed(ready, error, began)
+            return self._failed(ready, error, run)
         if len(data) > self._settings.max_result:
             text = (
                 f"the result of {ready.task.name} is {len(data):,} bytes, the limit is {self._settings.max_result:,} "
                 "(MAX_RESULT). Store it and return its id or path."
             )
-            return self._failed(ready, EncodeError(text), began)
+            return self._failed(ready, EncodeError(text), run)
         settings = ready.task.settings
         ttl = settings.result_ttl if value is not None or settings.keep_none else 0
         ended = time.time()
-        attempt = self._attempt(ready.claim, began, ended, "succeeded", None)
+        attempt = self._attempt(ready.claim, run.at, ended, "succeeded", None, run.current.progress)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt, msgspec.Raw(data)))
         ttl_ms = self._result_ms if ttl is None else int(ttl * 1000)
         if self._talks:
-            log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - began)
-        return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - began)
+            log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - run.at)
+        return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - run.at)
 
     def _failed(
         self,
         ready: Ready,
         error: BaseException,
-        began: float,
+        run: Run,
         reason: str = "error",
         failure: Failure | None = None,
     ) -> Finished:
@@ -222,30 +233,32 @@ class Executor:
         if again is None:
             log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, text)
             self._show(failure)
-            return self._ended(ready.claim, ready.task.name, ready.message.created_ms, failure, began)
+            return self._ended(
+                ready.claim, ready.task.name, ready.message.created_ms, failure, run.at, run.current.progress
+            )
         log.info("%s %s is tried again in %.1f s: %s", ready.claim.id, ready.task.name, again.seconds, text)
         self._show(failure)
-        return self._comes_back(ready, JobState.RETRYING, again, "failed", failure, began)
+        return self._comes_back(ready, JobState.RETRYING, again, "failed", failure, run)
 
     def _comes_back(
-        self, ready: Ready, state: JobState, again: Again, word: str, failure: Failure | None, began: float
+        self, ready: Ready, state: JobState, again: Again, word: str, failure: Failure | None, run: Run
     ) -> Finished:
         ended = time.time()
-        record = outcome.encode(self._attempt(ready.claim, began, ended, word, failure))
+        record = outcome.encode(self._attempt(ready.claim, run.at, ended, word, failure, run.current.progress))
         # At least a millisecond: a task that asks to run again at once must not keep the others from running.
         return Finished(
-            ready.claim, Settled(state, max(1, int(again.seconds * 1000)), record, again.priority), ended - began
+            ready.claim, Settled(state, max(1, int(again.seconds * 1000)), record, again.priority), ended - run.at
         )
 
-    def _cancelled(self, ready: Ready, error: BaseException, began: float) -> Finished:
+    def _cancelled(self, ready: Ready, error: BaseException, run: Run) -> Finished:
         failure = outcome.failure_of(error, "cancelled", frames=1)
         if not isinstance(error, Cancel):
             failure = Failure("cancelled", "", "", failure.traceback)
         log.info("%s %s was cancelled", ready.claim.id, ready.task.name)
         ended = time.time()
-        attempt = self._attempt(ready.claim, began, ended, "cancelled", failure)
+        attempt = self._attempt(ready.claim, run.at, ended, "cancelled", failure, run.current.progress)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt))
-        return Finished(ready.claim, Settled(JobState.CANCELLED, self._result_ms, record), ended - began)
+        return Finished(ready.claim, Settled(JobState.CANCELLED, self._result_ms, record), ended - run.at)
 
     def _expired(self, claim: Claim, task: str, created_ms: int) -> Finished:
         log.info("%s %s has expired", claim.id, task)
@@ -267,14 +280,31 @@ class Executor:
             log.error("%s: its backoff raised %s: %s", ready.task.name, type(second).__name__, second)
             return None
 
-    def _ended(self, claim: Claim, task: str, created_ms: int, failure: Failure, began: float) -> Finished:
+    def _ended(
+        self,
+        claim: Claim,
+        task: str,
+        created_ms: int,
+        failure: Failure,
+        began: float,
+        said: Progress | None = None,
+    ) -> Finished:
         ended = time.time()
-        attempt = self._attempt(claim, began, ended, "failed", failure)
+        attempt = self._attempt(claim, began, ended, "failed", failure, said)
         record = outcome.encode(Outcome(task, created_ms, attempt))
         return Finished(claim, Settled(JobState.FAILED, self._failed_ms, record), ended - began)
 
-    def _attempt(self, claim: Claim, began: float, ended: float, word: str, error: Failure | None) -> Attempt:
-        return Attempt(claim.lease.attempt, int(began * 1000), int(ended * 1000), self._worker, self._pid, word, error)
+    def _attempt(
+        self,
+        claim: Claim,
+        began: float,
+        ended: float,
+        word: str,
+        error: Failure | None,
+        said: Progress | None,
+    ) -> Attempt:
+        number, started_ms, ended_ms = claim.lease.attempt, int(began * 1000), int(ended * 1000)
+        return Attempt(number, started_ms, ended_ms, self._worker, self._pid, word, error, said)
 
 
 def _arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:

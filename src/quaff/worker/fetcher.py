@@ -29,6 +29,7 @@ from quaff.worker.intake import Intake
 from quaff.worker.lookout import Line, Lookout
 from quaff.worker.prefetch import PATIENCE, Prefetch
 from quaff.worker.runners import Runner
+from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
 
 log = logging.getLogger("quaff.worker")
@@ -53,7 +54,7 @@ class Fetcher:
         process: this process's id, random per start.
         link: its connections.
         lookout: which queue is asked when.
-        executor, completer, watch, batches: the parts.
+        executor, completer, watch, batches, telling: the parts.
         runners: by kind, ``sync`` and ``async``.
         lease_ms: the lease.
         control: the line to the supervisor.
@@ -73,6 +74,7 @@ class Fetcher:
         completer: Completer,
         watch: Watch,
         batches: Batches,
+        telling: Telling,
         lease_ms: int,
         control: Control,
     ) -> None:
@@ -82,6 +84,7 @@ class Fetcher:
         self._runners = runners
         self._completer = completer
         self._batches = batches
+        self._telling = telling
         self._lease_ms = lease_ms
         self._control = control
         self._prefetch = Prefetch()
@@ -119,6 +122,7 @@ class Fetcher:
         calls: list[Call[Any]] = [] if comparison is None else [comparison]
         calls += [*settles, *releases]
         calls += [] if self._asked is None else [self._asked.call]
+        calls += self._telling.calls()
         if not calls:
             return self._wait(longest)
         try:
@@ -259,6 +263,7 @@ class Fetcher:
             elif self._emptying:
                 lines = [self._emptying] if self._room(self._emptying) else []
             longest = min(longest, self._comparison.seconds_left, self._batches.seconds_left)
+            longest = min(longest, self._telling.seconds_left)
         wake = self._lookout.listen(lines if longest > 0 and self._hungry else ())
         if longest > 0:
             longest = self._until_flush(min(longest, self._lookout.wait_for(lines)))

@@ -30,6 +30,7 @@ from quaff.worker.logs import set_up
 from quaff.worker.lookout import Line, Lookout
 from quaff.worker.runners import Loop, Threads
 from quaff.worker.starts import SLOTS, Starts
+from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
 
 log = logging.getLogger("quaff.worker")
@@ -61,8 +62,9 @@ class Process:
         starts = Starts(orders.starts)
         os.close(orders.starts)  # mapped; what tasks start must not inherit it
         id = bytes.fromhex(orders.process)
-        executor = Executor(app, orders.worker, self._stopping)
         completer = Completer(id, int(settings.key_window * 1000))
+        telling = Telling(settings.namespace, completer.wake)
+        executor = Executor(app, orders.worker, self._stopping, telling.tell)
         home = Home(orders.supervisor)
         threads = Threads(executor, starts, home, 0, settings.concurrency, completer.report)
         loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
@@ -89,6 +91,7 @@ class Process:
             completer,
             self._watch,
             Batches(range(wanted, SLOTS)),
+            telling,
             int(settings.lease * 1000),
             control,
         )

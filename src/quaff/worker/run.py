@@ -38,7 +38,7 @@ class Run(msgspec.Struct, eq=False):
 
     Attributes:
         job, current: what runs, and how it sees itself.
-        began, soft_at, ends_at, cancel_at: monotonic seconds.
+        began, soft_at, ends_at, cancel_at: monotonic seconds; at: Unix seconds of the start.
         thread: the identifier of the thread it runs in; 0 for a coroutine.
         task: the coroutine's.
         steered: what raises SoftTimeout in a coroutine that asked for it.
@@ -59,6 +59,7 @@ class Run(msgspec.Struct, eq=False):
     open: bool = False
     cut: str = ""
     unfit: dict[bytes, BaseException] = {}
+    at: float = 0.0
 
     def due(self, now: float) -> str:
         """Why it is to be cut short now, each reason once; empty if it is not."""

@@ -1,9 +1,10 @@
 #!lua flags=no-writes,allow-oom
 --- lookup: where one job is (changes nothing)
 -- ARGV: id, 1 for everything that is known of it
--- Answer: {state, token or tombstone, record, message, history}; the last two only if asked for; state is
+-- Answer: {state, token or tombstone, record, message, history, progress of the running attempt}; message and history only if
+--   asked for; state is
 --   'running' 'queued' 'parked' 'blocked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'ended', or '' for an id that nobody knows
--- KEYS: msg history active tomb done res parked sched tries
+-- KEYS: msg history prog active tomb done res parked sched tries
 -- @include schema
 -- @include clock
 -- @include tries
@@ -12,7 +13,8 @@
 
 local id, all = ARGV[1], ARGV[2] == '1'
 local function with(state, detail, record)
-  return {state, detail or '', record or '', all and redis.call('HGET', k.msg, id) or '', all and redis.call('HGET', k.history, id) or ''}
+  local message, history = all and redis.call('HGET', k.msg, id) or '', all and redis.call('HGET', k.history, id) or ''
+  return {state, detail or '', record or '', message, history, state == 'running' and redis.call('HGET', k.prog, id) or ''}
 end
 
 local token = redis.call('HGET', k.active, id)

@@ -7,6 +7,7 @@
 -- @include schema
 -- @include clock
 -- @include wake
+-- @include progress
 -- @include tries
 -- @include route
 -- @include lanes
@@ -27,6 +28,7 @@ for i = #ids, 1, -1 do
     answers[i] = 1
     holders[id] = nil
     redis.call('HDEL', k.active, id)
+    forget_progress({id})
     redis.call('ZREM', k.held, process .. id)
     local route = route_of(id)
     if route then give_back(route[6], now) end

@@ -10,6 +10,7 @@
 -- @include schema
 -- @include clock
 -- @include watched
+-- @include progress
 -- @include tries
 -- @include route
 -- @include lanes
@@ -72,6 +73,7 @@ end
 
 if #mine > 0 then
   redis.call('HDEL', k.active, unpack(mine))
+  forget_progress(mine)
   redis.call('ZREM', k.held, unpack(members))
 end
 if #succeeded > 0 then

@@ -2,6 +2,7 @@
 -- Takes one job from its process and returns its token, or nil if it was not held. What it has of its limits is free.
 -- KEYS: active held tries solo claims lease done
 -- @include clock
+-- @include progress
 -- @include tries
 -- @include route
 -- @include lanes
@@ -11,6 +12,7 @@ local function take_back(process, id, now)
   redis.call('ZREM', k.held, process .. id)
   if not token then return nil end
   redis.call('HDEL', k.active, id)
+  forget_progress({id})
   local route = route_of(id)
   if route then give_back(route[6], now) end
   return token
