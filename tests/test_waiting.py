@@ -249,6 +249,17 @@ def test_jobs_come_as_they_end_and_time_is_for_all_of_them(tmp_path: Any) -> Non
     assert run(main)[-1] == held
 
 
+def test_what_is_no_job_or_no_time_is_refused_with_advice() -> None:
+    """Before anything is asked."""
+    job = taskapp.quaff.job(NOBODY)
+    for wrong in ([1], ["default-0-1"], job):
+        with pytest.raises(TypeError, match="job"):
+            taskapp.quaff.wait_all(wrong)  # type: ignore[type-var, arg-type]
+    for wait in (job.result, job.take):
+        with pytest.raises(TypeError, match="timeout='5'"):
+            wait("5")  # type: ignore[arg-type]
+
+
 def test_what_was_taken_is_there_no_more() -> None:
     """Its value once, and then the answer that it has been dropped."""
     job = add.delay(1, 1)

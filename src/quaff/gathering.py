@@ -28,7 +28,7 @@ class AsCompleted(Generic[R]):
     def __init__(self, store: Store, jobs: Iterable[Job[R]], timeout: float | None) -> None:
         self._store = store
         self._jobs: dict[Place, list[Job[R]]] = {}  # the same job may be given twice, by two handles
-        for job in jobs:
+        for job in several(jobs):
             self._jobs.setdefault(place_of(job), []).append(job)
         self._timeout = timeout
 
@@ -58,9 +58,16 @@ class AsCompleted(Generic[R]):
             )
 
 
+def several(jobs: Iterable[Job[R]]) -> list[Job[R]]:
+    """Jobs as a list. Raises TypeError for one that is by itself."""
+    if isinstance(jobs, Job):
+        raise TypeError("one job is waited for with job.result(); give a list of jobs.")
+    return list(jobs)
+
+
 def wait_all(store: Store, jobs: Iterable[Job[Any]], timeout: float | None, *, return_errors: bool) -> list[Any]:
     """The values of jobs, in their order, when all have ended; see ``Quaff.wait_all``."""
-    given = list(jobs)
+    given = several(jobs)
     for _ in AsCompleted(store, given, timeout):
         pass
     values: list[Any] = []
@@ -72,7 +79,7 @@ def wait_all(store: Store, jobs: Iterable[Job[Any]], timeout: float | None, *, r
 
 async def await_all(store: Store, jobs: Iterable[Job[Any]], timeout: float | None, *, return_errors: bool) -> list[Any]:
     """As ``wait_all``, in a coroutine."""
-    given = list(jobs)
+    given = several(jobs)
     async for _ in AsCompleted(store, given, timeout):
         pass
     values: list[Any] = []

@@ -7,7 +7,7 @@ import os
 from types import TracebackType
 
 from quaff.errors import ConfigurationError, LimitReached
-from quaff.model.limits import Limit, check_key, counted
+from quaff.model.limits import Concurrency, Limit, RateLimit, check_key, counted
 from quaff.model.placement import limit_name
 from quaff.model.times import Seconds, seconds
 from quaff.store.client import Store
@@ -36,6 +36,8 @@ class Guest:
 
     def __init__(self, store: Store, home: Partition, key: str, limit: Limit, hold: Seconds) -> None:
         check_key("limit(key)", key, ())
+        if not isinstance(limit, (RateLimit, Concurrency)):
+            raise ConfigurationError(f"quaff.limit({key!r}, {limit!r}): give RateLimit(...) or Concurrency(...).")
         if callable(limit.key) or callable(limit.cost):
             raise ConfigurationError("quaff.limit(): outside of a task a limit's key is a text and its cost a number.")
         self._store = store

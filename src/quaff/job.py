@@ -268,7 +268,9 @@ class Job(Generic[R]):
 
 
 def place_of(job: Job[Any]) -> Place:
-    """Where a job is."""
+    """Where a job is. Raises TypeError for what is no job."""
+    if not isinstance(job, Job):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{job!r} is no job: give a list of what delay() or map() gave, or of quaff.job(id).")
     return job._home, job._id.raw
 
 
@@ -285,5 +287,7 @@ def value_of(job: Job[R], found: Found) -> R:
 
 
 def until_of(timeout: float | None) -> float:
-    """Monotonic seconds at which time is up."""
+    """Monotonic seconds at which time is up. Raises TypeError."""
+    if timeout is not None and type(timeout) not in (int, float):
+        raise TypeError(f"timeout={timeout!r}: give seconds, or None to wait for ever.")
     return float("inf") if timeout is None else time.monotonic() + timeout

@@ -12,7 +12,7 @@ import msgspec
 from quaff.config import Settings
 from quaff.errors import ConfigurationError
 from quaff.model import blocking, outcome
-from quaff.model.limits import Limit
+from quaff.model.limits import Concurrency, Limit, RateLimit
 from quaff.model.options import check_name
 from quaff.model.placement import declared_as, limit_name
 from quaff.model.times import Seconds, seconds
@@ -142,6 +142,12 @@ class Queue:
         self._change_limit(limit, "", task, only)
 
     def _change_limit(self, given: Limit, numbers: str, task: str | None, only: str | None) -> None:
+        if not isinstance(given, (RateLimit, Concurrency)):
+            raise ConfigurationError(f"set_limit({given!r}): give RateLimit(...) or Concurrency(...).")
+        if task is None and (not given.key or callable(given.key)):
+            raise ConfigurationError(
+                "set_limit: a limit without a key, or with a function as its key, belongs to one task: give task=."
+            )
         name = limit_name(given.kind, declared_as(task or "", given.key), only or "")
         name, who = (name if only is not None else name[17:]), somebody()
         after = b""

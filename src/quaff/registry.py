@@ -124,6 +124,8 @@ class Registry(ABC):
         Raises:
             ConfigurationError: a value that cannot be, or arguments that the task does not take.
         """
+        if callable(expression):
+            raise ConfigurationError('@quaff.cron needs its expression: @quaff.cron("0 7 * * *").')
         return self._scheduled({"cron": expression, "tz": tz, **given})
 
     def every(self, seconds: Seconds, /, **given: Unpack[NamedSchedule]) -> ScheduleDecorator:
@@ -131,6 +133,8 @@ class Registry(ABC):
 
         Args and errors as of ``cron``.
         """
+        if callable(seconds):
+            raise ConfigurationError("@quaff.every needs its seconds: @quaff.every(30).")
         return self._scheduled({"every": seconds, **given})
 
     def _scheduled(self, given: dict[str, Any]) -> ScheduleDecorator:

@@ -206,6 +206,11 @@ def test_a_limit_without_numbers_that_can_be_told_is_refused(quaff: Quaff) -> No
             quaff.limit("a", limit)
     with pytest.raises(ConfigurationError):
         quaff.limit("a", Concurrency(1), hold=-1)
+    with pytest.raises(ConfigurationError, match="give RateLimit"):
+        quaff.limit("a", 10)  # type: ignore[arg-type]
+    for limit in (Concurrency(1), RateLimit(1, key=lambda: "a")):
+        with pytest.raises(ConfigurationError, match="give task="):
+            quaff.queue("default").set_limit(limit)
 
 
 def test_a_flask_view_over_its_limit_answers_429_and_a_full_queue_503(stage: Stage) -> None:
