@@ -8,13 +8,6 @@ import time
 from quaff import Concurrency, Quaff, RateLimit, Unique, current_job
 from tests.chaos import ledger
 
-# A worker whose clock is wrong: the scripts ask the server's, so that nothing comes of it.
-SKEW = float(os.environ.get("CLOCK_SKEW", "0"))
-if SKEW:
-    _time, _time_ns = time.time, time.time_ns
-    time.time = lambda: _time() + SKEW
-    time.time_ns = lambda: _time_ns() + int(SKEW * 1e9)
-
 quaff = Quaff()
 
 

@@ -71,9 +71,11 @@ class Stage:
             program.wait_for("ready")
         return program
 
-    def command(self, *command: str, cwd: Path = ROOT) -> Program:
+    def command(
+        self, *command: str, cwd: Path = ROOT, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> Program:
         """Start any program on this stage."""
-        self._programs.append(Program(*command, cwd=cwd, env=self.environment()))
+        self._programs.append(Program(*command, cwd=cwd, env=self.environment() | dict(environment)))
         return self._programs[-1]
 
     def environment(self) -> dict[str, str]:

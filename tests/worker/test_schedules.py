@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,15 @@ from quaff.model.schedule import occurrence_id
 from quaff.store import timetable
 from quaff.store.keys import Partition, partition
 from tests.chaos import ledger
-from tests.helpers import Program, wait_until
-from tests.worker.support import Stage, kill
+from tests.helpers import SRC, Program, wait_until
+from tests.worker.support import ROOT, Stage, kill
 
 APP = "tests.worker.orderapp:quaff"
 FULL = bool(os.environ.get("FULL"))
 SCHEDULES = 20
+SKEW = Path(__file__).parent / "skew"
+#: Debian's library of that package, if it is installed; .ci/run installs it where it may.
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 def freeze(stage: Stage, worker: Program, seconds: float) -> None:
@@ -32,12 +37,28 @@ def freeze(stage: Stage, worker: Program, seconds: float) -> None:
         kill(pid, signal.SIGCONT)
 
 
+def wrong_clock(seconds: int) -> dict[str, str]:
+    """What sets a program's clock, with all that it starts, so many seconds ahead (below 0: back)."""
+    if FAKETIME is None:
+        return {"CLOCK_SKEW": str(seconds), "PYTHONPATH": os.pathsep.join(map(str, (SKEW, SRC, ROOT)))}
+    return {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{seconds:+}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def test_a_wrong_clock_is_wrong(stage: Stage) -> None:
+    """Else the next test would show nothing; the ledger's clock is the monotonic one."""
+    for skew in (-300, 300):
+        code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; print(time.time())'])"
+        program = stage.command(sys.executable, "-c", code, environment=wrong_clock(skew))
+        assert program.wait() == 0, program.output
+        assert abs(float(program.stdout[0]) - time.time() - skew) < 60
+
+
 @pytest.mark.alone
 @pytest.mark.timeout(420)
 def test_each_instant_is_enqueued_once_whatever_becomes_of_the_workers(stage: Stage) -> None:
     """F47, F62: five workers with clocks five minutes off, twenty schedules a second, SIGKILL and SIGSTOP at random."""
     choice = random.Random(4)
-    environment = [{"SCHEDULES": f"{SCHEDULES}", "CLOCK_SKEW": f"{skew}"} for skew in (-300, 0, 300, -300, 300)]
+    environment = [{"SCHEDULES": f"{SCHEDULES}"} | wrong_clock(skew) for skew in (-300, 0, 300, -300, 300)]
     workers = [stage.worker("-p", "1", "-c", "2", app=APP, ready=False, environment=each) for each in environment]
     for worker in workers:
         worker.wait_for("ready", 40)
