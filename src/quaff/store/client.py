@@ -34,14 +34,14 @@ class Store:
         self.endpoint = endpoint
         self.deadline = deadline
         self.aio = AsyncStore(endpoint, deadline)
-        self._listener: Listener | None = None
+        self._listeners: dict[int, Listener] = {}
 
     @property
     def listener(self) -> Listener:
         """What hears, in this process, that jobs have ended."""
-        if self._listener is None or self._listener.pid != os.getpid():
-            self._listener = Listener(self.endpoint)
-        return self._listener
+        # By process: the threads of a parent are not in its child. setdefault lets one of several threads win.
+        pid = os.getpid()
+        return self._listeners.get(pid) or self._listeners.setdefault(pid, Listener(self.endpoint))
 
     def run(self, call: Call[T]) -> T:
         """Send one call. Raises ServerUnavailable, NoAnswer, QueueFull or StoreError."""

@@ -11,6 +11,7 @@ import select
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 from redis.exceptions import ResponseError
@@ -52,7 +53,6 @@ class Listener:
         endpoint: the server.
 
     Attributes:
-        pid: the process in which it listens.
         channels: those on which something would be heard now.
     """
 
@@ -60,18 +60,19 @@ class Listener:
         self._endpoint = endpoint
         self._orders: deque[_Order] = deque()
         self._waiting: dict[bytes, dict[bytes, list[Signal]]] = {}
-        self._started: dict[str, threading.Thread] = {}
-        self._read_end, self._write_end = os.pipe()
-        os.set_blocking(self._write_end, False)
-        self.pid = os.getpid()
+        self._thread: dict[str, threading.Thread] = {}
+        self._read_end = self._write_end = -1
         self.channels: set[bytes] = set()
 
     def begin(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
         """Tell a signal when one of these jobs ends, and when ``channel`` enters or leaves ``channels``."""
         self._order(_Order(True, channel, ids, signal))
-        thread = threading.Thread(target=self._work, name="quaff-listener", daemon=True)
-        if self._started.setdefault("thread", thread) is thread:
-            thread.start()
+        if not self._thread:
+            thread = threading.Thread(target=self._work, name="quaff-listener", daemon=True)
+            if self._thread.setdefault("one", thread) is thread:
+                self._read_end, self._write_end = os.pipe()
+                os.set_blocking(self._write_end, False)
+                thread.start()
 
     def end(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
         """Tell it no more."""
@@ -79,10 +80,9 @@ class Listener:
 
     def _order(self, order: _Order) -> None:
         self._orders.append(order)
-        try:
-            os.write(self._write_end, b"!")
-        except BlockingIOError:
-            pass  # full: the thread is about to read it anyway
+        if self._write_end >= 0:  # else the thread has not begun, and looks at the orders first
+            with suppress(BlockingIOError):  # full: it is about to read it anyway
+                os.write(self._write_end, b"!")
 
     def _work(self) -> None:
         while True:
