@@ -15,10 +15,9 @@ from quaff.gathering import AsCompleted
 from quaff.guest import Guest
 from quaff.job import Job
 from quaff.model import blocking, codec, ids
-from quaff.model.ids import JobId
+from quaff.model.ids import JobId, check_name
 from quaff.model.limits import Limit, check_names
 from quaff.model.message import Submission
-from quaff.model.options import check_name
 from quaff.model.times import Seconds
 from quaff.queues import Queue
 from quaff.registry import Registry

@@ -27,6 +27,7 @@ class Attempt(msgspec.Struct):
         stopping: empty until the worker is stopping; cancelled: somebody wants this job to end.
         should_stop: True if either is so: finish early if you can.
         progress: how far it has come, as it said last.
+        home: where the job is at home, if it runs in another queue.
         tell: whom to tell that there is news; told: it has been, and has not looked yet.
     """
 
@@ -39,13 +40,14 @@ class Attempt(msgspec.Struct):
     scheduled_ms: int
     stopping: list[bool]
     tell: Callable[[Attempt], None]
+    home: JobId | None = None
     cancelled: bool = False
     progress: Progress | None = None
     told: bool = False
 
     @property
     def id(self) -> str:
-        return str(JobId(self.queue, self.partition, self.raw))
+        return str(self.home or JobId(self.queue, self.partition, self.raw))
 
     @property
     def should_stop(self) -> bool:
@@ -79,7 +81,7 @@ class CurrentJob:
 
     @property
     def queue(self) -> str:
-        """The queue the job came from."""
+        """The queue it runs in."""
         return self._attempt().queue
 
     @property

@@ -24,7 +24,7 @@ from quaff.model.placement import PRIORITIES
 from quaff.model.states import JobState
 from quaff.store.client import Store
 from quaff.store.keys import partition
-from quaff.store.queries import Found, lookup
+from quaff.store.queries import Found, at_home, lookup
 from quaff.store.transitions import Call, cancel, discard, forget, prioritize, requeue
 from quaff.waiting import Place, aended, ended
 
@@ -215,7 +215,11 @@ class Job(Generic[R]):
         return lookup(self._home, self._id.raw, all=all)
 
     def _look(self, all: bool = False) -> Found:
-        return self._store.run(self._call(all))
+        found = self._store.run(self._call(all))
+        if found.away is None:
+            return found
+        there = partition(self._settings.namespace, found.away.queue, found.away.partition)
+        return at_home(found, self._store.run(lookup(there, found.away.raw, all=all)))
 
     def _state(self, found: Found) -> JobState:
         if found.state is None:

@@ -12,8 +12,8 @@ import msgspec
 from quaff.config import Settings
 from quaff.errors import ConfigurationError
 from quaff.model import blocking, outcome
+from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, Limit, RateLimit
-from quaff.model.options import check_name
 from quaff.model.placement import declared_as, limit_name
 from quaff.model.times import Seconds, seconds
 from quaff.store.client import Store

@@ -12,8 +12,9 @@ from quaff.errors import ConfigurationError, UnknownTask, did_you_mean
 from quaff.job import Job
 from quaff.model import schedule
 from quaff.model.batch import Batch
+from quaff.model.ids import check_name
 from quaff.model.message import Submission
-from quaff.model.options import TaskOptions, check_name, resolve
+from quaff.model.options import TaskOptions, resolve
 from quaff.model.times import Seconds
 from quaff.schedules import Declared, NamedSchedule, ScheduleDecorator, definition
 from quaff.task import BatchDecorator, GivenOptions, Task, TaskDecorator

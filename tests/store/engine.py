@@ -27,6 +27,7 @@ KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_
 KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
 KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
 KINDS |= dict.fromkeys("guests blocks watched".split(), "zset") | {"prog": "hash"}
+KINDS |= {"away": "hash", "origin": "hash", "parcels": "hash", "outbox": "zset"}
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
@@ -86,6 +87,10 @@ class Dump(NamedTuple):
     blocks: dict[bytes, float]
     watched: dict[bytes, float]
     prog: dict[bytes, bytes]
+    away: dict[bytes, bytes]
+    origin: dict[bytes, bytes]
+    parcels: dict[bytes, bytes]
+    outbox: dict[bytes, float]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -124,12 +129,13 @@ class Desk:
         url: the server.
         namespace: one of its own.
         lease_ms: of all claims and sweeps.
+        queue: the partition's.
     """
 
-    def __init__(self, url: str, namespace: str, lease_ms: int = 30_000) -> None:
+    def __init__(self, url: str, namespace: str, lease_ms: int = 30_000, queue: str = "q") -> None:
         self.store = Store(Endpoint(url, "a test", 5), 5)
         self.redis: Any = redis.Redis(connection_pool=self.store.endpoint.pool())
-        self.home = Partition(namespace, "q")
+        self.home = Partition(namespace, queue)
         self.lease_ms = lease_ms
         self._numbers = itertools.count(1)
 
@@ -301,10 +307,10 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     in_lanes = {member[24:]: member for member in d.backlog}
     assert len(in_lanes) == len(d.backlog)
     heirs = [heir[13:] for heir in d.heirs.values()]
-    places = [*d.parked, *d.sched, *d.active, *ready, *solo, *d.prio, *in_lanes, *heirs]
+    places = [*d.parked, *d.sched, *d.active, *ready, *solo, *d.prio, *in_lanes, *heirs, *d.away]
     check_lanes(d, in_lanes)
     check_unique(d, heirs)
-    assert set(d.stop) <= set(d.active), "somebody is asked to stop who does not run"
+    assert set(d.stop) <= {*d.active, *d.away}, "somebody is asked to stop who does not run"
     dead = {id for id, tomb in d.tomb.items() if tomb.startswith(b"f")}
     # I1: every id with a message is in exactly one place (a dead letter's is kept where it ended); none is there twice.
     assert len(set(places)) == len(places), "an id is in two places"
@@ -317,6 +323,11 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert set(owners.values()) <= set(d.lease), "a job is active without a lease"
     assert not set(d.watched) & set(d.tomb), "somebody waits for what has ended"
     assert set(d.prog) <= set(d.active), "progress of what does not run"
+    # A journey is on the list until it is over, and nothing else is.
+    assert set(d.outbox) == set(d.parcels)
+    assert {name[1:] for name in d.outbox if name[:1] == b"g"} == set(d.away.values())
+    assert {name[1:] for name in d.outbox if name[:1] == b"c"} <= set(d.away.values())
+    assert set(d.origin) <= {id for id in d.msg if id not in dead}
     # I7: no token twice.
     assert len(set(d.active.values())) == len(d.active)
     # I8: crashes within limits, none without an attempt.

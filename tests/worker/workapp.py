@@ -717,6 +717,33 @@ def flaky(tag: str, failures: int) -> int:
         return current_job.attempt
 
 
+def _elsewhere(failures: int, error: BaseException) -> Retry:
+    """Each time in another queue: there, on to a third one, and home again."""
+    return Retry(in_=0.05, queue=("slow", "slower", "default")[(failures - 1) % 3])
+
+
+@quaff.task(name="wanderer", retries=6, backoff=_elsewhere)
+def wanderer(tag: str, failures: int) -> list[str]:
+    """Fail so many times; where it ran, and as whom."""
+    with ledger.run(tag):
+        with (Path(os.environ[ledger.FOLDER]) / f"way-{tag}").open("a") as way:
+            way.write(f"{current_job.queue} {current_job.id}\n")
+        if current_job.attempt <= failures:
+            raise ConnectionError(f"attempt {current_job.attempt}")
+        return (Path(os.environ[ledger.FOLDER]) / f"way-{tag}").read_text().splitlines()
+
+
+@quaff.task(name="lost_on_the_way", retries=1, backoff=_elsewhere, timeout=60)
+def lost_on_the_way(tag: str) -> str:
+    """Fail here; over there kill the process at the first try."""
+    with ledger.run(tag):
+        if current_job.queue == "default":
+            raise ConnectionError("not here")
+        if current_job.attempt == 2:
+            _die("SIGKILL")
+        return current_job.queue
+
+
 @quaff.task(name="aflaky", retries=3, backoff=[0.05, 0.1])
 async def aflaky(tag: str, failures: int) -> int:
     """As ``flaky``, in the event loop, with pauses from a list."""

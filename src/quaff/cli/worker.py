@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from quaff.model.options import check_name
+from quaff.model.ids import check_name
 
 #: Worker processes that can be asked for: a port number, given by mistake, must not bring a machine down.
 MOST = 512

@@ -13,6 +13,8 @@ import time
 from typing import NamedTuple
 from uuid import UUID
 
+from quaff.errors import ConfigurationError
+
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _RESULT_KEY = re.compile(r"(?P<queue>.+):result:(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.DOTALL)
 _FOREIGN = re.compile(rb"[^A-Za-z0-9._-]|\.(?=[0-9a-f]{2})")
@@ -28,6 +30,13 @@ class JobId(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.queue}-{self.partition}-{self.raw.hex()}"
+
+
+def check_name(what: str, name: object) -> str:
+    """A queue's or task's name. Raises ConfigurationError for characters that keys, URLs and ACLs cannot hold."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ConfigurationError(f"{what} name {name!r}: use 1 to 128 of the characters A-Z a-z 0-9 . _ -")
+    return name
 
 
 def new_raw() -> bytes:

@@ -1,8 +1,9 @@
 """A job's bytes: one call of one task, versioned, opaque to the scripts but for its first bytes.
 
 ``0x01 body`` or, for a job with ``key=``, ``0x02 digest(16) body``: the enqueue script compares the digest, so that
-the same key with other arguments is refused. ``0x03 length(4) other`` before either of them carries another message,
-which the scripts put in line when this job is given up. ``body`` is a MessagePack array
+the same key with other arguments is refused. Before that may stand layers, ``kind length(4) data``: ``0x03`` is
+another message, which the scripts put in line when this job is given up; ``0x05`` says where a job is at home that runs
+in another queue: 16 bytes of its id there, then the partition. ``body`` is a MessagePack array
 ``[task, args, kwargs, created_ms]`` and, if there are any, a map of terms. A term whose name begins with ``!`` must be
 understood: a worker that does not know it leaves the job to one that does; any other unknown one is passed over.
 """
@@ -19,6 +20,8 @@ from quaff.model.ids import JobId
 from quaff.model.placement import Placement
 
 _PLAIN, _KEYED, _CARRYING, _NEWEST = b"\x01", b"\x02", b"\x03", 9
+_ORIGIN = b"\x05"
+_LAYERS = (_CARRYING, _ORIGIN)
 _DIGEST = 16
 
 #: Terms: Unix milliseconds by which the job must have begun; its own time limit in milliseconds.
@@ -82,9 +85,27 @@ def carrying(other: bytes, data: bytes) -> bytes:
     return _CARRYING + len(other).to_bytes(4, "big") + other + data
 
 
-def _own(data: bytes) -> bytes:
-    """A job's bytes without those that it carries."""
-    return data[5 + int.from_bytes(data[1:5], "big") :] if data[:1] == _CARRYING else data
+def _layers(data: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """A job's own bytes, and what stands before them, by its kind."""
+    layers: dict[bytes, bytes] = {}
+    while data[:1] in _LAYERS:
+        end = 5 + int.from_bytes(data[1:5], "big")
+        layers[data[:1]], data = data[5:end], data[end:]
+    return data, layers
+
+
+def origin(data: bytes) -> JobId | None:
+    """Where a job is at home that runs in another queue; None for nearly all."""
+    if data[:1] != _ORIGIN:
+        return None
+    home = _layers(data)[1][_ORIGIN]
+    return JobId(*partition_of(home[16:]), home[:16])
+
+
+def partition_of(text: bytes) -> tuple[str, int]:
+    """Queue and number in ``queue#number``, as scripts name a partition."""
+    queue, _, number = text.decode().rpartition("#")
+    return queue, int(number)
 
 
 def decode(data: bytes) -> Message:
@@ -93,7 +114,7 @@ def decode(data: bytes) -> Message:
     Raises:
         CorruptMessage, NewerMessage
     """
-    data = _own(data)
+    data, _ = _layers(data)
     kind = data[:1]
     if kind not in (_PLAIN, _KEYED):
         if data and data[0] <= _NEWEST:
@@ -112,5 +133,5 @@ def decode(data: bytes) -> Message:
 
 def digest(data: bytes) -> bytes:
     """The digest of a job with ``key=``; empty for a plain one."""
-    data = _own(data)
+    data, _ = _layers(data)
     return data[1 : 1 + _DIGEST] if data[:1] == _KEYED else b""

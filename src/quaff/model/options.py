@@ -10,7 +10,7 @@ import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.model.batch import Batch
-from quaff.model.ids import NAME
+from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, FairBy, Limit, RateLimit, Unique
 from quaff.model.placement import PRIORITIES, Wishes
 from quaff.model.retry import Policy, policy
@@ -198,13 +198,6 @@ def _check_moment(name: str, given: Any) -> None:
             f"{name}={given!r}: a datetime without a time zone means another moment on each machine. "
             "Give one with tzinfo, such as datetime.now(UTC) + timedelta(minutes=5)."
         )
-
-
-def check_name(what: str, name: object) -> str:
-    """A queue's or task's name. Raises ConfigurationError for characters that keys, URLs and ACLs cannot hold."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ConfigurationError(f"{what} name {name!r}: use 1 to 128 of the characters A-Z a-z 0-9 . _ -")
-    return name
 
 
 def _is_utf8(text: str) -> bool:

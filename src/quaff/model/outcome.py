@@ -52,13 +52,14 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True):
 class Settled(msgspec.Struct, frozen=True):
     """An attempt's outcome on its way to the server. ``ttl_ms`` is how long ``record`` is kept (0: not at all).
 
-    For a job that comes back it is the time until then, and ``priority`` its new one (None: as before).
+    For a job that comes back it is the time until then, and ``priority`` and ``queue`` its new ones (None: as before).
     """
 
     state: JobState
     ttl_ms: int
     record: bytes
     priority: int | None = None
+    queue: str | None = None
 
 
 def cancelled(reason: str) -> bytes:

@@ -71,7 +71,7 @@ def exponential(first: Seconds = 1.0, *, base: float = 2.0, max: Seconds = 3600.
     return Backoff(_seconds("exponential()", first), times=base, max=_seconds("exponential(max=)", max), jitter=jitter)
 
 
-#: After how many failures, and why: seconds, None to give up, or a Retry, which can also change the priority.
+#: After how many failures, and why: seconds, None to give up, or a Retry, which can also change priority and queue.
 Rule: TypeAlias = "Callable[[int, BaseException], Seconds | Retry | None]"
 Kinds: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...]"
 
@@ -80,10 +80,11 @@ _USUAL = exponential()
 
 
 class Again(NamedTuple):
-    """Another attempt: in how many seconds, and with which priority (None: as before)."""
+    """Another attempt: in how many seconds, with which priority and in which queue (None: as before)."""
 
     seconds: float
     priority: int | None = None
+    queue: str | None = None
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,12 +113,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         if not asked and (isinstance(error, self.give_up_on) or not isinstance(error, self.retry_on)):
             return None
         if asked and asked.in_ is not None:
-            return Again(asked.in_, asked.priority)
+            return Again(asked.in_, asked.priority, asked.queue)
         given = self.backoff(failures, error)
         if isinstance(given, Retry):
             seconds = _USUAL(failures, error) if given.in_ is None else given.in_
-            return Again(seconds, given.priority)
-        return None if given is None else Again(checked(given), asked.priority if asked else None)
+            return Again(seconds, given.priority, given.queue)
+        if given is None:
+            return None
+        return Again(checked(given), asked.priority, asked.queue) if asked else Again(checked(given))
 
     def again_if_killed(self, failures: int) -> Again | None:
         """As ``again``, for an attempt that is ended at its limit from outside, where no code of the task's can run.

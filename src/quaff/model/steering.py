@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quaff.errors import ConfigurationError
+from quaff.model.ids import check_name
 from quaff.model.placement import PRIORITIES
 from quaff.model.times import Seconds, seconds
 
@@ -13,6 +14,7 @@ class Retry(Exception):
     Args:
         in_: seconds or a timedelta until then; None leaves it to the task's backoff.
         priority: from -100 to 100, from then on; None: as before.
+        queue: where it runs from then on; None: as before. Its id stays.
     """
 
     def __init__(
@@ -21,12 +23,14 @@ class Retry(Exception):
         *,
         in_: Seconds | None = None,
         priority: int | None = None,
+        queue: str | None = None,
     ) -> None:
         super().__init__(why)
         self.in_ = None if in_ is None else seconds("Retry(in_=)", in_)
         if priority is not None and (type(priority) is not int or priority not in PRIORITIES):
             raise ConfigurationError(f"Retry(priority={priority!r}): give a whole number from -100 to 100.")
         self.priority = priority
+        self.queue = None if queue is None else check_name("Retry(queue=) queue", queue)
 
 
 class Snooze(Exception):

@@ -9,7 +9,7 @@ _WAITING, _ROUTED, _LIMITED, _RUNNING, _ENDED = (
     "msg ready wake parked sched solo ghosts",
     "route prio uniq lapses heirs sched_def sched_state sched_next sched_seen",
     "turn backlog spot credit waits stalled opens limits rates slots guests blocks",
-    "active stop held lease claims prog",
+    "active stop held lease claims prog away origin outbox parcels",
     "res done dead tomb watched",
 )
 NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} tries history {_ENDED}".split())

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from quaff.model.ids import JobId
+from quaff.model.message import partition_of
 from quaff.model.states import BY_LETTER, JobState
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
@@ -25,6 +27,7 @@ class Found(NamedTuple):
         record: the outcome's bytes; empty where none is kept.
         message, history: only if asked for.
         progress: what the running attempt has said; empty if nothing.
+        away: where it runs, if that is another queue; its state is what it is there.
     """
 
     state: JobState | None
@@ -36,6 +39,7 @@ class Found(NamedTuple):
     message: bytes
     history: bytes
     progress: bytes
+    away: JobId | None = None
 
 
 def lookup(partition: Partition, id: bytes, *, all: bool = False) -> Call[Found]:
@@ -105,6 +109,7 @@ _STATES = {
     b"blocked": JobState.BLOCKED,
     b"scheduled": JobState.SCHEDULED,
     b"retrying": JobState.RETRYING,
+    b"away": JobState.QUEUED,
 }
 
 
@@ -114,7 +119,25 @@ def _found(reply: list[Any]) -> Found:
     attempt = attempt_of(detail) if where == b"running" else 0
     due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
     dropped = where == b"ended" and detail[:1] == b"S"
-    return Found(state, attempt, due_ms, dropped, where == b"parked", record, message, history, progress)
+    away = JobId(*partition_of(detail[16:]), detail[:16]) if where == b"away" else None
+    return Found(state, attempt, due_ms, dropped, where == b"parked", record, message, history, progress, away)
+
+
+def at_home(here: Found, there: Found) -> Found:
+    """What is known of a job that runs in another queue, from its home and from there.
+
+    On the way it is ``queued`` there, or still ``running``: it has ended when its home knows.
+    """
+    on_the_way = JobState.QUEUED if there.state is None else JobState.RUNNING
+    state = on_the_way if there.state is None or there.state.terminal else there.state
+    return here._replace(
+        state=state,
+        attempt=there.attempt,
+        due_ms=there.due_ms,
+        parked=there.parked,
+        history=there.history or here.history,
+        progress=there.progress,
+    )
 
 
 def _letters(reply: list[Any]) -> list[Letter]:

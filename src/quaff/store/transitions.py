@@ -130,7 +130,8 @@ class End(NamedTuple):
 class Swept(NamedTuple):
     """What one sweep did; ``more``: it stopped at its bound; ``asked``: how many running jobs were asked to stop.
 
-    ``schedule_ms``: until a schedule is to be looked at; None where there is none.
+    ``schedule_ms``: until a schedule is to be looked at; ``parcel_ms``: until something is to be told to another
+    partition; None where there is none.
     """
 
     taken: int
@@ -139,6 +140,7 @@ class Swept(NamedTuple):
     more: bool
     asked: int
     schedule_ms: int | None
+    parcel_ms: int | None
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
@@ -198,8 +200,8 @@ def settle(
 ) -> Call[list[Verdict]]:
     """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``.
 
-    With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, and the record
-    that of the attempt.
+    With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, the record that
+    of the attempt, and the digest another priority and, after a space, another partition (``queue#number``).
     """
     flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
     return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
@@ -267,8 +269,8 @@ def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call
 
 
 def _swept(reply: list[int]) -> Swept:
-    taken, unparked, expired, more, asked, schedule_ms = reply
-    return Swept(taken, unparked, expired, more == 1, asked, None if schedule_ms < 0 else schedule_ms)
+    taken, unparked, expired, more, asked, *waits = reply
+    return Swept(taken, unparked, expired, more == 1, asked, *(None if ms < 0 else ms for ms in waits))
 
 
 def _verdicts(reply: list[int]) -> list[Verdict]:

@@ -137,8 +137,9 @@ class Completer:
 
 
 def _note(finished: Finished) -> bytes:
-    """Beside the record: of a job that comes back its new priority, of one that has ended its digest."""
+    """Beside the record: of a job that comes back its new priority and queue, of one that has ended its digest."""
     settled = finished.settled
     if not settled.state.terminal:
-        return b"" if settled.priority is None else b"%d" % settled.priority
+        priority = b"" if settled.priority is None else b"%d" % settled.priority
+        return priority if settled.queue is None else b"%b %b#0" % (priority, settled.queue.encode())
     return message.digest(finished.claim.lease.message)

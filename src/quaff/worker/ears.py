@@ -1,11 +1,12 @@
-"""Hears that a running job was called off, so that its worker need not wait for its next sweep to find out."""
+"""Hears that there is something to do in a queue, so that its worker need not wait for its next sweep to find out."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from quaff.errors import QuaffError
 from quaff.store.connect import Endpoint
@@ -22,19 +23,25 @@ class Ears:
     Args:
         endpoint: the server.
         partitions: what to listen to.
-        tell: called with the place of the partition in which a running job was called off.
+        tell: by the key of that name, which is also a channel: called with the place of the partition. ``stop``: a
+            running job was called off; ``outbox``: something is to be told to another partition.
     """
 
-    def __init__(self, endpoint: Endpoint, partitions: Sequence[Partition], tell: Callable[[int], None]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, partitions: Sequence[Partition], tell: Mapping[str, Callable[[int], None]]
+    ) -> None:
         self._endpoint = endpoint
-        self._places = {partition.key("stop"): place for place, partition in enumerate(partitions)}
-        self._tell = tell
+        self._calls = {
+            partition.key(name): partial(call, place)
+            for place, partition in enumerate(partitions)
+            for name, call in tell.items()
+        }
         threading.Thread(target=self._work, name="quaff-ears", daemon=True).start()
 
     def _work(self) -> None:
         while True:
             try:
-                for channel in heard(self._endpoint, list(self._places), _SILENCE):
-                    self._tell(self._places[channel])
+                for channel in heard(self._endpoint, list(self._calls), _SILENCE):
+                    self._calls[channel]()
             except QuaffError:
                 time.sleep(random.uniform(_PAUSE / 2, _PAUSE * 2))

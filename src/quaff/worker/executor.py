@@ -91,6 +91,7 @@ class Executor:
             scheduled_ms,
             self._stopping,
             self._tell,
+            message.origin(lease.message),
         )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft
@@ -247,7 +248,9 @@ class Executor:
         record = outcome.encode(self._attempt(ready.claim, run.at, ended, word, failure, run.current.progress))
         # At least a millisecond: a task that asks to run again at once must not keep the others from running.
         return Finished(
-            ready.claim, Settled(state, max(1, int(again.seconds * 1000)), record, again.priority), ended - run.at
+            ready.claim,
+            Settled(state, max(1, int(again.seconds * 1000)), record, again.priority, again.queue),
+            ended - run.at,
         )
 
     def _cancelled(self, ready: Ready, error: BaseException, run: Run) -> Finished:

@@ -24,6 +24,7 @@ from quaff.store.client import Store
 from quaff.store.keys import Partition
 from quaff.store.queries import asked
 from quaff.store.transitions import BATCH, STEP, End, Kept, Rules, attempt_of, heartbeat, reap, sweep
+from quaff.worker.courier import Courier
 from quaff.worker.starts import Start
 from quaff.worker.timekeeping import Timekeeper
 
@@ -67,7 +68,7 @@ class Chore:
 
 
 class Chores:
-    """Keeps the leases of a worker's processes, sweeps its queues and fires their schedules.
+    """Keeps the leases of a worker's processes, sweeps its queues, fires their schedules and delivers for them.
 
     One step at a time, the most important first, so that no backlog of one chore and no error in another keeps the
     leases from being renewed.
@@ -79,6 +80,7 @@ class Chores:
         rules: the limits for crashed jobs.
         keep: how many dead letters.
         timekeeper: knows the schedules.
+        courier: delivers to other partitions.
 
     Attributes:
         running: place of the partition and id of what runs in this worker, as its supervisor saw last.
@@ -93,6 +95,7 @@ class Chores:
         rules: Rules,
         keep: Kept,
         timekeeper: Timekeeper,
+        courier: Courier,
     ) -> None:
         self._store = store
         self._partitions = partitions
@@ -120,6 +123,10 @@ class Chores:
             Chore(f"firing schedules of queue {each.queue}", partial(timekeeper.fire, n), math.inf)
             for n, each in enumerate(partitions)
         ]
+        self._delivering = [
+            Chore(f"delivering for queue {each.queue}", partial(courier.deliver, n), math.inf)
+            for n, each in enumerate(partitions)
+        ]
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
 
@@ -143,6 +150,11 @@ class Chores:
         self._sweeps[place].at = 0.0
         self._call.set()
 
+    def deliver(self, place: int) -> None:
+        """Something is to be told to another partition; from any thread."""
+        self._delivering[place].at = 0.0
+        self._call.set()
+
     def declare(self, schedules: Sequence[tuple[int, str, bytes]]) -> None:
         """The code that was started just now declares these schedules."""
         self._timekeeper.learn(schedules)
@@ -159,7 +171,7 @@ class Chores:
         while not self._closing or self._burials:
             now = time.monotonic()
             funeral = [self._funeral] if self._burials else []
-            rest = [*self._firing, self._declaring, *self._sweeps]
+            rest = [*self._delivering, *self._firing, self._declaring, *self._sweeps]
             waiting = [self._beat, *funeral, *sorted(rest, key=lambda each: each.at)]
             due = next((chore for chore in waiting if chore.at <= now), None)
             if due is not None:
@@ -205,6 +217,8 @@ class Chores:
         self._ask(place, swept.asked)
         if swept.schedule_ms is not None:
             self._firing[place].at = min(self._firing[place].at, time.monotonic() + swept.schedule_ms / 1000)
+        if swept.parcel_ms is not None:
+            self._delivering[place].at = min(self._delivering[place].at, time.monotonic() + swept.parcel_ms / 1000)
         return 0.0 if swept.more else self._between * random.uniform(0.7, 1.0)
 
     def _ask(self, place: int, count: int) -> None:

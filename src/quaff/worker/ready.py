@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from quaff.model import message
 from quaff.model.ids import JobId
 from quaff.model.message import Message
 from quaff.model.outcome import Settled
@@ -24,7 +25,8 @@ class Claim(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         """The job's id in text form."""
-        return str(JobId(self.partition.queue, self.partition.number, self.lease.id))
+        here = JobId(self.partition.queue, self.partition.number, self.lease.id)
+        return str(message.origin(self.lease.message) or here)
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ from quaff.store.transitions import Kept, Rules
 from quaff.worker import orphans
 from quaff.worker.child import Child, describe
 from quaff.worker.control import Orders, Word
+from quaff.worker.courier import Courier
 from quaff.worker.ears import Ears
 from quaff.worker.guarding import Guard
 from quaff.worker.limits import Limits
@@ -223,9 +224,10 @@ class Supervisor:
         store, lease = Store(endpoint, settings["deadline"]), settings["lease"]
         ttl_ms, window_ms = int(settings["result_ttl"] * 1000), rules.window_ms
         timekeeper = Timekeeper(store, partitions, self._name, lease, ttl_ms, window_ms)
-        self._chores = Chores(store, partitions, lease, rules, keep, timekeeper)
+        courier = Courier(store, word.namespace, partitions, window_ms)
+        self._chores = Chores(store, partitions, lease, rules, keep, timekeeper, courier)
         self._chores.declare(word.schedules)
-        Ears(endpoint, partitions, self._chores.hurry)
+        Ears(endpoint, partitions, {"stop": self._chores.hurry, "outbox": self._chores.deliver})
         grace = settings["grace"] if self._plan.grace is None else self._plan.grace
         self._limits = Limits(grace)
         self._rotation = Rotation(self._plan.wear, grace)

@@ -5,23 +5,23 @@
 --   '' nobody knows it
 -- Guarantees: what waits never starts; a terminal state never changes; a running job that is asked ends as whatever it
 --   makes of that, but does not come back.
--- KEYS: tomb active stop msg
+-- KEYS: tomb msg
 -- @include schema
 -- @include clock
 -- @include withdraw
+-- @include halt
 -- @include end
 
 local outcome, ttl, window = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = clock()
-local answers, asked = {}, false
+local answers = {}
 for i = 4, #ARGV do
   local id = ARGV[i]
   local ended = redis.call('HGET', k.tomb, id)
   if ended then
     answers[#answers + 1] = ended:sub(1, 1):lower()
-  elseif redis.call('HEXISTS', k.active, id) == 1 then
-    -- The reason that was given first is the one that is kept.
-    if redis.call('HSETNX', k.stop, id, ttl .. ' ' .. window .. ' ' .. outcome) == 1 then asked = true end
+  elseif under_way(id) then
+    ask_to_stop(id, outcome, ttl, window, now)
     answers[#answers + 1] = 'r'
   elseif redis.call('HEXISTS', k.msg, id) == 1 then
     withdraw(id, now)
@@ -31,5 +31,4 @@ for i = 4, #ARGV do
     answers[#answers + 1] = ''
   end
 end
-if asked then redis.call('PUBLISH', k.stop, '') end
 return answers

@@ -3,13 +3,15 @@
 -- ARGV: id, 1 for everything that is known of it
 -- Answer: {state, token or tombstone, record, message, history, progress of the running attempt}; message and history only if
 --   asked for; state is
---   'running' 'queued' 'parked' 'blocked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'ended', or '' for an id that nobody knows
+--   'running' 'queued' 'parked' 'blocked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'away' (detail: its id where it runs, and that partition),
+--   'ended', or '' for an id that nobody knows
 -- KEYS: msg history prog active tomb done res parked sched tries
 -- @include schema
 -- @include clock
 -- @include tries
 -- @include route
 -- @include heirs
+-- @include away
 
 local id, all = ARGV[1], ARGV[2] == '1'
 local function with(state, detail, record)
@@ -26,6 +28,8 @@ if ended then
   local kept = not due or tonumber(due) > clock()
   return with('ended', ended, kept and redis.call('HGET', k.res, id))
 end
+local there = is_away(id)
+if there then return with('away', there .. route_of(id)[7]) end
 if redis.call('ZSCORE', k.parked, id) then return with('parked') end
 local at = redis.call('ZSCORE', k.sched, id)
 if at then return with(read_tries(redis.call('HGET', k.tries, id)).failures > 0 and 'retrying' or 'scheduled', ms(tonumber(at))) end

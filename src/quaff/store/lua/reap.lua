@@ -35,7 +35,7 @@ for _, member in ipairs(range) do
   local letter, delay, record, outcome = 'b', 0, nil, nil
   if at then letter, delay, record, outcome = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4] end
   if token and letter == 'r' then
-    come_back(id, letter, token, delay, record, now)
+    come_back(id, letter, token, delay, record, now, rules.window)
     back = back + 1
   elseif token then
     if record then remember(id, record) end

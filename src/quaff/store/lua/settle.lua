@@ -2,7 +2,7 @@
 --- settle: running -> succeeded | failed | cancelled | expired | retrying | scheduled
 -- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter ('s' 'f' 'c' 'e'; 'r' after a failure
 --   and 'w' at no cost it comes back), result ttl in ms (for 'r' and 'w': ms until it is due), digest (16 bytes or empty; for
---   'r' and 'w': another priority or empty), record (for 'r' and 'w': that of the attempt)
+--   'r' and 'w': another priority and queue, with a space between them, or empty), record (for 'r' and 'w': that of the attempt)
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
@@ -17,6 +17,7 @@
 -- @include unique
 -- @include end
 -- @include again
+-- @include away
 
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
@@ -46,13 +47,14 @@ for i, id in ipairs(ids) do
     here[id] = token
     local route = route_of(id)
     if route then give_back(route[6], now) end
-    if route and letter == 's' then
+    local plain = letter == 's' and not travels(id)
+    if route and plain then
       let_go(id, route, 'done', now)
       redis.call('HDEL', k.route, id)
     end
     mine[#mine + 1] = id
     members[#members + 1] = process .. id
-    if letter ~= 's' then
+    if not plain then
       others[#others + 1] = at
     else
       local gone = now + math.max(window, ttl)
@@ -89,7 +91,7 @@ end
 for _, at in ipairs(others) do
   local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]
   if letter == 'r' or letter == 'w' then
-    come_back(id, letter, token, ttl, record, now, ARGV[at + 4])
+    come_back(id, letter, token, ttl, record, now, window, ARGV[at + 4])
   else
     finish(id, letter, token, record, ttl, now, window)
   end

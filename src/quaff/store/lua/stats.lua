@@ -2,7 +2,7 @@
 --- stats: how many jobs are where, and what has been counted (changes nothing)
 -- ARGV: none
 -- Answer: {name, number, name, number, ...}; 'paused' is -1 where it is not, 0 for good, else the ms until it is over
--- KEYS: meta ready solo prio backlog sched heirs parked active dead
+-- KEYS: meta ready solo prio backlog sched heirs parked active dead away
 -- @include schema
 -- @include clock
 local now = clock()
@@ -14,6 +14,7 @@ local answer = {
   'blocked', redis.call('HLEN', k.heirs),
   'parked', redis.call('ZCARD', k.parked),
   'running', redis.call('HLEN', k.active),
+  'away', redis.call('HLEN', k.away),
   'dead_letters', redis.call('ZCARD', k.dead),
   'paused', not paused and -1 or until_ms > 0 and math.max(0, until_ms - now) or 0,
 }

@@ -4,10 +4,10 @@
 --   to keep, bytes of them to keep, outcome to store for a job whose crash was one too many, 1 to bring back all parked jobs
 --   (a new worker may know their task)
 -- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left, running jobs
---   that were asked to stop, ms until a schedule is to be looked at or -1}
+--   that were asked to stop, ms until a schedule is to be looked at or -1, ms until something is to be sent to other partitions or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries solo parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop
+-- KEYS: meta lease held tries solo parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox
 -- @include schema
 -- @include clock
 -- @include wake
@@ -153,7 +153,9 @@ if now >= reap_from then
     audit(now, '', 'schedule no longer declared', name)
   end
 end
+local next_parcel = redis.call('ZRANGEBYSCORE', k.outbox, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 local next_schedule = redis.call('ZRANGEBYSCORE', k.sched_next, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 
 if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #overdue >= limit or #unheard >= limit or #old >= limit then more = 1 end
-return {taken, #due, #old, more, redis.call('HLEN', k.stop), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1}
+return {taken, #due, #old, more, redis.call('HLEN', k.stop), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1,
+  next_parcel and math.max(0, tonumber(next_parcel) - now) or -1}

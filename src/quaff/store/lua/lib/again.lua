@@ -1,20 +1,30 @@
 -- A job whose attempt is over comes back: 'r' after a failure, which is counted, 'w' because it wants to wait, which
--- costs nothing. Whoever waits for work must know of a new earliest one.
+-- costs nothing. Whoever waits for work must know of a new earliest one. `elsewhere` is '', or another priority, a space and
+-- another `queue#number`, one of them perhaps empty. Who is not at home goes there first, and from there to that queue.
 -- KEYS: tries meta
 -- @include tries
 -- @include route
 -- @include place
 -- @include history
 -- @include stopped
+-- @include away
+-- @include end
 local COUNTED = {r = 'retried', w = 'snoozed'}
-local function come_back(id, letter, token, delay, record, now, priority)
+local function come_back(id, letter, token, delay, record, now, window, elsewhere)
   remember(id, record)
   if stopped(id, token, now) then return end
-  if priority and priority ~= '' then set_priority(id, tonumber(priority)) end
+  local priority, queue = (elsewhere or ''):match('^(%S*) ?(.*)$')
   local t = read_tries(redis.call('HGET', k.tries, id))
   t.token = token
   if letter == 'r' then t.attempts, t.failures = t.attempts + 1, t.failures + 1 end
   redis.call('HSET', k.tries, id, tries_text(t))
   redis.call('HINCRBY', k.meta, COUNTED[letter], 1)
+  if queue ~= '' and travels(id) then
+    send_home(id, 'r', delay, '', priority, queue, now)
+    finish(id, 'c', token, '', 0, now, window)
+    return
+  end
+  if priority ~= '' then set_priority(id, tonumber(priority)) end
+  if queue ~= '' then set_queue(id, queue) end
   start_waiting(id, now + delay, now)
 end

@@ -1,4 +1,4 @@
--- Any end but success, which settle does for many at once.
+-- How a job ends; settle does it for many plain ones at once, where they have succeeded.
 -- A tombstone is: one letter for the state, 13 digits of the millisecond it goes, the lease token, '|' and the digest.
 -- KEYS: msg tomb ready meta tries stop route res done
 -- @include clock
@@ -8,11 +8,13 @@
 -- @include route
 -- @include unique
 -- @include dead
-local NAME_OF = {f = 'failed', c = 'cancelled', e = 'expired'}
+-- @include away
+local NAME_OF = {s = 'succeeded', f = 'failed', c = 'cancelled', e = 'expired'}
 
 -- The message that a job carries for this case becomes a job: the time, then what tells the first job from all others.
 local function follow_up(id, message, now)
-  local _, other = parts(message)
+  local _, layers = parts(message)
+  local other = layers[3] or ''
   if other == '' then return end
   for later = 0, 99 do
     local at = now + later
@@ -29,14 +31,21 @@ end
 
 local function finish(id, letter, token, record, ttl, now, window)
   local message = redis.call('HGET', k.msg, id) or ''
+  local traveller = travels(id)
+  if traveller then
+    send_home(id, letter, ttl, record, '', '', now)
+    ttl = 0
+  end
   local gone = now + math.max(ttl, window)
-  redis.call('HSET', k.tomb, id, letter .. string.format('%013.0f', gone) .. token .. '|' .. digest(message))
+  local mark = (letter == 's' and ttl == 0) and 'S' or letter
+  redis.call('HSET', k.tomb, id, mark .. string.format('%013.0f', gone) .. token .. '|' .. digest(message))
   redis.call('HDEL', k.tries, id)
   redis.call('HDEL', k.stop, id)
   local route = route_of(id)
   if route then let_go(id, route, 'done', now) end
   -- A dead letter keeps its message, so that it can be sent back.
-  if letter ~= 'f' then
+  local dead = letter == 'f' and not traveller
+  if not dead then
     redis.call('HDEL', k.msg, id)
     if route then redis.call('HDEL', k.route, id) end
   end
@@ -44,7 +53,7 @@ local function finish(id, letter, token, record, ttl, now, window)
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)
   redis.call('HINCRBY', k.meta, NAME_OF[letter], 1)
   tell({id})
-  if letter == 'f' then
+  if dead then
     list(id, now)
     follow_up(id, message, now)
   end

@@ -1,9 +1,17 @@
--- All that scripts read of a message. After byte 2 comes the digest of task and arguments. After byte 3, with its length
--- in four bytes, comes another message, for the time when the job is given up; then the job's own.
+-- All that scripts read of a message. After byte 2 comes the digest of task and arguments. Before that stand layers: a byte, a
+-- length in four bytes, and 3: another message, for the time when the job is given up; 5: where a traveller comes from.
+local function layer(kind, text, message) return string.char(kind) .. struct.pack('>I4', #text) .. text .. message end
+
 local function parts(message)
-  if message:byte(1) ~= 3 or #message < 5 then return message, '' end
-  local own = 6 + struct.unpack('>I4', message, 2)
-  return message:sub(own), message:sub(6, own - 1)
+  local layers = {}
+  for _ = 1, 3 do
+    local kind = message:byte(1)
+    if not (kind == 3 or kind == 5) or #message < 5 then break end
+    local own = 6 + struct.unpack('>I4', message, 2)
+    layers[kind] = message:sub(6, own - 1)
+    message = message:sub(own)
+  end
+  return message, layers
 end
 
 local function digest(message)

@@ -1,4 +1,5 @@
--- Puts a job in line: after a crash in `solo`, into its lane, by its priority, or, as nearly all, in `ready`; at the tail, or
+-- Puts a job in line: elsewhere, where it runs there; after a crash in `solo`, into its lane, by its priority, or, as nearly all, in
+-- `ready`; at the tail, or
 -- at the `front`. `t` are its tries.
 -- KEYS: solo prio ready sched tries
 -- @include clock
@@ -7,9 +8,12 @@
 -- @include route
 -- @include rank
 -- @include lanes
+-- @include away
 local function place(id, t, front)
-  local route = not runs_alone(t) and route_of(id)
-  if runs_alone(t) then
+  local route = route_of(id)
+  if route and route[7] then
+    send_away(id, route, clock())
+  elseif runs_alone(t) then
     if front then redis.call('RPUSH', k.solo, id) else redis.call('LPUSH', k.solo, id) end
   elseif route and route[4] ~= '' then
     enter_lane(id, route, front)

@@ -1,5 +1,6 @@
 -- `route` has what a job asks for beyond a place in the one line of all others, as long as its message is kept:
--- {priority, unique key or '', when that is free again ('start' 'done' 'time'), lane or '', weight, {{limit, cost}, ...}}.
+-- {priority, unique key or '', when that is free again ('start' 'done' 'time'), lane or '', weight, {{limit, cost}, ...},
+-- `queue#number` of the partition in which it runs, where that is another one}.
 -- KEYS: route
 local routed = nil
 local function route_of(id)

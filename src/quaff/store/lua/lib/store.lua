@@ -1,11 +1,12 @@
 -- Stores a job that asks for more than the end of the one line, unless another one with the same unique key stays. `rules` are what
 -- a waiting job that is replaced ends as: {outcome, its ttl in ms, tombstone window in ms}.
--- KEYS: active tomb heirs stop msg meta limits
+-- KEYS: tomb heirs msg meta limits
 -- @include met
 -- @include route
 -- @include place
 -- @include unique
 -- @include withdraw
+-- @include halt
 -- @include end
 -- A waiting job makes room for the one that replaces it.
 local function replace(id, rules, now)
@@ -17,7 +18,7 @@ end
 local CONFLICT = {
   keep = function(holder) return holder end,
   reschedule = function(holder, _, due, _, now)
-    if redis.call('HEXISTS', k.active, holder) + redis.call('HEXISTS', k.tomb, holder) == 0 then
+    if not under_way(holder) and redis.call('HEXISTS', k.tomb, holder) == 0 then
       withdraw(holder, now)
       start_waiting(holder, due, now)
     end
@@ -32,16 +33,13 @@ local CONFLICT = {
     local heir = redis.call('HGET', k.heirs, route[2])
     if heir then replace(heir:sub(14), rules, now) end
     if redis.call('HEXISTS', k.tomb, holder) == 1 then return holder end
-    if redis.call('HEXISTS', k.active, holder) == 1 then return route[3] == 'time' and holder or 'heir' end
+    if under_way(holder) then return route[3] == 'time' and holder or 'heir' end
     replace(holder, rules, now)
   end,
 }
 function CONFLICT.cancel_running(holder, route, due, rules, now)
   local verdict = CONFLICT.replace(holder, route, due, rules, now)
-  if redis.call('HEXISTS', k.active, holder) == 1
-    and redis.call('HSETNX', k.stop, holder, rules[2] .. ' ' .. rules[3] .. ' ' .. rules[1]) == 1 then
-    redis.call('PUBLISH', k.stop, '')
-  end
+  if under_way(holder) then ask_to_stop(holder, rules[1], rules[2], rules[3], now) end
   return verdict
 end
 

@@ -1,0 +1,17 @@
+-- Asks a job to stop that runs, here or in another queue. The reason that was given first is the one that is kept.
+-- KEYS: stop active
+-- @include clock
+-- @include route
+-- @include parcels
+-- @include away
+local function under_way(id) return redis.call('HEXISTS', k.active, id) == 1 or is_away(id) end
+
+local function ask_to_stop(id, outcome, ttl, window, now)
+  if redis.call('HSETNX', k.stop, id, ttl .. ' ' .. window .. ' ' .. outcome) == 0 then return end
+  local there = is_away(id)
+  if there then
+    post('c' .. there, {'cancel', route_of(id)[7], there, id, ms(ttl), ms(window), outcome}, now)
+  else
+    redis.call('PUBLISH', k.stop, '')
+  end
+end

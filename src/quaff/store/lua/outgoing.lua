@@ -1,0 +1,42 @@
+#!lua flags=allow-oom
+--- outgoing: what other partitions have to hear, a page of what is due
+-- ARGV: most, ms after which somebody else may send the same
+-- Answer: {{name, kind, to whom, ...}, ...}; after these, of kind 'go': id there, message, route, numbers of its limits, tries,
+--   history, origin; 'back': id there, id at home, letter, ttl or ms until it is due, record, tries, history, priority, queue;
+--   'cancel': id there, id here, ttl in ms, tombstone window in ms, outcome
+-- Guarantees: nothing leaves the list by this.
+-- KEYS: msg tries history limits outbox parcels
+-- @include schema
+-- @include clock
+-- @include message
+-- @include route
+-- @include parcels
+-- @include away
+
+-- What a job takes along: all that it is here, less the unique key, which stays.
+local function luggage(id, there, to)
+  local route, numbers = route_of(id), {}
+  for _, each in ipairs(route[6]) do
+    local declared = each[1]:sub(18)
+    numbers[#numbers + 1] = {declared, redis.call('HGET', k.limits, declared) or '0 1 1'}
+  end
+  local asks = (route[1] ~= 0 or route[4] ~= '') and cmsgpack.pack({route[1], '', 'done', route[4], route[5], route[6]}) or ''
+  local origin = id .. HERE
+  return {'g' .. there, 'go', to, there, layer(5, origin, redis.call('HGET', k.msg, id) or ''), asks, cmsgpack.pack(numbers),
+    redis.call('HGET', k.tries, id) or '', redis.call('HGET', k.history, id) or '', origin}
+end
+
+local now, size, answer = clock(), 0, {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', k.outbox, '-inf', ms(now), 'LIMIT', 0, tonumber(ARGV[1]))) do
+  local parcel = cmsgpack.unpack(redis.call('HGET', k.parcels, name))
+  local kind, to, there, id = unpack(parcel)
+  if kind ~= 'back' and is_away(id) ~= there then
+    unpost(name)
+  else
+    answer[#answer + 1] = kind == 'go' and luggage(id, there, to) or {name, unpack(parcel)}
+    redis.call('ZADD', k.outbox, ms(now + tonumber(ARGV[2])), name)
+    for _, part in ipairs(answer[#answer]) do size = size + #part end
+    if size > 4194304 then break end
+  end
+end
+return answer

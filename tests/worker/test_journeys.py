@@ -1,0 +1,65 @@
+"""A retry that goes on in another queue: one job, one id, one history, wherever it runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from quaff import JobCancelled, JobFailed
+from tests.helpers import wait_until
+from tests.worker.support import Stage, children, kill
+
+
+def test_a_job_wanders_from_queue_to_queue_and_ends_at_home(stage: Stage) -> None:
+    """Its id is the same in every run, each attempt is counted once and kept, and its queue is the one it runs in."""
+    stage.worker("-p", "1", "-Q", "default,slow,slower")
+    job = stage.send("wanderer", "w", 4)
+    assert job.result(timeout=20) == [f"{queue} {job.id}" for queue in ("default", "slow", "slower", "default", "slow")]
+    attempts = job.info().attempts
+    assert [each.number for each in attempts] == [1, 2, 3, 4, 5]
+    assert [each.outcome for each in attempts] == ["failed"] * 4 + ["succeeded"]
+    for queue in ("default", "slow", "slower"):
+        kept = {name for name in ("away", "origin", "outbox", "msg") if stage.raw().exists(stage.key(name, queue))}
+        assert kept == set()
+
+
+def test_whoever_waits_and_asks_needs_not_know_where_it_runs(stage: Stage) -> None:
+    """Queued while nobody serves the other queue, cancelled from its id, found by everybody."""
+    stage.worker("-p", "1", "-Q", "default")
+    job = stage.send("wanderer", "far", 2)
+    wait_until(lambda: job.state == "queued" and len(job.info().attempts) == 1, 15)
+    assert job.cancel("not any more")
+    with pytest.raises(JobCancelled, match="not any more"):
+        job.result(timeout=20)
+    assert len(stage.runs("far")) == 1
+
+
+def test_a_crash_over_there_is_charged_once(stage: Stage) -> None:
+    """F3: killed in the other queue it runs again there."""
+    stage.worker("-p", "1", "-Q", "default,slow")
+    job = stage.send("lost_on_the_way", "lost")
+    assert job.result(timeout=30) == "slow"
+    assert [each.outcome for each in job.info().attempts] == ["failed", "crashed", "succeeded"]
+
+
+def test_retries_are_counted_over_all_queues(stage: Stage) -> None:
+    """Given up at home, where it is sent back from, too."""
+    stage.worker("-p", "1", "-Q", "default,slow,slower")
+    failed = stage.send("wanderer", "never", 99)
+    for attempts in (7, 14):
+        with pytest.raises(JobFailed, match="attempt 7"):
+            failed.result(timeout=30)
+        assert len(failed.info().attempts) == attempts
+        assert failed.requeue()
+
+
+def test_jobs_on_their_way_survive_the_loss_of_every_process(stage: Stage) -> None:
+    """F3: workers of both queues are killed again and again while a hundred jobs wander; each ends, in its order."""
+    workers = [stage.worker("-p", "1", "-Q", "default,slow"), stage.worker("-p", "1", "-Q", "slow,slower")]
+    jobs = [stage.send("wanderer", f"j{number}", 3) for number in range(100)]
+    for round in range(8):
+        wait_until(lambda goal=10 * (round + 1): len(stage.runs()) >= goal, 30)
+        for pid in children(workers[round % 2]):
+            kill(pid)
+    for job in jobs:
+        value = job.result(timeout=60)
+        assert value[-1] == f"default {job.id}" or "crashed" in {each.outcome for each in job.info().attempts}
