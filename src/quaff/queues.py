@@ -31,6 +31,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
         blocked: wait for the end of the job that holds their unique key.
         parked: wait for a worker that knows their task.
         running: are being run.
+        away: sent to this queue and, after a retry, at work in another one.
         dead_letters: failed and are kept.
         paused: nothing is handed out.
         resumes_in: seconds until a pause ends by itself; None: it does not, or there is none.
@@ -42,6 +43,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     blocked: int
     parked: int
     running: int
+    away: int
     dead_letters: int
     paused: bool
     resumes_in: float | None

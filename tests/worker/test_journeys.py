@@ -34,7 +34,7 @@ def test_whoever_waits_and_asks_needs_not_know_where_it_runs(stage: Stage) -> No
 
 
 def test_a_crash_over_there_is_charged_once(stage: Stage) -> None:
-    """F3: killed in the other queue it runs again there."""
+    """F1: killed in the other queue it runs again there."""
     stage.worker("-p", "1", "-Q", "default,slow")
     job = stage.send("lost_on_the_way", "lost")
     assert job.result(timeout=30) == "slow"
@@ -53,7 +53,7 @@ def test_retries_are_counted_over_all_queues(stage: Stage) -> None:
 
 
 def test_jobs_on_their_way_survive_the_loss_of_every_process(stage: Stage) -> None:
-    """F3: workers of both queues are killed again and again while a hundred jobs wander; each ends, in its order."""
+    """F1: workers of both queues are killed again and again while a hundred jobs wander; each ends, in its order."""
     workers = [stage.worker("-p", "1", "-Q", "default,slow"), stage.worker("-p", "1", "-Q", "slow,slower")]
     jobs = [stage.send("wanderer", f"j{number}", 3) for number in range(100)]
     for round in range(8):
