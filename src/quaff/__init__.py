@@ -9,7 +9,8 @@ The house, from the ground up; imports only point down::
     model/                             pure values: message, options, outcome, ids, codec
     store/                             the engine: Lua scripts, calls, senders, the embedded server
     config  context                    settings; current_job
-    job / queues / task / app          the handles, the function, the application's object
+    job / queues / flow                the handles
+    task / workflow / app              the function, jobs that wait for each other, the application's object
     inspector                          reads and operates queues; workers do without it
     worker/                            one supervisor, N processes
     cli/                               the commands
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from quaff.errors import ServerUnavailable as ServerUnavailable
     from quaff.errors import StoreError as StoreError
     from quaff.errors import UnknownTask as UnknownTask
+    from quaff.flow import Flow as Flow
+    from quaff.flow import FlowNode as FlowNode
     from quaff.info import JobInfo as JobInfo
     from quaff.inspector import DeadLetter as DeadLetter
     from quaff.inspector import Inspector as Inspector
@@ -69,6 +72,11 @@ if TYPE_CHECKING:
     from quaff.queues import Queue as Queue
     from quaff.queues import QueueStats as QueueStats
     from quaff.task import Task as Task
+    from quaff.workflow import Workflow as Workflow
+    from quaff.workflow import chain as chain
+    from quaff.workflow import chord as chord
+    from quaff.workflow import group as group
+    from quaff.workflow import starmap as starmap
 
 _HOME = {
     "Batch": "model.batch",
@@ -82,6 +90,8 @@ _HOME = {
     "EnqueueError": "errors",
     "EnqueueUnknown": "errors",
     "FairBy": "model.limits",
+    "Flow": "flow",
+    "FlowNode": "flow",
     "IdConflict": "errors",
     "Inspector": "inspector",
     "Job": "job",
@@ -112,10 +122,15 @@ _HOME = {
     "Task": "task",
     "Unique": "model.limits",
     "UnknownTask": "errors",
+    "Workflow": "workflow",
+    "chain": "workflow",
+    "chord": "workflow",
     "current_job": "context",
     "exponential": "model.retry",
     "fixed": "model.retry",
+    "group": "workflow",
     "linear": "model.retry",
+    "starmap": "workflow",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -11,6 +11,7 @@ from quaff import config, gathering
 from quaff.config import Settings
 from quaff.delivery import Delivery
 from quaff.errors import JobError, JobNotFound
+from quaff.flow import Flow
 from quaff.gathering import AsCompleted
 from quaff.guest import Guest
 from quaff.job import Job
@@ -130,6 +131,14 @@ class Quaff(Registry):
             jobs, timeout: as in ``wait_all``.
         """
         return AsCompleted(self.store, jobs, timeout)
+
+    def flow(self, id: str) -> Flow[Any]:
+        """The handle of a flow again, by its id; no I/O. Raises JobNotFound for a text that is none."""
+        place = ids.parse(id)
+        if place is None:
+            raise JobNotFound(f"{id!r} is no id of a flow.", id)
+        backend = self.backend
+        return Flow(backend.store, backend.settings, place, decode=self._decode_result, job=self.job)
 
     def queue(self, name: str) -> Queue:
         """A queue, to pause, purge or count it; no I/O."""

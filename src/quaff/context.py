@@ -28,6 +28,7 @@ class Attempt(msgspec.Struct):
         should_stop: True if either is so: finish early if you can.
         progress: how far it has come, as it said last.
         home: where the job is at home, if it runs in another queue.
+        flow: the id of the flow that it is of; empty for other jobs.
         tell: whom to tell that there is news; told: it has been, and has not looked yet.
     """
 
@@ -41,6 +42,7 @@ class Attempt(msgspec.Struct):
     stopping: list[bool]
     tell: Callable[[Attempt], None]
     home: JobId | None = None
+    flow: str = ""
     cancelled: bool = False
     progress: Progress | None = None
     told: bool = False
@@ -96,6 +98,11 @@ class CurrentJob:
         return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 
     @property
+    def flow(self) -> str | None:
+        """The id of the flow that it is of, for ``quaff.flow(...)``; None for a job of none."""
+        return self._attempt().flow or None
+
+    @property
     def should_stop(self) -> bool:
         """True once the worker is stopping, or the job was cancelled."""
         return self._attempt().should_stop
@@ -129,6 +136,14 @@ class CurrentJob:
 
 
 current_job = CurrentJob()
+
+
+def member_of(flow: str) -> bytes:
+    """The id of the job that runs here, as it is at home, if it is of that flow; else empty."""
+    attempt = _current.get()
+    if attempt is None or attempt.flow != flow:
+        return b""
+    return attempt.home.raw if attempt.home else attempt.raw
 
 
 def enter(attempt: Attempt) -> Token[Attempt | None]:

@@ -7,12 +7,14 @@ import inspect
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 from quaff.errors import ConfigurationError, MessageTooLarge
 from quaff.job import Job
 from quaff.model import ids, message
 from quaff.model.batch import shape_of
+from quaff.model.flow import TaskSignature
 from quaff.model.ids import JobId
 from quaff.model.limits import Concurrency, FairBy, Key, RateLimit, Unique, check_key, check_names
 from quaff.model.message import Submission
@@ -25,6 +27,8 @@ from quaff.model.times import Seconds, seconds
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", covariant=True)
+
+_NO_TERMS: Mapping[str, Any] = MappingProxyType({})
 
 
 class GivenOptions(TypedDict, total=False):
@@ -85,6 +89,7 @@ class Task(Generic[P, R, F]):
     """A registered function. ``P`` and ``R``: its parameters and what it gives; ``F``: what a direct call returns.
 
     Attributes:
+        sender: the application.
         name: what messages call it.
         fn: the function.
         settings: its options.
@@ -92,7 +97,7 @@ class Task(Generic[P, R, F]):
     """
 
     def __init__(self, sender: Sender, name: str, fn: Callable[..., Any], settings: TaskOptions) -> None:
-        self._sender = sender
+        self.sender = sender
         self.name = name
         self.fn = fn
         self.settings = settings
@@ -115,11 +120,11 @@ class Task(Generic[P, R, F]):
             TypeError: the arguments do not fit the function (as EncodeError: one cannot be sent). Nothing was sent.
             MessageTooLarge, ServerUnavailable, EnqueueUnknown, QueueFull, IdConflict
         """
-        return self._sender.send([self._submission(args, kwargs)])[0]
+        return self.sender.send([self.submission(args, kwargs)])[0]
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """As ``delay``, in a coroutine."""
-        return (await self._sender.asend([self._submission(args, kwargs)]))[0]
+        return (await self.sender.asend([self.submission(args, kwargs)]))[0]
 
     def map(self, calls: Iterable[tuple[Any, ...]], *, spread: Seconds = 0) -> list[Job[R]]:
         """Send many calls, each a tuple of positional arguments; one round trip per 500.
@@ -131,11 +136,19 @@ class Task(Generic[P, R, F]):
             TypeError: a call does not fit, and nothing was sent; the others as ``delay``, with ``.jobs`` on the error
                 holding what had been stored.
         """
-        return self._sender.send(self._submissions(calls, spread))
+        return self.sender.send(self._submissions(calls, spread))
 
     async def amap(self, calls: Iterable[tuple[Any, ...]], *, spread: Seconds = 0) -> list[Job[R]]:
         """As ``map``, in a coroutine."""
-        return await self._sender.asend(self._submissions(calls, spread))
+        return await self.sender.asend(self._submissions(calls, spread))
+
+    def s(self, *args: Any, **kwargs: Any) -> TaskSignature[R]:
+        """A call for ``chain``, ``group``, ``chord`` and ``Workflow``; in a chain the result before it is put first."""
+        return TaskSignature(self, args, kwargs, takes=True)
+
+    def si(self, *args: Any, **kwargs: Any) -> TaskSignature[R]:
+        """As ``s``, for a call that takes no result of another one."""
+        return TaskSignature(self, args, kwargs, takes=False)
 
     def options(self, **given: Unpack[CallOptions]) -> Task[P, R, F]:
         """The same task with other options for the calls made through it.
@@ -162,37 +175,54 @@ class Task(Generic[P, R, F]):
                     f"{self.name}.map(): {call!r} is not the arguments of a call: give tuples, [(1,), (2,)]"
                 )
             later_ms = spread_ms * place // len(calls) if isinstance(calls, list) else 0
-            submissions.append(self._submission(tuple(call), {}, later_ms))
+            submissions.append(self.submission(tuple(call), {}, later_ms))
         return submissions
 
-    def _submission(self, args: tuple[Any, ...], kwargs: dict[str, Any], later_ms: int = 0) -> Submission:
+    def submission(
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        later_ms: int = 0,
+        *,
+        home: str | None = None,
+        terms: Mapping[str, Any] = _NO_TERMS,
+    ) -> Submission:
+        """One call on its way to the server; errors as of ``delay``.
+
+        Args:
+            later_ms: it is due so much later than the options say.
+            home: the queue where it is at home, if that is another one than it runs in.
+            terms: what the worker is to know besides.
+        """
         sent = self.signature.bind(args, kwargs)
         settings = self.settings
         key = None
         if settings.key is None:
             raw = ids.new_raw()
-            data = message.encode(self.name, sent.args, sent.kwargs, self._terms())
+            data = message.encode(self.name, sent.args, sent.kwargs, self._terms(terms))
         else:
             raw = ids.keyed_raw(settings.queue, self.name, settings.key)
             key = f"{settings.queue}/{self.name}/{settings.key}"
             now_ms = time.time_ns() // 1_000_000
-            data = message.encode_keyed(self.name, sent.args, sent.kwargs, now_ms, self._terms())
+            data = message.encode_keyed(self.name, sent.args, sent.kwargs, now_ms, self._terms(terms))
+        id = JobId(home or settings.queue, 0, raw)
         if settings.on_exhausted is not None:
-            id = str(JobId(settings.queue, 0, raw))
-            data = message.carrying(message.encode(settings.on_exhausted, [id], {}), data)
-        if len(data) > self._sender.max_message:
+            data = message.carrying(message.encode(settings.on_exhausted, [str(id)], {}), data)
+        if len(data) > self.sender.max_message:
             raise MessageTooLarge(
                 f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
-                f"{self._sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
+                f"{self.sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
             )
-        return Submission(JobId(settings.queue, 0, raw), data, self.name, key, placed(self, args, kwargs, later_ms))
+        return Submission(id, data, self.name, key, placed(self, args, kwargs, later_ms))
 
-    def _terms(self) -> dict[str, int] | None:
+    def _terms(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the worker must know of this call besides its arguments, if anything."""
         settings = self.settings
         if settings.expires is None and settings.timeout is self._own_timeout:
-            return None
-        terms = {message.EXPIRES: settings.expires_ms()} if settings.expires is not None else {}
+            return given
+        terms = dict(given)
+        if settings.expires is not None:
+            terms[message.EXPIRES] = settings.expires_ms()
         if settings.timeout is not None and settings.timeout is not self._own_timeout:
             terms[message.TIMEOUT] = int(settings.timeout * 1000)
         return terms

@@ -107,7 +107,7 @@ def test_a_later_version_is_told_from_garbage() -> None:
     """A worker that knows the format may come, so these wait; anything else will never be ours (F57)."""
     for first in range(256):
         data = bytes([first]) + plain([], {})[1:]
-        if first in (1, 2, 3, 5):
+        if first in (1, 2, 3, 4, 5):
             continue
         with pytest.raises(NewerMessage if first <= 9 else CorruptMessage):
             message.decode(data)

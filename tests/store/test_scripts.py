@@ -47,9 +47,9 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
     """With it, refusals come before the first line; full memory stops new jobs and nothing else (F23, F44)."""
     first = path.read_text().splitlines()[0]
     assert first == {
-        **dict.fromkeys(("enqueue", "enqueue_routed", "arrive"), "#!lua"),
+        **dict.fromkeys(("enqueue", "enqueue_routed", "arrive", "plant", "grow"), "#!lua"),
         **dict.fromkeys(
-            ("lookup", "holds", "asked", "letters", "stats", "changes", "schedules", "blocks"),
+            ("lookup", "graph", "holds", "asked", "letters", "stats", "changes", "schedules", "blocks"),
             "#!lua flags=no-writes,allow-oom",
         ),
     }.get(path.stem, "#!lua flags=allow-oom")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -22,13 +22,38 @@ from quaff.errors import EncodeError
 
 NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal)
 
-_TUPLE, _SET, _FROZENSET, _INT, _DATETIME, _DATE, _TIME, _TIMEDELTA, _UUID, _DECIMAL, _COMPLEX, _BYTEARRAY, _DICT = (
-    range(1, 14)
-)
+(
+    _TUPLE,
+    _SET,
+    _FROZENSET,
+    _INT,
+    _DATETIME,
+    _DATE,
+    _TIME,
+    _TIMEDELTA,
+    _UUID,
+    _DECIMAL,
+    _COMPLEX,
+    _BYTEARRAY,
+    _DICT,
+    _REF,
+) = range(1, 15)
 
 #: Containers within containers. A limit of our own: Python's is met at another depth in the sender than in the worker.
 MAX_DEPTH = 100
 _TOO_DEEP = "it is nested too deeply, or contains itself"
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """In the arguments of a job of a flow: the result of another one, the ``place``-th of those that it is given."""
+
+    place: int
+
+    def __format__(self, spec: str) -> str:
+        raise ValueError("the result of another job is not known yet")
+
+    __str__ = __repr__ = lambda self: format(self, "")
+
 
 _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode
@@ -90,6 +115,7 @@ _TO_WIRE: dict[type, Callable[[Any, int], Any]] = {
     Decimal: lambda value, _: Ext(_DECIMAL, str(value).encode()),
     complex: lambda value, _: Ext(_COMPLEX, pack((value.real, value.imag))),
     bytearray: lambda value, _: Ext(_BYTEARRAY, bytes(value)),
+    Ref: lambda value, _: Ext(_REF, b"%d" % value.place),
 }
 
 
@@ -112,6 +138,7 @@ _FROM_WIRE: dict[int, Callable[[bytes], Any]] = {
     _COMPLEX: lambda data: complex(*unpack(data)),
     _BYTEARRAY: bytearray,
     _DICT: lambda data: dict(unpack(data)),
+    _REF: lambda data: Ref(int(data)),
 }
 
 
@@ -121,6 +148,18 @@ def from_ext(code: int, data: memoryview) -> Any:
     if rebuild is None:
         raise ValueError(f"unknown extension type {code}")
     return rebuild(bytes(data))
+
+
+def with_results(results: Sequence[Any]) -> Callable[[int, memoryview], Any]:
+    """As ``from_ext``, with these in the place of each Ref."""
+    return lambda code, data: results[int(bytes(data))] if code == _REF else from_ext(code, data)
+
+
+def has_ref(value: Any) -> bool:
+    """Whether there is a Ref in it, in lists, tuples and dicts as deep as it goes."""
+    if isinstance(value, Mapping):
+        return any(map(has_ref, value.values()))
+    return any(map(has_ref, value)) if isinstance(value, (list, tuple)) else isinstance(value, Ref)
 
 
 _decoder = msgspec.msgpack.Decoder(ext_hook=from_ext)

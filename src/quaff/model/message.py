@@ -2,8 +2,9 @@
 
 ``0x01 body`` or, for a job with ``key=``, ``0x02 digest(16) body``: the enqueue script compares the digest, so that
 the same key with other arguments is refused. Before that may stand layers, ``kind length(4) data``: ``0x03`` is
-another message, which the scripts put in line when this job is given up; ``0x05`` says where a job is at home that runs
-in another queue: 16 bytes of its id there, then the partition. ``body`` is a MessagePack array
+another message, which the scripts put in line when this job is given up; ``0x04`` has the records of the jobs whose
+results it is given, each after its length in four bytes, an empty one for None; ``0x05`` says where a job is at home
+that runs in another queue: 16 bytes of its id there, then the partition. ``body`` is a MessagePack array
 ``[task, args, kwargs, created_ms]`` and, if there are any, a map of terms. A term whose name begins with ``!`` must be
 understood: a worker that does not know it leaves the job to one that does; any other unknown one is passed over.
 """
@@ -11,23 +12,26 @@ understood: a worker that does not know it leaves the job to one that does; any 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from quaff.model import codec
+from quaff.model import codec, outcome
 from quaff.model.ids import JobId
 from quaff.model.placement import Placement
 
 _PLAIN, _KEYED, _CARRYING, _NEWEST = b"\x01", b"\x02", b"\x03", 9
-_ORIGIN = b"\x05"
-_LAYERS = (_CARRYING, _ORIGIN)
+_RESULTS, _ORIGIN = b"\x04", b"\x05"
+_LAYERS = (_CARRYING, _RESULTS, _ORIGIN)
 _DIGEST = 16
 
 #: Terms: Unix milliseconds by which the job must have begun; its own time limit in milliseconds.
 EXPIRES, TIMEOUT = "!expires", "!timeout"
 #: Unix milliseconds of the nominal instant, for an occurrence of a schedule; nobody must know it.
 SCHEDULED = "scheduled"
+#: The flow that a job is of, by the text form of its id; nobody must know it.
+FLOW = "flow"
 _KNOWN = frozenset({EXPIRES, TIMEOUT})
 
 
@@ -63,14 +67,14 @@ _decoder = msgspec.msgpack.Decoder(Message, ext_hook=codec.from_ext)
 
 
 def encode(
-    task: str, args: list[Any], kwargs: dict[str, Any], terms: dict[str, int] | None = None, created_ms: int = 0
+    task: str, args: list[Any], kwargs: dict[str, Any], terms: Mapping[str, Any] | None = None, created_ms: int = 0
 ) -> bytes:
     """The bytes of a plain job."""
     return _PLAIN + codec.pack((task, args, kwargs, created_ms, terms) if terms else (task, args, kwargs, created_ms))
 
 
 def encode_keyed(
-    task: str, args: list[Any], kwargs: dict[str, Any], created_ms: int, terms: dict[str, int] | None = None
+    task: str, args: list[Any], kwargs: dict[str, Any], created_ms: int, terms: Mapping[str, Any] | None = None
 ) -> bytes:
     """The bytes of a job with ``key=``: the same task and arguments give the same digest, whatever their terms."""
     # The arguments as they will come back, because what is on the wire has lost which order counts.
@@ -114,14 +118,15 @@ def decode(data: bytes) -> Message:
     Raises:
         CorruptMessage, NewerMessage
     """
-    data, _ = _layers(data)
+    data, layers = _layers(data)
     kind = data[:1]
     if kind not in (_PLAIN, _KEYED):
         if data and data[0] <= _NEWEST:
             raise NewerMessage(f"message format {data[0]} is newer than this worker")
         raise CorruptMessage("the message does not begin as one of ours")
     try:
-        message = _decoder.decode(memoryview(data)[1 if kind == _PLAIN else 1 + _DIGEST :])
+        decoder = _decoder_with(layers[_RESULTS]) if _RESULTS in layers else _decoder
+        message = decoder.decode(memoryview(data)[1 if kind == _PLAIN else 1 + _DIGEST :])
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError, ArithmeticError) as error:
         raise CorruptMessage(f"the message cannot be decoded: {error}") from None
     if message.terms:
@@ -129,6 +134,15 @@ def decode(data: bytes) -> Message:
         if strange:
             raise NewerMessage(f"the message has the term {strange[0]!r}, which this worker does not know")
     return message
+
+
+def _decoder_with(records: bytes) -> msgspec.msgpack.Decoder[Message]:
+    results: list[Any] = []
+    while records:
+        end = 4 + int.from_bytes(records[:4], "big")
+        results.append(codec.unpack(bytes(outcome.decode(records[4:end]).value)) if end > 4 else None)
+        records = records[end:]
+    return msgspec.msgpack.Decoder(Message, ext_hook=codec.with_results(results))
 
 
 def digest(data: bytes) -> bytes:

@@ -123,6 +123,8 @@ class Signature:
         try:
             codec.pack(name)
             sent = codec.wire(value)
+            if codec.has_ref(value):
+                return sent  # what comes in its place is looked at where it is known
             back = codec.unpack(codec.pack(sent))
             back = back if hint is Any or type(back) is hint else codec.convert(back, hint)
             lost = codec.lost(value, back)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import lru_cache
 
 #: The whole list: an auditor treats any other key under the prefix as a fault.
-_WAITING, _ROUTED, _LIMITED, _RUNNING, _ENDED = (
+_WAITING, _ROUTED, _LIMITED, _RUNNING, _FLOWS, _ENDED = (
     "msg ready wake parked sched solo ghosts",
     "route prio uniq lapses heirs sched_def sched_state sched_next sched_seen",
     "turn backlog spot credit waits stalled opens limits rates slots guests blocks",
     "active stop held lease claims prog away origin outbox parcels",
+    "flows nodes values drafts member",
     "res done dead tomb watched",
 )
-NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} tries history {_ENDED}".split())
+NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} {_FLOWS} tries history {_ENDED}".split())
 
 
 class Partition:

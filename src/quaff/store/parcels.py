@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from quaff.model.message import partition_of
+from quaff.store.flows import advance
 from quaff.store.keys import Partition, partition
 from quaff.store.scripts import load
 from quaff.store.transitions import STEP, Call, cancel
@@ -65,10 +66,17 @@ def _cancel(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator
         yield Delivery(Call(call.script, there, call.args, lambda answers: answers != [b""]), [each.name])
 
 
+def _advance(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator[Delivery]:
+    # Struck off, or changed to what is left to do, by the script itself.
+    steps = [(each.parts[0], each.parts[1], each.parts[2]) for each in parcels]
+    yield Delivery(advance(there, steps), [])
+
+
 _KINDS: dict[str, Callable[[Partition, list[Parcel], int], Iterator[Delivery]]] = {
     "go": _arrive,
     "back": _return,
     "cancel": _cancel,
+    "advance": _advance,
 }
 
 

@@ -110,6 +110,7 @@ _STATES = {
     b"scheduled": JobState.SCHEDULED,
     b"retrying": JobState.RETRYING,
     b"away": JobState.QUEUED,
+    b"flow": JobState.RUNNING,
 }
 
 

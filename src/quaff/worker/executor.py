@@ -80,7 +80,8 @@ class Executor:
     def begin(self, ready: Ready, thread: int) -> Run:
         """An attempt that is about to run in a thread, or in the event loop (0)."""
         home, lease, settings = ready.claim.partition, ready.claim.lease, ready.task.settings
-        scheduled_ms = ready.message.terms.get(message.SCHEDULED, 0) if ready.message.terms else 0
+        terms = ready.message.terms
+        scheduled_ms, flow = (terms.get(message.SCHEDULED, 0), terms.get(message.FLOW, "")) if terms else (0, "")
         current = Current(
             home.queue,
             home.number,
@@ -92,6 +93,7 @@ class Executor:
             self._stopping,
             self._tell,
             message.origin(lease.message),
+            flow,
         )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft

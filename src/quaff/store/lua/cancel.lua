@@ -5,30 +5,10 @@
 --   '' nobody knows it
 -- Guarantees: what waits never starts; a terminal state never changes; a running job that is asked ends as whatever it
 --   makes of that, but does not come back.
--- KEYS: tomb msg
 -- @include schema
 -- @include clock
--- @include withdraw
--- @include halt
--- @include end
-
-local outcome, ttl, window = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local now = clock()
+-- @include calloff
+local outcome, ttl, window, now = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), clock()
 local answers = {}
-for i = 4, #ARGV do
-  local id = ARGV[i]
-  local ended = redis.call('HGET', k.tomb, id)
-  if ended then
-    answers[#answers + 1] = ended:sub(1, 1):lower()
-  elseif under_way(id) then
-    ask_to_stop(id, outcome, ttl, window, now)
-    answers[#answers + 1] = 'r'
-  elseif redis.call('HEXISTS', k.msg, id) == 1 then
-    withdraw(id, now)
-    finish(id, 'c', '', outcome, ttl, now, window)
-    answers[#answers + 1] = 'c'
-  else
-    answers[#answers + 1] = ''
-  end
-end
+for i = 4, #ARGV do answers[#answers + 1] = call_off(ARGV[i], outcome, ttl, window, now) end
 return answers

@@ -4,14 +4,15 @@
 -- Answer: {state, token or tombstone, record, message, history, progress of the running attempt}; message and history only if
 --   asked for; state is
 --   'running' 'queued' 'parked' 'blocked', 'scheduled' or 'retrying' (detail: ms of the time it is due), 'away' (detail: its id where it runs, and that partition),
---   'ended', or '' for an id that nobody knows
--- KEYS: msg history prog active tomb done res parked sched tries
+--   'flow' (a flow that has not ended), 'ended', or '' for an id that nobody knows
+-- KEYS: flows msg history prog active tomb done res parked sched tries
 -- @include schema
 -- @include clock
 -- @include tries
 -- @include route
 -- @include heirs
 -- @include away
+-- @include nodes
 
 local id, all = ARGV[1], ARGV[2] == '1'
 local function with(state, detail, record)
@@ -33,5 +34,6 @@ if there then return with('away', there .. route_of(id)[7]) end
 if redis.call('ZSCORE', k.parked, id) then return with('parked') end
 local at = redis.call('ZSCORE', k.sched, id)
 if at then return with(read_tries(redis.call('HGET', k.tries, id)).failures > 0 and 'retrying' or 'scheduled', ms(tonumber(at))) end
-if redis.call('HEXISTS', k.msg, id) == 1 then return with(follows(id, route_of(id)) and 'blocked' or 'queued') end
+if redis.call('HEXISTS', k.msg, id) == 1 then return with((follows(id, route_of(id)) or waits_in_flow(id)) and 'blocked' or 'queued') end
+if redis.call('HEXISTS', k.flows, id .. 'open') == 1 then return with('flow') end
 return with('')

@@ -3,7 +3,7 @@
 -- ARGV: most, ms after which somebody else may send the same
 -- Answer: {{name, kind, to whom, ...}, ...}; after these, of kind 'go': id there, message, route, numbers of its limits, tries,
 --   history, origin; 'back': id there, id at home, letter, ttl or ms until it is due, record, tries, history, priority, queue;
---   'cancel': id there, id here, ttl in ms, tombstone window in ms, outcome
+--   'advance': as it has it; 'cancel': id there, id here, ttl in ms, tombstone window in ms, outcome
 -- Guarantees: nothing leaves the list by this.
 -- KEYS: msg tries history limits outbox parcels
 -- @include schema
@@ -30,7 +30,7 @@ local now, size, answer = clock(), 0, {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', k.outbox, '-inf', ms(now), 'LIMIT', 0, tonumber(ARGV[1]))) do
   local parcel = cmsgpack.unpack(redis.call('HGET', k.parcels, name))
   local kind, to, there, id = unpack(parcel)
-  if kind ~= 'back' and is_away(id) ~= there then
+  if (kind == 'go' or kind == 'cancel') and is_away(id) ~= there then
     unpost(name)
   else
     answer[#answer + 1] = kind == 'go' and luggage(id, there, to) or {name, unpack(parcel)}

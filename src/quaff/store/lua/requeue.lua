@@ -2,7 +2,8 @@
 --- requeue: failed -> queued
 -- ARGV: id, id, ...   (at most 500)
 -- Answer: one item a job: 'q' it waits again; 'n' it has not ended; 's' 'c' 'e' it has ended otherwise; 'f' it failed and is
---   discarded; 'u' another job holds its unique key now; '' nobody knows it
+--   discarded; 'u' another job holds its unique key now, or it is
+--   one of a flow, which is sent back as a whole; '' nobody knows it
 -- Guarantees: the message is the one that was sent; the attempts before stay in the history, and are counted anew.
 -- KEYS: tomb msg res done meta
 -- @include schema
@@ -14,6 +15,7 @@
 -- @include unique
 -- @include history
 -- @include dead
+-- @include nodes
 
 local now = clock()
 local answers, back = {}, 0
@@ -23,7 +25,7 @@ for i, id in ipairs(ARGV) do
   answers[i] = ended and ended:sub(1, 1):lower() or (kept and 'n' or '')
   local route = kept and route_of(id)
   local taken = route and route[2] ~= '' and holder_of(route[2], now)
-  if answers[i] == 'f' and taken then
+  if answers[i] == 'f' and (taken or is_node(id)) then
     answers[i] = 'u'
   elseif answers[i] == 'f' and kept then
     unlist(id)

@@ -18,6 +18,7 @@
 -- @include end
 -- @include again
 -- @include away
+-- @include nodes
 
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
@@ -47,7 +48,7 @@ for i, id in ipairs(ids) do
     here[id] = token
     local route = route_of(id)
     if route then give_back(route[6], now) end
-    local plain = letter == 's' and not travels(id)
+    local plain = letter == 's' and not (travels(id) or is_node(id))
     if route and plain then
       let_go(id, route, 'done', now)
       redis.call('HDEL', k.route, id)

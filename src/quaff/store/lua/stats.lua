@@ -11,7 +11,7 @@ local until_ms = tonumber(paused or 0)
 local answer = {
   'queued', math.max(0, redis.call('LLEN', k.ready) + redis.call('LLEN', k.solo) - tonumber(redis.call('HGET', k.meta, 'ghosts') or 0)) + redis.call('ZCARD', k.prio) + redis.call('ZCARD', k.backlog),
   'scheduled', redis.call('ZCARD', k.sched),
-  'blocked', redis.call('HLEN', k.heirs),
+  'blocked', redis.call('HLEN', k.heirs) + tonumber(redis.call('HGET', k.meta, 'blocked') or 0),
   'parked', redis.call('ZCARD', k.parked),
   'running', redis.call('HLEN', k.active),
   'away', redis.call('HLEN', k.away),

@@ -7,7 +7,7 @@
 --   that were asked to stop, ms until a schedule is to be looked at or -1, ms until something is to be sent to other partitions or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries solo parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox
+-- KEYS: meta lease held tries solo parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox flows
 -- @include schema
 -- @include clock
 -- @include wake
@@ -23,6 +23,8 @@
 -- @include due
 -- @include timetable
 -- @include crash
+-- @include parcels
+-- @include away
 
 local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
@@ -130,6 +132,11 @@ if #old > 0 then
   for _, key in ipairs({k.res, k.history, k.msg, k.route}) do redis.call('HDEL', key, unpack(old)) end
   if #kept > 0 then redis.call('ZADD', k.done, unpack(kept)) end
   if #gone > 0 then
+    if redis.call('EXISTS', k.flows) == 1 then
+      for _, id in ipairs(gone) do
+        if redis.call('HEXISTS', k.flows, id .. 'open') == 1 then post('f' .. id, {'advance', HERE, 'forget', id, '0'}, now) end
+      end
+    end
     redis.call('HDEL', k.tomb, unpack(gone))
     redis.call('HDEL', k.claims, unpack(gone))
     redis.call('ZREM', k.done, unpack(gone))

@@ -9,6 +9,7 @@
 -- @include unique
 -- @include dead
 -- @include away
+-- @include flow
 local NAME_OF = {s = 'succeeded', f = 'failed', c = 'cancelled', e = 'expired'}
 
 -- The message that a job carries for this case becomes a job: the time, then what tells the first job from all others.
@@ -57,4 +58,6 @@ local function finish(id, letter, token, record, ttl, now, window)
     list(id, now)
     follow_up(id, message, now)
   end
+  node_ended(id, letter, record, now)
 end
+LATER.finish = finish

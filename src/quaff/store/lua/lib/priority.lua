@@ -6,11 +6,12 @@
 -- @include heirs
 -- @include withdraw
 -- @include halt
+-- @include nodes
 local function reprioritize(id, priority, now)
   local route = route_of(id)
   if (route and route[1] or 0) == priority then return false end
   local t = read_tries(redis.call('HGET', k.tries, id))
-  local stays = under_way(id) or redis.call('ZSCORE', k.sched, id) or redis.call('ZSCORE', k.parked, id)
+  local stays = under_way(id) or waits_in_flow(id) or redis.call('ZSCORE', k.sched, id) or redis.call('ZSCORE', k.parked, id)
     or runs_alone(t) or follows(id, route)
   if not stays then withdraw(id, now) end
   set_priority(id, priority)

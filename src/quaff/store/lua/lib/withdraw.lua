@@ -5,7 +5,9 @@
 -- @include lanes
 -- @include ghosts
 -- @include heirs
+-- @include nodes
 local function withdraw(id, now)
+  if waits_in_flow(id) then return end
   if redis.call('ZREM', k.parked, id) + redis.call('ZREM', k.sched, id) > 0 then return end
   local alone = runs_alone(read_tries(redis.call('HGET', k.tries, id)))
   local route = route_of(id)

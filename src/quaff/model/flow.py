@@ -1,0 +1,140 @@
+"""A flow as nodes and edges: what its builders make, what the scripts are sent, and what is read of it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from quaff.model import ids
+from quaff.model.states import BY_LETTER, JobState
+
+R = TypeVar("R", covariant=True)
+
+#: What becomes of a node when another one that it waits for has not succeeded: it does not run; it runs, and the flow
+#: has failed; it runs, and the flow has not failed by that.
+Policy = Literal["fail", "continue", "ignore"]
+POLICIES: tuple[Policy, ...] = ("fail", "continue", "ignore")
+
+#: What a flow gives: the value of a node, by its place, or a list or dict of such.
+Shape: TypeAlias = "int | list[Any] | dict[str, Any]"
+
+#: Nodes of one flow.
+MOST_NODES = 100_000
+
+
+class TaskSignature(Generic[R]):
+    """A call of a task that a workflow makes: ``task.s(...)``, and ``task.si(...)`` for one that takes no result.
+
+    Attributes:
+        task: the task, with its options.
+        args, kwargs: of the call.
+        takes: it gets the result of what comes before it as its first argument, if something does.
+    """
+
+    def __init__(self, task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, takes: bool) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.takes = takes
+
+    def __repr__(self) -> str:
+        return f"<{self.task.name}.s(...)>"
+
+
+class Spec(msgspec.Struct, array_like=True, frozen=True):
+    """A node as the scripts have it (``lib/nodes.lua``); times in milliseconds."""
+
+    state: str
+    needs: int
+    missed: int
+    lost: int
+    case: str
+    children: Sequence[tuple[int, str]]
+    inputs: Sequence[int]
+    undo: int
+    due_ms: int
+    delay_ms: int
+    name: str
+
+
+class Seed(msgspec.Struct, frozen=True):
+    """A node on its way to the server: its place, the bytes of its id, its message, route and limits."""
+
+    place: int
+    id: bytes
+    message: bytes
+    route: bytes
+    numbers: bytes
+    spec: Spec
+
+    @property
+    def size(self) -> int:
+        """Bytes, more or less."""
+        return len(self.message) + len(self.route) + 100
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A node as it stands; ``state`` is None for one that is there to undo another one, and has not had to."""
+
+    place: int
+    name: str
+    state: JobState | None
+    job: bytes
+    needs: int
+    children: list[tuple[int, str]]
+    inputs: list[int]
+    undo: int
+    record: bytes
+
+
+def node(place: int, reply: Sequence[Any]) -> Node:
+    """A node as ``graph.lua`` tells it."""
+    name, state, job, needs, children, inputs, undo, record = reply
+    return Node(place, name.decode(), _STATES[state], job, needs, _pairs(children), _list(inputs), undo, record)
+
+
+def again(nodes: Sequence[Node], first: Iterable[int]) -> list[Seed]:
+    """Another run of these nodes and of all that depends on them, the last ones first. What undoes stays as it is."""
+    chosen = set(first)
+    line = list(chosen)
+    while line:
+        for place, _ in nodes[line.pop()].children:
+            if place not in chosen:
+                chosen.add(place)
+                line.append(place)
+    needs = Counter(place for each in chosen for place, _ in nodes[each].children)
+    rerun = {place: Spec("", needs[place], 0, 0, "", (), (), -1, 0, 0, "") for place in chosen}
+    order = leaves_first({place: [child for child, _ in nodes[place].children] for place in chosen})
+    return [Seed(place, ids.new_raw(), b"", b"", b"\x90", rerun[place]) for place in order]
+
+
+def leaves_first(children: Mapping[int, Sequence[int]]) -> list[int]:
+    """Nodes in an order in which each comes after those that wait for it."""
+    parents: dict[int, list[int]] = {place: [] for place in children}
+    left = {place: len(below) for place, below in children.items()}
+    for place, below in children.items():
+        for child in below:
+            parents[child].append(place)
+    order = [place for place, count in left.items() if count == 0]
+    for place in order:
+        for parent in parents[place]:
+            left[parent] -= 1
+            if left[parent] == 0:
+                order.append(parent)
+    return order
+
+
+_STATES: dict[bytes, JobState | None] = {**BY_LETTER, b"": JobState.BLOCKED, b"q": JobState.QUEUED, b"u": None}
+encode = msgspec.msgpack.Encoder().encode
+
+
+def _pairs(data: bytes) -> list[tuple[int, str]]:
+    return [(place, policy) for place, policy in _list(data)]
+
+
+def _list(data: bytes) -> list[Any]:
+    # The Lua writer has one kind of empty table, which comes as a map.
+    return list(msgspec.msgpack.decode(data))

@@ -1,0 +1,109 @@
+"""Calls about flows: stored part after part, grown, gone through, looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from quaff.model.flow import Node, Seed, encode, node
+from quaff.model.states import BY_LETTER, JobState
+from quaff.store.keys import Partition
+from quaff.store.scripts import load
+from quaff.store.transitions import BATCH, STEP, Call
+
+#: Bytes of nodes in one call.
+_BYTES = 4 * 1024 * 1024
+
+
+class Terms(NamedTuple):
+    """How long a flow's outcome and its tombstone are kept, in milliseconds."""
+
+    ttl_ms: int
+    window_ms: int
+
+
+class Graph(NamedTuple):
+    """How a flow stands: ``state`` None while it runs, nodes by how they ended, and a page of its nodes."""
+
+    state: JobState | None
+    head: bytes
+    size: int
+    open: int
+    ended: dict[JobState, int]
+    nodes: list[Node]
+
+
+def plant(
+    home: Partition,
+    flow: bytes,
+    *,
+    sower: bytes,
+    again: bool,
+    head: bytes,
+    size: int,
+    terms: Terms,
+    seeds: Sequence[Seed],
+) -> Iterator[Call[bool]]:
+    """Store a flow, or give nodes of one that has ended another run: call after call, of which a False ends all.
+
+    Args:
+        sower: random, for all these calls.
+        size: how many nodes the flow has.
+        seeds: those to store, in an order in which each comes before those that it waits for.
+    """
+    to_end = sum(seed.spec.state == "" for seed in seeds)
+    what = b"again" if again else b"new"
+    fixed = (flow, sower, what, head, b"%d" % size, b"%d" % to_end, b"%d" % terms.ttl_ms, b"%d" % terms.window_ms)
+    parts = list(_parts(seeds))
+    for number, part in enumerate(parts, 1):
+        last = b"1" if number == len(parts) else b"0"
+        flat = (value for seed in part for value in _values(seed))
+        yield Call(load("plant"), home, (*fixed, last, *flat), bool)
+
+
+def _parts(seeds: Sequence[Seed]) -> Iterator[list[Seed]]:
+    part: list[Seed] = []
+    size = 0
+    for seed in seeds:
+        if part and (len(part) == STEP or size + seed.size > _BYTES):
+            yield part
+            part, size = [], 0
+        part.append(seed)
+        size += seed.size
+    yield part
+
+
+def _values(seed: Seed) -> tuple[bytes, ...]:
+    return b"%d" % seed.place, seed.id, seed.message, seed.route, seed.numbers, encode(seed.spec)
+
+
+def grow(
+    home: Partition, flow: bytes, seed: Seed, *, after: Sequence[tuple[int, str]], adder: bytes
+) -> Call[int | None]:
+    """Add a node that waits for those in ``after``; who waits for the job ``adder`` (empty: nobody) waits for it.
+
+    Answers its place, or None where the flow has ended or nobody knows it.
+    """
+    _, *values = _values(seed)
+    args = (flow, *values, encode(list(after)), adder)
+    return Call(load("grow"), home, args, lambda reply: None if reply < 0 else reply)
+
+
+def advance(home: Partition, steps: Sequence[tuple[bytes, bytes, bytes]]) -> Call[bool]:
+    """Go on where another script had to leave off: ``(what, flow or node, where)``, STEP at most."""
+    return Call(load("advance"), home, tuple(part for step in steps for part in step), bool)
+
+
+def graph(
+    home: Partition, flow: bytes, *, first: int = 0, most: int = BATCH, records: bool = False
+) -> Call[Graph | None]:
+    """How a flow stands, and ``most`` of its nodes (BATCH at most); None if nobody knows it."""
+    args = (flow, b"%d" % first, b"%d" % most, b"1" if records else b"0")
+    return Call(load("graph"), home, args, lambda reply: _graph(reply, first) if reply else None)
+
+
+def _graph(reply: list[Any], first: int) -> Graph:
+    letter, head, size, open_, *rest = reply
+    words = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
+    nodes = [node(first + number, each) for number, each in enumerate(rest[4:])]
+    return Graph(BY_LETTER.get(letter), head, size, open_, dict(zip(words, rest[:4], strict=True)), nodes)

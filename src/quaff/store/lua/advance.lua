@@ -1,0 +1,68 @@
+#!lua flags=allow-oom
+--- advance: a flow goes on, is stopped or forgotten where another script had to leave off
+-- ARGV: for each: what ('ended' 'stop' 'forget'), flow and place of the node that has ended, or the flow, where to go on   (at most 100)
+-- Answer: 1
+-- Guarantees: who waits for a node hears of its end once; what is said again changes nothing. The rest is posted again.
+-- KEYS: nodes flows member msg route values drafts parcels meta tomb
+-- @include schema
+-- @include clock
+-- @include parcels
+-- @include away
+-- @include nodes
+-- @include flow
+-- @include calloff
+local now = clock()
+local NODES, HOW = 100, {}
+
+-- From where it was left off; a parcel that comes twice finds it further on.
+function HOW.ended(field, first)
+  local parcel = redis.call('HGET', k.parcels, 'a' .. field)
+  if not parcel or tonumber(cmsgpack.unpack(parcel)[5]) ~= first then return end
+  unpost('a' .. field)
+  tell_children(field, first, now)
+end
+
+local function each_node(flow, first, act)
+  local size = tonumber(of_flow(flow, 'size') or 0)
+  for at = first, math.min(first + NODES, size) - 1 do
+    local field = field_of(flow, at)
+    local node = node_at(field)
+    if node then act(node, field) end
+  end
+  return first + NODES < size
+end
+
+function HOW.stop(flow, first)
+  local stop = of_flow(flow, 'stop')
+  if not stop or redis.call('HEXISTS', k.tomb, flow) == 1 then return unpost('h' .. flow) end
+  local ttl, window, outcome = stop:match('^(%d+) (%d+) (.*)$')
+  local more = each_node(flow, first, function(node)
+    -- Whoever undoes is not called off.
+    if node[STATE] == '' or (node[STATE] == 'q' and not node[NAME]:find('/undo$')) then
+      consequences[node[JOB]] = true
+      call_off(node[JOB], outcome, tonumber(ttl), tonumber(window), now)
+    end
+  end)
+  if more then post('h' .. flow, {'advance', HERE, 'stop', flow, ms(first + NODES)}, now) else unpost('h' .. flow) end
+end
+
+function HOW.forget(flow, first)
+  local more = each_node(flow, first, function(node, field)
+    if node[STATE] == '' then
+      redis.call('HDEL', k.msg, node[JOB])
+      redis.call('HDEL', k.route, node[JOB])
+      redis.call('HINCRBY', k.meta, 'blocked', -1)
+    end
+    redis.call('HDEL', k.member, node[JOB])
+    for _, key in ipairs({k.nodes, k.values, k.drafts}) do redis.call('HDEL', key, field) end
+  end)
+  if more then
+    post('f' .. flow, {'advance', HERE, 'forget', flow, ms(first + NODES)}, now)
+  else
+    unpost('f' .. flow)
+    for _, word in ipairs({'open', 'size', 's', 'f', 'c', 'e', 'bad', 'stop', 'terms', 'undo', 'head', 'sow'}) do redis.call('HDEL', k.flows, flow .. word) end
+  end
+end
+
+for i = 1, #ARGV, 3 do HOW[ARGV[i]](ARGV[i + 1], tonumber(ARGV[i + 2])) end
+return 1

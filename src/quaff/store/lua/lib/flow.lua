@@ -1,0 +1,167 @@
+-- What the end of a node means for its flow.
+-- KEYS: flows values drafts msg tomb res done meta
+-- @include clock
+-- @include watched
+-- @include message
+-- @include route
+-- @include place
+-- @include parcels
+-- @include away
+-- @include nodes
+-- How much one call does, where a look at a node is 1 and what comes of it 5; the rest goes on in the next one.
+local FLOW_WORK = 1000
+-- Bytes of results that one job is given.
+local MOST_INPUT = 16777216
+-- What `end` gives this file, which it needs itself.
+local LATER = {}
+
+-- The record of an end that no attempt came to.
+local function verdict(word, reason, kind, text, now)
+  return cmsgpack.pack({'', 0, {0, 0, now, '', 0, word, {reason, kind, text, ''}}})
+end
+
+-- A job as its draft has it.
+local function stand(field, id)
+  local draft = redis.call('HGET', k.drafts, field)
+  local size = struct.unpack('>I4', draft)
+  redis.call('HSET', k.msg, id, draft:sub(5 + size))
+  redis.call('HINCRBY', k.meta, 'enqueued', 1)
+  if size > 0 then set_route(id, draft:sub(5, 4 + size)) end
+end
+
+local function release(flow, field, node, now)
+  local records, id = {}, node[JOB]
+  for i, at in ipairs(node[INPUTS]) do
+    local record = redis.call('HGET', k.values, field_of(flow, at)) or ''
+    records[i] = struct.pack('>I4', #record) .. record
+  end
+  local text = table.concat(records)
+  if node[STATE] == 'u' then stand(field, id) else redis.call('HINCRBY', k.meta, 'blocked', -1) end
+  node[STATE] = 'q'
+  set_node(field, node)
+  if #text > MOST_INPUT then
+    local ttl, window = of_flow(flow, 'terms'):match('^(%d+) (%d+)$')
+    LATER.finish(id, 'f', '', verdict('failed', 'error', 'MessageTooLarge', 'the results it depends on are more than 16 MiB together', now), tonumber(ttl), now, tonumber(window))
+    return
+  end
+  if #records > 0 then redis.call('HSET', k.msg, id, layer(4, text, redis.call('HGET', k.msg, id))) end
+  start_waiting(id, node[DUE] > 0 and node[DUE] or now + node[DELAY], now)
+end
+
+local function end_flow(flow, now)
+  local stop, bad = of_flow(flow, 'stop'), of_flow(flow, 'bad')
+  local ttl, window = of_flow(flow, 'terms'):match('^(%d+) (%d+)$')
+  local letter, record = 's', cmsgpack.pack({'', 0, {0, 0, now, '', 0, 'succeeded'}})
+  if stop then
+    letter, ttl, window, record = 'c', stop:match('^(%d+) (%d+) (.*)$')
+  elseif bad then
+    letter, record = 'f', verdict('failed', 'error', 'FlowFailed', node_at(field_of(flow, tonumber(bad)))[NAME], now)
+  end
+  local gone = now + math.max(tonumber(ttl), tonumber(window))
+  redis.call('HSET', k.tomb, flow, letter .. string.format('%013.0f', gone) .. '|')
+  redis.call('HSET', k.res, flow, record)
+  redis.call('ZADD', k.done, ms(now + math.max(1, tonumber(ttl))), flow)
+  tell({flow})
+end
+
+-- All nodes have ended: what was done is undone, the last first, where the whole has failed; then the flow has ended.
+local function rest(flow, now)
+  if tonumber(of_flow(flow, 'open')) > 0 then return end
+  local undo = (of_flow(flow, 'stop') or of_flow(flow, 'bad')) and of_flow(flow, 'undo') or ''
+  if undo == '' then
+    end_flow(flow, now)
+    return
+  end
+  local field = flow .. undo:sub(-4)
+  redis.call('HSET', k.flows, flow .. 'undo', undo:sub(1, -5))
+  redis.call('HINCRBY', k.flows, flow .. 'open', 1)
+  release(flow, field, node_at(field), now)
+end
+
+-- Jobs that end because of others: their own failure does not count.
+local consequences = {}
+
+local function end_waiting(flow, node, text, now)
+  consequences[node[JOB]] = true
+  local ttl, window = of_flow(flow, 'terms'):match('^(%d+) (%d+)$')
+  LATER.finish(node[JOB], 'c', '', verdict('cancelled', 'cancelled', '', text, now), tonumber(ttl), now, tonumber(window))
+end
+
+-- What becomes of a node that waits for nothing more.
+local function decide(flow, field, node, now)
+  if of_flow(flow, 'stop') then
+    end_waiting(flow, node, 'its flow was cancelled', now)
+  elseif node[CASE] == 'failure' and node[LOST] == 0 then
+    end_waiting(flow, node, 'it is for the case of a failure, and there was none', now)
+  elseif node[CASE] ~= 'failure' and node[MISSED] > 0 then
+    end_waiting(flow, node, 'something it depends on has not succeeded', now)
+  else
+    release(flow, field, node, now)
+  end
+end
+
+local work = 0
+-- Tells those that wait for a node, from the one at `first` on, that it has ended.
+local function tell_children(field, first, now)
+  local node, flow = node_at(field), field:sub(1, 16)
+  for i = first, #node[CHILDREN] do
+    if work >= FLOW_WORK then
+      post('a' .. field, {'advance', HERE, 'ended', field, ms(i)}, now)
+      return
+    end
+    work = work + 1
+    local at, policy = unpack(node[CHILDREN][i])
+    local below = field_of(flow, at)
+    local child = node_at(below)
+    child[NEEDS] = child[NEEDS] - 1
+    if node[STATE] ~= 's' then
+      child[LOST] = child[LOST] + 1
+      if policy == 'fail' then child[MISSED] = child[MISSED] + 1 end
+    end
+    set_node(below, child)
+    if child[NEEDS] == 0 and child[STATE] == '' then
+      work = work + 5
+      decide(flow, below, child, now)
+    end
+  end
+  rest(flow, now)
+end
+
+local function counts(node, letter, id)
+  if letter == 's' or consequences[id] then return false end
+  for _, each in ipairs(node[CHILDREN]) do
+    if each[2] ~= 'ignore' then return true end
+  end
+  return #node[CHILDREN] == 0
+end
+
+-- One at a time, and those that end by it after it: no end within an end.
+local ending = nil
+local function node_ended(id, letter, record, now)
+  local field = is_node(id)
+  local node = field and node_at(field)
+  if not node or (node[STATE] ~= '' and node[STATE] ~= 'q') then return end
+  local flow = field:sub(1, 16)
+  if node[STATE] == '' then redis.call('HINCRBY', k.meta, 'blocked', -1) end
+  node[STATE] = letter
+  set_node(field, node)
+  redis.call('HINCRBY', k.flows, flow .. letter, 1)
+  redis.call('HINCRBY', k.flows, flow .. 'open', -1)
+  if letter == 's' then
+    redis.call('HSET', k.values, field, record)
+    if node[UNDO] >= 0 then redis.call('HSET', k.flows, flow .. 'undo', (of_flow(flow, 'undo') or '') .. struct.pack('>I4', node[UNDO])) end
+  elseif counts(node, letter, id) then
+    redis.call('HSETNX', k.flows, flow .. 'bad', field:byte(17) * 16777216 + field:byte(18) * 65536 + field:byte(19) * 256 + field:byte(20))
+  end
+  if ending then
+    ending[#ending + 1] = field
+    return
+  end
+  ending = {field}
+  for at = 1, 100000 do
+    if not ending[at] then break end
+    tell_children(ending[at], 1, now)
+  end
+  ending = nil
+end
+-- @include end

@@ -1,0 +1,35 @@
+-- A flow is jobs that wait for each other, its nodes, in the partition in which it is at home; those of other queues travel. `flows`
+-- has by the flow's id and a word: 'open' (nodes that have not ended), 'size', 's' 'f' 'c' 'e' (nodes that ended so), 'bad' (the
+-- first node whose failure counts), 'stop' (as `stop` has it), 'terms' ("ttl window" in ms), 'undo' (the nodes to undo, 4 bytes
+-- each), 'head' (opaque), 'sow' (whoever is storing it). `nodes` has, by flow and place (4 bytes), what follows in `spec`; `values` the record of one that
+-- succeeded, `drafts` its message and route for another run; `member` flow and place by the job's id.
+-- KEYS: flows nodes member
+-- What a node is: how it stands ('' waits, 'u' sleeps until it has to undo another one, 'q' was put in line, else the letter of its end),
+-- how many it waits for, how many of them it needed and has not got, how many have not succeeded; 'failure' if it is for that case
+-- alone; {{place, policy}, ...} of those that wait for it; whose results it gets; who undoes it, or -1; ms it is due or 0; ms after
+-- it may start; its name; its job's id.
+local STATE, NEEDS, MISSED, LOST, CASE, CHILDREN, INPUTS, UNDO, DUE, DELAY, NAME, JOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+local function field_of(flow, at) return flow .. struct.pack('>I4', at) end
+
+local function node_at(field)
+  local text = redis.call('HGET', k.nodes, field)
+  return text and cmsgpack.unpack(text)
+end
+
+local function set_node(field, node) redis.call('HSET', k.nodes, field, cmsgpack.pack(node)) end
+
+local any_nodes = nil
+local function is_node(id)
+  if any_nodes == nil then any_nodes = redis.call('EXISTS', k.member) == 1 end
+  return any_nodes and redis.call('HGET', k.member, id)
+end
+
+-- Whether a job waits for others of its flow.
+local function waits_in_flow(id)
+  local field = is_node(id)
+  local node = field and node_at(field)
+  return node and node[STATE] == ''
+end
+
+local function of_flow(flow, word) return redis.call('HGET', k.flows, flow .. word) end
+

@@ -1,0 +1,74 @@
+#!lua
+--- plant: nothing -> blocked | queued | scheduled, for the jobs of a flow, part after part, those that others wait for last; 'again':
+--   nodes that have ended get another run
+-- ARGV: flow, who stores it (random), 'new' or 'again', head (opaque), nodes that it has, nodes that are to end, ttl of its outcome in ms,
+--   tombstone window in ms, 1 with the last part, then for each node: place, id, message, route, numbers of its limits, spec   (at most 100)
+-- Answer: 1; 0 where it is gone, runs, or is stored by somebody else
+-- Guarantees: what is sent twice is there once; what waits for a node is there before it starts. Another run has another id, and
+--   the message of the one before. What is not stored to its end is forgotten.
+-- KEYS: flows member tomb res done values drafts meta limits
+-- @include schema
+-- @include clock
+-- @include room
+-- @include nodes
+-- @include flow
+local flow, sower, again, now = ARGV[1], ARGV[2], ARGV[3] == 'again', clock()
+local ended = redis.call('HEXISTS', k.tomb, flow) == 1
+local begun = of_flow(flow, 'open')
+
+if of_flow(flow, 'sow') == sower then
+  -- It goes on.
+elseif begun and not (again and ended) then
+  return (#ARGV == 9 or redis.call('HEXISTS', k.member, ARGV[11]) == 1) and 1 or 0
+elseif again and not begun then
+  return 0
+else
+  local full = not again and refused(tonumber(ARGV[6]))
+  if full then return full end
+  for _, key in ipairs({k.tomb, k.res}) do redis.call('HDEL', key, flow) end
+  for _, word in ipairs({'bad', 'stop'}) do redis.call('HDEL', k.flows, flow .. word) end
+  redis.call('HSET', k.flows, flow .. 'open', ARGV[6], flow .. 'terms', ARGV[7] .. ' ' .. ARGV[8], flow .. 'sow', sower)
+  if not again then redis.call('HSET', k.flows, flow .. 'size', ARGV[5], flow .. 'head', ARGV[4]) end
+  redis.call('ZADD', k.done, ms(now + tonumber(ARGV[8])), flow)
+end
+
+-- Another run of a node: what it was, and what it is not any more.
+local function once_more(field, spec)
+  local before = node_at(field)
+  redis.call('HINCRBY', k.flows, flow .. before[STATE], -1)
+  redis.call('HDEL', k.member, before[JOB])
+  redis.call('HDEL', k.values, field)
+  local undo = of_flow(flow, 'undo') or ''
+  for at = 1, #undo, 4 do
+    if before[UNDO] >= 0 and undo:sub(at, at + 3) == struct.pack('>I4', before[UNDO]) then
+      redis.call('HSET', k.flows, flow .. 'undo', undo:sub(1, at - 1) .. undo:sub(at + 4))
+    end
+  end
+  for _, what in ipairs({CASE, CHILDREN, INPUTS, UNDO, NAME}) do spec[what] = before[what] end
+end
+
+for i = 10, #ARGV, 6 do
+  local field, id, spec = field_of(flow, tonumber(ARGV[i])), ARGV[i + 1], cmsgpack.unpack(ARGV[i + 5])
+  if redis.call('HEXISTS', k.member, id) == 0 then
+    if again then
+      once_more(field, spec)
+    else
+      redis.call('HSET', k.drafts, field, struct.pack('>I4', #ARGV[i + 3]) .. ARGV[i + 3] .. ARGV[i + 2])
+      for _, each in ipairs(cmsgpack.unpack(ARGV[i + 4])) do redis.call('HSET', k.limits, each[1], each[2]) end
+    end
+    spec[JOB] = id
+    set_node(field, spec)
+    redis.call('HSET', k.member, id, field)
+    if spec[STATE] == '' then
+      stand(field, id)
+      redis.call('HINCRBY', k.meta, 'blocked', 1)
+      if spec[NEEDS] == 0 then decide(flow, field, spec, now) end
+    end
+  end
+end
+if ARGV[9] == '1' then
+  redis.call('HDEL', k.flows, flow .. 'sow')
+  redis.call('ZREM', k.done, flow)
+  if tonumber(ARGV[6]) == 0 then rest(flow, now) end
+end
+return 1

@@ -1,0 +1,482 @@
+"""Jobs that wait for each other: ``chain``, ``group``, ``chord``, ``starmap`` and ``Workflow``, with named jobs.
+
+Each is a value until ``delay`` sends it. What is sent is one kind of thing, nodes and edges; these are ways to draw it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from quaff.config import Settings
+from quaff.errors import ConfigurationError, StoreError, did_you_mean
+from quaff.flow import Flow, terms_of
+from quaff.model import ids
+from quaff.model.codec import Ref
+from quaff.model.flow import MOST_NODES, POLICIES, Policy, Seed, Shape, TaskSignature, leaves_first
+from quaff.model.ids import JobId
+from quaff.seeds import seed_of
+from quaff.store.client import Store
+from quaff.store.flows import plant
+from quaff.store.keys import partition
+from quaff.store.transitions import Call
+from quaff.task import Task
+
+R = TypeVar("R")
+
+After: TypeAlias = "str | NodeResult | Sequence[str | NodeResult] | Mapping[str, Policy]"
+
+
+class Application(Protocol):
+    """What sends flows."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Its server."""
+        ...
+
+    def flow(self, id: str) -> Flow[Any]:
+        """A flow's handle."""
+        ...
+
+
+class NodeResult(msgspec.Struct, frozen=True):
+    """Stands for the result of the job of that name, as an argument of another one."""
+
+    name: str
+
+
+class Part(ABC, Generic[R]):
+    """What can be sent as a flow, or be a part of one."""
+
+    @abstractmethod
+    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+        """Add its nodes to a plan; the places of what it gives."""
+
+    @abstractmethod
+    def signatures(self) -> Iterator[TaskSignature[Any]]:
+        """The calls in it."""
+
+    def delay(self) -> Flow[R]:
+        """Send it; when this returns, all of it is stored.
+
+        Raises:
+            ConfigurationError: a cycle, a name that no job has, an option that a job of a flow cannot have.
+            TypeError, MessageTooLarge, ServerUnavailable, QueueFull: as ``Task.delay``; nothing of it runs then.
+        """
+        app, id, calls = self._planted()
+        for call in calls:
+            _sure(app.store.run(call), id)
+        return app.flow(str(id))
+
+    async def adelay(self) -> Flow[R]:
+        """As ``delay``, in a coroutine."""
+        app, id, calls = self._planted()
+        for call in calls:
+            _sure(await app.store.aio.run(call), id)
+        return app.flow(str(id))
+
+    def _planted(self) -> tuple[Application, JobId, Iterator[Call[bool]]]:
+        first = next(self.signatures(), None)
+        if first is None:
+            raise ConfigurationError(f"{type(self).__name__.lower()}() has no task in it: there is nothing to send.")
+        app: Application = first.task.sender
+        id = JobId(first.task.settings.queue, 0, ids.new_raw())
+        plan = Plan(id)
+        shape = self.lay(plan, {}, None, "")
+        settings = app.settings
+        calls = plant(
+            partition(settings.namespace, id.queue, 0),
+            id.raw,
+            sower=ids.new_raw(),
+            again=False,
+            head=msgspec.msgpack.encode(shape),
+            size=len(plan.nodes),
+            terms=terms_of(settings),
+            seeds=plan.seeds(),
+        )
+        return app, id, calls
+
+
+#: The places that a node waits for, each with what becomes of it if that one fails.
+Edges: TypeAlias = "dict[int, Policy]"
+
+
+class Draft(msgspec.Struct):
+    """A node before all of its flow is known; ``inputs`` are the places whose results stand in its arguments."""
+
+    call: TaskSignature[Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    edges: dict[int, Policy]
+    inputs: list[int]
+    name: str
+    state: str
+    case: str
+    undo: int = -1
+
+
+class Plan:
+    """A flow that is being drawn.
+
+    Attributes:
+        nodes: by place.
+        scope: what a NodeResult stands for, where its name is known.
+    """
+
+    def __init__(self, flow: JobId) -> None:
+        self._flow = flow
+        self._names: set[str] = set()
+        self.nodes: list[Draft] = []
+        self.scope: dict[str, Shape] = {}
+
+    def add(
+        self,
+        call: TaskSignature[Any],
+        edges: Mapping[int, Policy],
+        given: Shape | None,
+        name: str,
+        *,
+        state: str = "",
+        case: str = "",
+    ) -> int:
+        """Add a node; its place. What stands in its arguments it waits for, too, unless it is there to undo that."""
+        if len(self.nodes) == MOST_NODES:
+            raise ConfigurationError(f"a flow has {MOST_NODES:,} jobs at most; send several.")
+        inputs: list[int] = []
+        kwargs = {key: self._with_refs(value, inputs) for key, value in call.kwargs.items()}
+        args = tuple(self._with_refs(value, inputs) for value in call.args)
+        if given is not None and call.takes:
+            args = (_refs(given, inputs), *args)
+        waits: dict[int, Policy] = {} if state == "u" else {**dict.fromkeys(inputs, "fail"), **edges}
+        self.nodes.append(Draft(call, args, kwargs, waits, inputs, self._own(name or call.task.name), state, case))
+        return len(self.nodes) - 1
+
+    def seeds(self) -> list[Seed]:
+        """All of it, bound and encoded, those that others wait for last."""
+        children: dict[int, list[tuple[int, Policy]]] = {place: [] for place in range(len(self.nodes))}
+        for place, node in enumerate(self.nodes):
+            for parent, policy in node.edges.items():
+                children[parent].append((place, policy))
+        order = leaves_first({place: [child for child, _ in below] for place, below in children.items()})
+        return [
+            seed_of(
+                node.call,
+                self._flow,
+                args=node.args,
+                kwargs=node.kwargs,
+                place=place,
+                name=node.name,
+                state=node.state,
+                needs=len(node.edges),
+                case=node.case,
+                children=children[place],
+                inputs=node.inputs,
+                undo=node.undo,
+            )
+            for place, node in ((place, self.nodes[place]) for place in order)
+        ]
+
+    def _own(self, name: str) -> str:
+        """That name, or with a number the first that no other node has."""
+        own, number = name, 1
+        while own in self._names:
+            number += 1
+            own = f"{name}#{number}"
+        self._names.add(own)
+        return own
+
+    def _with_refs(self, value: Any, inputs: list[int]) -> Any:
+        if isinstance(value, NodeResult):
+            if value.name not in self.scope:
+                raise _unknown(value.name, self.scope)
+            return _refs(self.scope[value.name], inputs)
+        if type(value) in (list, tuple):
+            return type(value)(self._with_refs(each, inputs) for each in value)
+        if type(value) is dict:
+            return {key: self._with_refs(each, inputs) for key, each in value.items()}
+        return value
+
+
+class Chain(Part[R]):
+    """One after the other; each gets the result of the one before."""
+
+    def __init__(self, parts: Sequence[Piece]) -> None:
+        self._parts = parts
+
+    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+        """As Part has it."""
+        shape: Shape | None = given
+        for part in self._parts:
+            shape = _lay(part, plan, after, shape, name)
+            after = dict.fromkeys(_places(shape), "fail")
+        assert shape is not None
+        return shape
+
+    def signatures(self) -> Iterator[TaskSignature[Any]]:
+        """As Part has it."""
+        return _signatures(self._parts)
+
+
+class Group(Part[R]):
+    """Side by side, with what is called when all of them have ended."""
+
+    def __init__(self, parts: Sequence[Piece], callbacks: Mapping[str, TaskSignature[Any] | None]) -> None:
+        self._parts = parts
+        self._callbacks = {when: call for when, call in callbacks.items() if call is not None}
+
+    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+        """As Part has it."""
+        first = len(plan.nodes)
+        shape = [_lay(part, plan, after, given, name) for part in self._parts]
+        members = range(first, len(plan.nodes))
+        for when, call in self._callbacks.items():
+            policy, case, gets = _CALLBACKS[when]
+            plan.add(call, dict.fromkeys(members, policy), shape if gets else None, _under(name, when), case=case)
+        return shape
+
+    def signatures(self) -> Iterator[TaskSignature[Any]]:
+        """As Part has it."""
+        return _signatures([*self._parts, *self._callbacks.values()])
+
+
+#: What a callback of a group waits for, in which case it runs, and whether it is given the results.
+_CALLBACKS: dict[str, tuple[Policy, str, bool]] = {
+    "on_success": ("fail", "", True),
+    "on_failure": ("continue", "failure", False),
+    "on_complete": ("continue", "", False),
+}
+
+
+class Workflow(Part[dict[str, Any]]):
+    """Jobs by name, in any order that has no circle::
+
+    flow = Workflow()
+    flow.add("fetch", fetch.s(url))
+    flow.add("resize", resize.s(flow["fetch"], width=100))
+    flow.add("mail", mail.si(), after=["resize"], if_failed="ignore")
+    flow.delay().result()["resize"]
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, _Named] = {}
+
+    def add(
+        self,
+        name: str,
+        part: Piece,
+        *,
+        after: After = (),
+        if_failed: Policy = "fail",
+        compensate: TaskSignature[Any] | None = None,
+    ) -> NodeResult:
+        """Add a job, or a chain, group or workflow of them.
+
+        Args:
+            name: of its own; ``flow[name]`` as an argument of another one stands for its result.
+            part: ``task.s(...)``; as ``flow[...]`` in its arguments says, it waits for those jobs.
+            after: names of others that it waits for, or a dict of them with a policy each.
+            if_failed: the policy of those in ``after``: what becomes of this one where they do not succeed. ``fail``:
+                it does not run. ``continue``: it runs, and gets None in the place of their results; the flow has
+                failed. ``ignore``: the same, and the flow has not failed by that.
+            compensate: runs if the flow fails or is cancelled after this one has succeeded, the last ones first; it is
+                given the result, if it takes one.
+
+        Raises:
+            ConfigurationError: the name is taken or is none, or a policy that there is not.
+        """
+        if not isinstance(name, str) or not name or set(name) & set("./#") or len(name) > 128:
+            raise ConfigurationError(f"job name {name!r}: use 1 to 128 characters, none of them . / or #")
+        if name in self._nodes:
+            raise ConfigurationError(f"there is a job {name!r} in this workflow already.")
+        if not isinstance(part, (TaskSignature, Part)):
+            raise ConfigurationError(f"{name}: {part!r} is no call of a task: give task.s(...).")
+        if compensate is not None and not isinstance(part, TaskSignature):
+            raise ConfigurationError(
+                f"{name}: compensate= is for one job; give it to those of the {type(part).__name__}."
+            )
+        edges = _edges(after, if_failed)
+        self._nodes[name] = _Named(part, edges, compensate)
+        return NodeResult(name)
+
+    def __getitem__(self, name: str) -> NodeResult:
+        """Stands for the result of that job, as an argument of another one; it may be added later."""
+        return NodeResult(name)
+
+    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+        """As Part has it."""
+        outer, plan.scope = plan.scope, {}
+        for own in self._in_order():
+            node = self._nodes[own]
+            edges: Edges = {}
+            for other, policy in node.after.items():
+                edges |= dict.fromkeys(_places(plan.scope[other]), policy)
+            waits = edges or any(_mentions(node.part))
+            shape = _lay(node.part, plan, edges if waits else after, None, _under(name, own))
+            plan.scope[own] = shape
+            if node.compensate is not None:
+                undo = plan.add(node.compensate, {}, shape, f"{_under(name, own)}/undo", state="u")
+                plan.nodes[_places(shape)[0]].undo = undo
+        scope, plan.scope = plan.scope, outer
+        return dict(scope)
+
+    def signatures(self) -> Iterator[TaskSignature[Any]]:
+        """As Part has it."""
+        return _signatures([node.part for node in self._nodes.values()])
+
+    def _in_order(self) -> list[str]:
+        needs = {name: {*node.after, *_mentions(node.part)} for name, node in self._nodes.items()}
+        for above in needs.values():
+            for other in above - needs.keys():
+                raise _unknown(other, self._nodes)
+        names = list(self._nodes)
+        above_of = {place: [names.index(other) for other in needs[name]] for place, name in enumerate(names)}
+        order = leaves_first(above_of)
+        if len(order) < len(names):
+            raise ConfigurationError(f"these jobs wait for each other: {' -> '.join(_circle(needs))}.")
+        return [names[place] for place in order]
+
+
+class _Named(msgspec.Struct, frozen=True):
+    part: Any
+    after: dict[str, Policy]
+    compensate: TaskSignature[Any] | None
+
+
+Piece: TypeAlias = "TaskSignature[Any] | Part[Any]"
+
+
+def chain(*parts: Piece) -> Chain[Any]:
+    """One after the other: ``chain(fetch.s(url), parse.s(), store.s())``; each ``s`` gets the result before it."""
+    return Chain(_pieces("chain", parts))
+
+
+def group(
+    *parts: Piece,
+    on_success: TaskSignature[Any] | None = None,
+    on_failure: TaskSignature[Any] | None = None,
+    on_complete: TaskSignature[Any] | None = None,
+) -> Group[list[Any]]:
+    """Side by side; the result is a list. Jobs that are added while it runs (``Flow.add``) belong to it.
+
+    Args:
+        on_success: runs when all have succeeded, with the list of results; on_failure when one has not; on_complete in
+            both cases; each when all have ended.
+    """
+    callbacks = {"on_success": on_success, "on_failure": on_failure, "on_complete": on_complete}
+    return Group(_pieces("group", parts), callbacks)
+
+
+def chord(header: Group[Any] | Iterable[Piece], body: Piece) -> Chain[Any]:
+    """A group, and then ``body`` with the list of its results."""
+    whole = header if isinstance(header, Group) else group(*header)
+    return Chain([whole, *_pieces("chord", [body])])
+
+
+def starmap(task: Task[Any, R, Any], calls: Iterable[Sequence[Any]]) -> Group[list[R]]:
+    """A group of one task with many arguments: ``starmap(add, [(1, 2), (3, 4)])``."""
+    return Group([task.si(*call) for call in calls], {})
+
+
+def _pieces(what: str, parts: Iterable[Any]) -> list[Any]:
+    pieces = list(parts)
+    for part in pieces:
+        if not isinstance(part, (TaskSignature, Part)):
+            raise ConfigurationError(f"{what}(): {part!r} is no call of a task: give task.s(...), or a chain or group.")
+    return pieces
+
+
+def _lay(part: Any, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+    return part.lay(plan, after, given, name) if isinstance(part, Part) else plan.add(part, after, given, name)
+
+
+def _signatures(parts: Iterable[Any]) -> Iterator[TaskSignature[Any]]:
+    for part in parts:
+        if isinstance(part, Part):
+            yield from part.signatures()
+        else:
+            yield part
+
+
+def _mentions(part: Any) -> Iterator[str]:
+    """The names whose results stand in the arguments of a part; those of a workflow are its own affair."""
+    if isinstance(part, Workflow):
+        return
+    for call in _signatures([part]):
+        for value in (*call.args, *call.kwargs.values()):
+            yield from _names_in(value)
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    if isinstance(value, NodeResult):
+        yield value.name
+    elif type(value) in (list, tuple):
+        for each in value:
+            yield from _names_in(each)
+    elif type(value) is dict:
+        for each in value.values():
+            yield from _names_in(each)
+
+
+def _places(shape: Any) -> list[int]:
+    if isinstance(shape, dict):
+        return [place for each in shape.values() for place in _places(each)]
+    return [place for each in shape for place in _places(each)] if isinstance(shape, list) else [shape]
+
+
+def _refs(shape: Any, inputs: list[int]) -> Any:
+    """A shape with a Ref for each place, which becomes one of the inputs."""
+    if isinstance(shape, dict):
+        return {name: _refs(each, inputs) for name, each in shape.items()}
+    if isinstance(shape, list):
+        return [_refs(each, inputs) for each in shape]
+    if shape not in inputs:
+        inputs.append(shape)
+    return Ref(inputs.index(shape))
+
+
+def _edges(after: Any, policy: Any) -> dict[str, Policy]:
+    if isinstance(after, (str, NodeResult)):
+        after = [after]
+    if not isinstance(after, Mapping):
+        after = {each.name if isinstance(each, NodeResult) else each: policy for each in after}
+    for each in (policy, *after.values()):
+        if each not in POLICIES:
+            raise ConfigurationError(
+                f"if_failed={each!r}: give one of {', '.join(POLICIES)}.{did_you_mean(each, POLICIES)}"
+            )
+    return dict(after)
+
+
+def _under(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _unknown(name: str, known: Iterable[str]) -> ConfigurationError:
+    names = list(known)
+    return ConfigurationError(f"no job {name!r} is in this workflow.{did_you_mean(name, names)}")
+
+
+def _circle(needs: Mapping[str, set[str]]) -> list[str]:
+    """A way that leads back to where it began."""
+    stuck = dict(needs)
+    while free := [name for name, above in stuck.items() if not above & stuck.keys()]:
+        for name in free:
+            del stuck[name]
+    way = [next(iter(stuck))]
+    while way[-1] not in way[:-1]:
+        way.append(next(iter(sorted(stuck[way[-1]] & stuck.keys()))))
+    return way[way.index(way[-1]) :][::-1]
+
+
+def _sure(stored: bool, id: JobId) -> None:
+    if not stored:
+        raise StoreError(f"flow {id} could not be stored: what had come of it is gone. Send it anew.")
