@@ -23,7 +23,7 @@ from quaff.model import ids, outcome
 from quaff.model.flow import Node, Policy, Shape, TaskSignature, again
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
-from quaff.seeds import seed_of
+from quaff.plan import seed_of
 from quaff.store.client import Store
 from quaff.store.flows import Graph, Terms, advance, graph, grow, plant
 from quaff.store.keys import partition

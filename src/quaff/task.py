@@ -102,7 +102,7 @@ class Task(Generic[P, R, F]):
         self.fn = fn
         self.settings = settings
         # What messages need not say, because every worker knows it.
-        self._own_timeout = settings.timeout
+        self.own_timeout = settings.timeout
         self.is_async = inspect.iscoroutinefunction(fn)
         self.signature = Signature(name, fn if settings.batch is None else shape_of(name, fn))
         _check_names(self.signature, settings)
@@ -120,11 +120,11 @@ class Task(Generic[P, R, F]):
             TypeError: the arguments do not fit the function (as EncodeError: one cannot be sent). Nothing was sent.
             MessageTooLarge, ServerUnavailable, EnqueueUnknown, QueueFull, IdConflict
         """
-        return self.sender.send([self.submission(args, kwargs)])[0]
+        return self.sender.send([submission(self, args, kwargs)])[0]
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """As ``delay``, in a coroutine."""
-        return (await self.sender.asend([self.submission(args, kwargs)]))[0]
+        return (await self.sender.asend([submission(self, args, kwargs)]))[0]
 
     def map(self, calls: Iterable[tuple[Any, ...]], *, spread: Seconds = 0) -> list[Job[R]]:
         """Send many calls, each a tuple of positional arguments; one round trip per 500.
@@ -175,60 +175,62 @@ class Task(Generic[P, R, F]):
                     f"{self.name}.map(): {call!r} is not the arguments of a call: give tuples, [(1,), (2,)]"
                 )
             later_ms = spread_ms * place // len(calls) if isinstance(calls, list) else 0
-            submissions.append(self.submission(tuple(call), {}, later_ms))
+            submissions.append(submission(self, tuple(call), {}, later_ms))
         return submissions
-
-    def submission(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        later_ms: int = 0,
-        *,
-        home: str | None = None,
-        terms: Mapping[str, Any] = _NO_TERMS,
-    ) -> Submission:
-        """One call on its way to the server; errors as of ``delay``.
-
-        Args:
-            later_ms: it is due so much later than the options say.
-            home: the queue where it is at home, if that is another one than it runs in.
-            terms: what the worker is to know besides.
-        """
-        sent = self.signature.bind(args, kwargs)
-        settings = self.settings
-        key = None
-        if settings.key is None:
-            raw = ids.new_raw()
-            data = message.encode(self.name, sent.args, sent.kwargs, self._terms(terms))
-        else:
-            raw = ids.keyed_raw(settings.queue, self.name, settings.key)
-            key = f"{settings.queue}/{self.name}/{settings.key}"
-            now_ms = time.time_ns() // 1_000_000
-            data = message.encode_keyed(self.name, sent.args, sent.kwargs, now_ms, self._terms(terms))
-        id = JobId(home or settings.queue, 0, raw)
-        if settings.on_exhausted is not None:
-            data = message.carrying(message.encode(settings.on_exhausted, [str(id)], {}), data)
-        if len(data) > self.sender.max_message:
-            raise MessageTooLarge(
-                f"{self.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
-                f"{self.sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
-            )
-        return Submission(id, data, self.name, key, placed(self, args, kwargs, later_ms))
-
-    def _terms(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the worker must know of this call besides its arguments, if anything."""
-        settings = self.settings
-        if settings.expires is None and settings.timeout is self._own_timeout:
-            return given
-        terms = dict(given)
-        if settings.expires is not None:
-            terms[message.EXPIRES] = settings.expires_ms()
-        if settings.timeout is not None and settings.timeout is not self._own_timeout:
-            terms[message.TIMEOUT] = int(settings.timeout * 1000)
-        return terms
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+def submission(
+    task: Task[Any, Any, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    later_ms: int = 0,
+    *,
+    home: str | None = None,
+    terms: Mapping[str, Any] = _NO_TERMS,
+) -> Submission:
+    """One call on its way to the server; errors as of ``delay``.
+
+    Args:
+        later_ms: it is due so much later than the options say.
+        home: the queue where it is at home, if that is another one than it runs in.
+        terms: what the worker is to know besides.
+    """
+    sent = task.signature.bind(args, kwargs)
+    settings = task.settings
+    key = None
+    if settings.key is None:
+        raw = ids.new_raw()
+        data = message.encode(task.name, sent.args, sent.kwargs, _terms(task, terms))
+    else:
+        raw = ids.keyed_raw(settings.queue, task.name, settings.key)
+        key = f"{settings.queue}/{task.name}/{settings.key}"
+        now_ms = time.time_ns() // 1_000_000
+        data = message.encode_keyed(task.name, sent.args, sent.kwargs, now_ms, _terms(task, terms))
+    id = JobId(home or settings.queue, 0, raw)
+    if settings.on_exhausted is not None:
+        data = message.carrying(message.encode(settings.on_exhausted, [str(id)], {}), data)
+    if len(data) > task.sender.max_message:
+        raise MessageTooLarge(
+            f"{task.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
+            f"{task.sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
+        )
+    return Submission(id, data, task.name, key, placed(task, args, kwargs, later_ms))
+
+
+def _terms(task: Task[Any, Any, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the worker must know of this call besides its arguments, if anything."""
+    settings = task.settings
+    if settings.expires is None and settings.timeout is task.own_timeout:
+        return given
+    terms = dict(given)
+    if settings.expires is not None:
+        terms[message.EXPIRES] = settings.expires_ms()
+    if settings.timeout is not None and settings.timeout is not task.own_timeout:
+        terms[message.TIMEOUT] = int(settings.timeout * 1000)
+    return terms
 
 
 def placed(

@@ -15,10 +15,9 @@ from quaff.config import Settings
 from quaff.errors import ConfigurationError, StoreError, did_you_mean
 from quaff.flow import Flow, terms_of
 from quaff.model import ids
-from quaff.model.codec import Ref
-from quaff.model.flow import MOST_NODES, POLICIES, Policy, Seed, Shape, TaskSignature, leaves_first
+from quaff.model.flow import POLICIES, Policy, Shape, TaskSignature, leaves_first
 from quaff.model.ids import JobId
-from quaff.seeds import seed_of
+from quaff.plan import Edges, NodeResult, Plan, places_of, unknown
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -46,12 +45,6 @@ class Application(Protocol):
     def flow(self, id: str) -> Flow[Any]:
         """A flow's handle."""
         ...
-
-
-class NodeResult(msgspec.Struct, frozen=True):
-    """Stands for the result of the job of that name, as an argument of another one."""
-
-    name: str
 
 
 class Part(ABC, Generic[R]):
@@ -106,106 +99,6 @@ class Part(ABC, Generic[R]):
         return app, id, calls
 
 
-#: The places that a node waits for, each with what becomes of it if that one fails.
-Edges: TypeAlias = "dict[int, Policy]"
-
-
-class Draft(msgspec.Struct):
-    """A node before all of its flow is known; ``inputs`` are the places whose results stand in its arguments."""
-
-    call: TaskSignature[Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    edges: dict[int, Policy]
-    inputs: list[int]
-    name: str
-    state: str
-    case: str
-    undo: int = -1
-
-
-class Plan:
-    """A flow that is being drawn.
-
-    Attributes:
-        nodes: by place.
-        scope: what a NodeResult stands for, where its name is known.
-    """
-
-    def __init__(self, flow: JobId) -> None:
-        self._flow = flow
-        self._names: set[str] = set()
-        self.nodes: list[Draft] = []
-        self.scope: dict[str, Shape] = {}
-
-    def add(
-        self,
-        call: TaskSignature[Any],
-        edges: Mapping[int, Policy],
-        given: Shape | None,
-        name: str,
-        *,
-        state: str = "",
-        case: str = "",
-    ) -> int:
-        """Add a node; its place. What stands in its arguments it waits for, too, unless it is there to undo that."""
-        if len(self.nodes) == MOST_NODES:
-            raise ConfigurationError(f"a flow has {MOST_NODES:,} jobs at most; send several.")
-        inputs: list[int] = []
-        kwargs = {key: self._with_refs(value, inputs) for key, value in call.kwargs.items()}
-        args = tuple(self._with_refs(value, inputs) for value in call.args)
-        if given is not None and call.takes:
-            args = (_refs(given, inputs), *args)
-        waits: dict[int, Policy] = {} if state == "u" else {**dict.fromkeys(inputs, "fail"), **edges}
-        self.nodes.append(Draft(call, args, kwargs, waits, inputs, self._own(name or call.task.name), state, case))
-        return len(self.nodes) - 1
-
-    def seeds(self) -> list[Seed]:
-        """All of it, bound and encoded, those that others wait for last."""
-        children: dict[int, list[tuple[int, Policy]]] = {place: [] for place in range(len(self.nodes))}
-        for place, node in enumerate(self.nodes):
-            for parent, policy in node.edges.items():
-                children[parent].append((place, policy))
-        order = leaves_first({place: [child for child, _ in below] for place, below in children.items()})
-        return [
-            seed_of(
-                node.call,
-                self._flow,
-                args=node.args,
-                kwargs=node.kwargs,
-                place=place,
-                name=node.name,
-                state=node.state,
-                needs=len(node.edges),
-                case=node.case,
-                children=children[place],
-                inputs=node.inputs,
-                undo=node.undo,
-            )
-            for place, node in ((place, self.nodes[place]) for place in order)
-        ]
-
-    def _own(self, name: str) -> str:
-        """That name, or with a number the first that no other node has."""
-        own, number = name, 1
-        while own in self._names:
-            number += 1
-            own = f"{name}#{number}"
-        self._names.add(own)
-        return own
-
-    def _with_refs(self, value: Any, inputs: list[int]) -> Any:
-        if isinstance(value, NodeResult):
-            if value.name not in self.scope:
-                raise _unknown(value.name, self.scope)
-            return _refs(self.scope[value.name], inputs)
-        if type(value) in (list, tuple):
-            return type(value)(self._with_refs(each, inputs) for each in value)
-        if type(value) is dict:
-            return {key: self._with_refs(each, inputs) for key, each in value.items()}
-        return value
-
-
 class Chain(Part[R]):
     """One after the other; each gets the result of the one before."""
 
@@ -217,7 +110,7 @@ class Chain(Part[R]):
         shape: Shape | None = given
         for part in self._parts:
             shape = _lay(part, plan, after, shape, name)
-            after = dict.fromkeys(_places(shape), "fail")
+            after = dict.fromkeys(places_of(shape), "fail")
         assert shape is not None
         return shape
 
@@ -297,14 +190,12 @@ class Workflow(Part[dict[str, Any]]):
             raise ConfigurationError(f"job name {name!r}: use 1 to 128 characters, none of them . / or #")
         if name in self._nodes:
             raise ConfigurationError(f"there is a job {name!r} in this workflow already.")
-        if not isinstance(part, (TaskSignature, Part)):
-            raise ConfigurationError(f"{name}: {part!r} is no call of a task: give task.s(...).")
+        _pieces(name, [part])
         if compensate is not None and not isinstance(part, TaskSignature):
             raise ConfigurationError(
                 f"{name}: compensate= is for one job; give it to those of the {type(part).__name__}."
             )
-        edges = _edges(after, if_failed)
-        self._nodes[name] = _Named(part, edges, compensate)
+        self._nodes[name] = _Named(part, _edges(after, if_failed), compensate)
         return NodeResult(name)
 
     def __getitem__(self, name: str) -> NodeResult:
@@ -318,13 +209,13 @@ class Workflow(Part[dict[str, Any]]):
             node = self._nodes[own]
             edges: Edges = {}
             for other, policy in node.after.items():
-                edges |= dict.fromkeys(_places(plan.scope[other]), policy)
+                edges |= dict.fromkeys(places_of(plan.scope[other]), policy)
             waits = edges or any(_mentions(node.part))
             shape = _lay(node.part, plan, edges if waits else after, None, _under(name, own))
             plan.scope[own] = shape
             if node.compensate is not None:
                 undo = plan.add(node.compensate, {}, shape, f"{_under(name, own)}/undo", state="u")
-                plan.nodes[_places(shape)[0]].undo = undo
+                plan.nodes[places_of(shape)[0]].undo = undo
         scope, plan.scope = plan.scope, outer
         return dict(scope)
 
@@ -336,7 +227,7 @@ class Workflow(Part[dict[str, Any]]):
         needs = {name: {*node.after, *_mentions(node.part)} for name, node in self._nodes.items()}
         for above in needs.values():
             for other in above - needs.keys():
-                raise _unknown(other, self._nodes)
+                raise unknown(other, self._nodes)
         names = list(self._nodes)
         above_of = {place: [names.index(other) for other in needs[name]] for place, name in enumerate(names)}
         order = leaves_first(above_of)
@@ -426,23 +317,6 @@ def _names_in(value: Any) -> Iterator[str]:
             yield from _names_in(each)
 
 
-def _places(shape: Any) -> list[int]:
-    if isinstance(shape, dict):
-        return [place for each in shape.values() for place in _places(each)]
-    return [place for each in shape for place in _places(each)] if isinstance(shape, list) else [shape]
-
-
-def _refs(shape: Any, inputs: list[int]) -> Any:
-    """A shape with a Ref for each place, which becomes one of the inputs."""
-    if isinstance(shape, dict):
-        return {name: _refs(each, inputs) for name, each in shape.items()}
-    if isinstance(shape, list):
-        return [_refs(each, inputs) for each in shape]
-    if shape not in inputs:
-        inputs.append(shape)
-    return Ref(inputs.index(shape))
-
-
 def _edges(after: Any, policy: Any) -> dict[str, Policy]:
     if isinstance(after, (str, NodeResult)):
         after = [after]
@@ -458,11 +332,6 @@ def _edges(after: Any, policy: Any) -> dict[str, Policy]:
 
 def _under(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
-
-
-def _unknown(name: str, known: Iterable[str]) -> ConfigurationError:
-    names = list(known)
-    return ConfigurationError(f"no job {name!r} is in this workflow.{did_you_mean(name, names)}")
 
 
 def _circle(needs: Mapping[str, set[str]]) -> list[str]:

@@ -28,6 +28,7 @@ KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
 KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
 KINDS |= dict.fromkeys("guests blocks watched".split(), "zset") | {"prog": "hash"}
 KINDS |= {"away": "hash", "origin": "hash", "parcels": "hash", "outbox": "zset"}
+KINDS |= dict.fromkeys("flows nodes values drafts member".split(), "hash")
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
@@ -91,6 +92,11 @@ class Dump(NamedTuple):
     origin: dict[bytes, bytes]
     parcels: dict[bytes, bytes]
     outbox: dict[bytes, float]
+    flows: dict[bytes, bytes]
+    nodes: dict[bytes, bytes]
+    values: dict[bytes, bytes]
+    drafts: dict[bytes, bytes]
+    member: dict[bytes, bytes]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -307,7 +313,7 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     in_lanes = {member[24:]: member for member in d.backlog}
     assert len(in_lanes) == len(d.backlog)
     heirs = [heir[13:] for heir in d.heirs.values()]
-    places = [*d.parked, *d.sched, *d.active, *ready, *solo, *d.prio, *in_lanes, *heirs, *d.away]
+    places = [*d.parked, *d.sched, *d.active, *ready, *solo, *d.prio, *in_lanes, *heirs, *d.away, *check_flows(d)]
     check_lanes(d, in_lanes)
     check_unique(d, heirs)
     assert set(d.stop) <= {*d.active, *d.away}, "somebody is asked to stop who does not run"
@@ -402,6 +408,57 @@ def check_lanes(d: Dump, in_lanes: dict[bytes, bytes]) -> None:
 def _costly(d: Dump, entry: bytes) -> bool:
     ids = [member[24:] for member in d.backlog if member[:16] == entry[-16:]]
     return not ids or any(cost > 1 for id in ids for _, cost in route_of(d, id)[5])
+
+
+class FlowNode(NamedTuple):
+    """A node as ``lib/nodes.lua`` has it, less what only the scripts can read."""
+
+    job: bytes
+    state: str
+    needs: int
+    children: list[Any]
+
+
+def flow_nodes(d: Dump) -> dict[bytes, FlowNode]:
+    """The nodes by flow and place. The job's id, their last part, is no text, so that it is cut off."""
+    found: dict[bytes, FlowNode] = {}
+    for field, text in d.nodes.items():
+        assert text[:1] + text[-17:-16] == b"\x9c\xb0"
+        state, needs, _, _, _, children, *_ = msgspec.msgpack.decode(b"\x9b" + text[1:-17])
+        found[field] = FlowNode(text[-16:], state, needs, list(children))
+    return found
+
+
+def check_flows(d: Dump) -> list[bytes]:
+    """What is counted is what there is, and who waits has somebody to wait for; the jobs that wait for others."""
+    nodes = flow_nodes(d)
+    assert d.member == {node.job: field for field, node in nodes.items()}
+    assert set(d.drafts) <= set(nodes)
+    assert set(d.values) <= {field for field, node in nodes.items() if node.state == "s"}
+    waiting = [node.job for node in nodes.values() if node.state == ""]
+    assert d.number("blocked") == len(waiting)
+    going_on = {name[1:] for name in d.outbox if name[:1] == b"a"}
+    for flow in {field[:16] for field in d.flows}:
+        own = {field: node for field, node in nodes.items() if field[:16] == flow}
+        sowing = flow + b"sow" in d.flows
+        stands = [node.state for node in own.values()]
+        if not sowing and b"f" + flow not in d.outbox:
+            assert int(d.flows[flow + b"open"]) == sum(state in ("", "q") for state in stands)
+        for letter in "sfce":
+            assert int(d.flows.get(flow + letter.encode(), 0)) == stands.count(letter)
+        if flow in d.tomb:
+            assert not set(stands) & {"", "q"}
+        for node in own.values():
+            assert node.state != "q" or (node.job in d.msg and node.job not in d.tomb)
+        parents: dict[bytes, list[bytes]] = {}
+        for field, node in own.items():
+            for place, _ in node.children:
+                parents.setdefault(flow + place.to_bytes(4, "big"), []).append(field)
+        for field, node in own.items():
+            above = [own[each].state for each in parents.get(field, ()) if each in own]
+            if node.state == "" and not sowing and not going_on & set(parents.get(field, ())):
+                assert node.needs == sum(state in ("", "q") for state in above) > 0, "nobody will tell it to start"
+    return waiting
 
 
 def check_unique(d: Dump, heirs: list[bytes]) -> None:

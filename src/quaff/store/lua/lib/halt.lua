@@ -10,7 +10,8 @@ local function ask_to_stop(id, outcome, ttl, window, now)
   if redis.call('HSETNX', k.stop, id, ttl .. ' ' .. window .. ' ' .. outcome) == 0 then return end
   local there = is_away(id)
   if there then
-    post('c' .. there, {'cancel', route_of(id)[7], there, id, ms(ttl), ms(window), outcome}, now)
+    -- After the journey itself, where that has not been announced.
+    post('c' .. there, {'cancel', route_of(id)[7], there, id, ms(ttl), ms(window), outcome}, now + 1)
   else
     redis.call('PUBLISH', k.stop, '')
   end
