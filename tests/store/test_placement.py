@@ -338,6 +338,22 @@ def test_starts_are_spread_over_time_and_the_next_one_comes_in_its_millisecond(d
     assert 0.145 <= taken < 2
 
 
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_claim_that_comes_to_a_limit_says_when_it_opens(desk: Desk, count: int) -> None:
+    """Also the one that finds so first: nobody else knows, and until somebody looks the next one waits."""
+    desk.place(*((b"%d" % n, rate(20, 1)) for n in range(3)))
+    began = time.monotonic()
+    answer = desk.claim(ME, 1, b"c0", count)
+    if answer.left:  # it took what it wanted, and has not come to the limit yet
+        answer = desk.claim(ME, 2, b"c1", count)
+    assert (len(desk.dump().active), answer.left) == (1, 0)
+    assert answer.again_ms is not None
+    assert 0 < answer.again_ms <= 50
+    time.sleep(answer.again_ms / 1000)
+    assert fifo(desk.claim(ME, 3, b"c2", count).leases) == [b"1"]
+    assert time.monotonic() - began < 1
+
+
 def test_a_burst_may_start_at_once(desk: Desk) -> None:
     """After a pause; a costly one takes more of it."""
     desk.place(*((b"%d" % n, rate(1, 60, 3)) for n in range(5)), *((b"x", rate(1, 60, 3, 2, "x")) for _ in range(3)))

@@ -77,6 +77,15 @@ def test_no_window_has_more_starts_than_the_rate_and_its_burst(stage: Stage, qua
         assert {run.attempt for run in stage.runs(key)} == {1}
 
 
+def test_one_process_alone_keeps_up_with_the_rate(stage: Stage, quaff: Quaff) -> None:
+    """Nobody else wakes it: it starts the next one when the limit opens, not at the next look."""
+    stage.worker("-p", "1", "-c", "2", app=APP)
+    for job in quaff.tasks["rated"].map([("a",)] * 12):
+        job.result(timeout=30)
+    starts = [run.started for run in stage.runs("a")]
+    assert 1.0 - DELAY <= starts[-1] - starts[0] < 2.0  # ten after the burst, one each 100 ms
+
+
 def test_a_cap_is_never_exceeded_and_never_leaks_with_half_the_workers_killed(
     stage: Stage, quaff: Quaff, desk: Desk
 ) -> None:

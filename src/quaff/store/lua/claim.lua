@@ -85,23 +85,22 @@ if paused_until and (paused_until == 0 or paused_until > now) then
 elseif paused_until then
   redis.call('HDEL', k.meta, 'paused')
 end
--- Milliseconds until there is a reason to ask again, token or not.
-local again = -1
 -- Whether there is more than the one line; a plain job pays for this question alone.
 local special = redis.call('EXISTS', k.sched, k.opens, k.prio, k.turn, k.route) > 0
 if special then
   promote(now, math.max(100, want))
   open_due(now)
-  again = next_due(now)
 end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
   local left = waiting()
   if left + redis.call('LLEN', k.solo) > 0 then hint() end
-  return {0, left, 0, again, 0, 0}
+  return {0, left, 0, special and next_due(now) or -1, 0, 0}
 end
 
-local ids, alone, others, due = nil, 0, false, again >= 0
+-- Milliseconds until there is a reason to ask again, token or not.
+local again = -1
+local ids, alone, others = nil, 0, false
 if redis.call('LLEN', k.solo) > 0 then
   if idle then
     ids = next_alone()
@@ -113,8 +112,7 @@ if redis.call('LLEN', k.solo) > 0 then
   elseif not since or now - since < SOLO_PATIENCE then
     -- For a moment it is left to idle processes, and to the replacement of the one that died. Told once, or the
     -- processes that cannot take it would wake each other for ever.
-    local patience = SOLO_PATIENCE - (now - (since or now))
-    again = due and math.min(again, patience) or patience
+    again = SOLO_PATIENCE - (now - (since or now))
     if not since then
       redis.call('HSET', k.meta, 'solo_since', ms(now))
       others = true
@@ -130,6 +128,9 @@ if redis.call('LLEN', k.solo) > 0 then
 end
 if alone == 0 and serving == process then redis.call('HDEL', k.meta, 'solo_for') end
 ids = ids or (special and next_in_line(want, free, now)) or pop_ready(want)
+-- Only now: what was passed over just now comes when its limit opens.
+local due = special and next_due(now) or -1
+if due >= 0 then again = again >= 0 and math.min(again, due) or due end
 if #ids == 0 then
   local left = waiting()
   if others or left > 0 then hint() else redis.call('DEL', k.wake) end
@@ -167,12 +168,12 @@ local left = waiting()
 answer[2] = left
 if #leases == 0 then answer[3], alone = 0, 0 end
 if #leases > 0 then
-    answer[5] = now
+  answer[5] = now
   redis.call('HSET', k.active, unpack(leases))
   redis.call('ZADD', k.held, unpack(members))
   redis.call('ZADD', k.lease, ms(now + lease_ms), process)
 end
 if strangers > 0 then redis.call('HINCRBY', k.meta, 'strangers', strangers) end
 -- Somebody who waits must also know when the next job is due: this process may be busy then.
-if left > 0 or others or due then hint() elseif alone == 0 then redis.call('DEL', k.wake) end
+if left > 0 or others or due >= 0 then hint() elseif alone == 0 then redis.call('DEL', k.wake) end
 return answer
