@@ -201,7 +201,7 @@ def test_where_a_url_comes_from_cannot_be_set() -> None:
 
 def test_an_unknown_key_of_an_app_config_is_warned_about(monkeypatch: Patch) -> None:
     """It may belong to an extension."""
-    with pytest.warns(UserWarning, match="QUAFF_LEESE.* is no setting of Quaff. Did you mean 'lease'"):
+    with pytest.warns(UserWarning, match="QUAFF_LEESE.* is no setting of Quaff. Did you mean 'QUAFF_LEASE'"):
         by_app_config("leese", 1, monkeypatch)
 
 

@@ -53,14 +53,14 @@ ENDLESS.append(ENDLESS)
         ("add", ("one",), {}, "argument 'a' is a str"),
         ("add", (1,), {"b": None}, "argument 'b' is a NoneType"),
         ("aadd", (1.5,), {}, "argument 'a' is a float"),
-        ("echo", (object(),), {}, "argument 'value' is a object"),
+        ("echo", (object(),), {}, "argument 'value' is an object"),
         ("echo", (threading.Lock(),), {}, "argument 'value' is a lock"),
         ("echo", (lambda: 1,), {}, "argument 'value' is a function"),
         ("echo", (ENDLESS,), {}, "argument 'value' is a list: it is nested too deeply, or contains itself"),
         ("echo", (Colour.RED,), {}, "argument 'value' is a Colour: a Colour comes back only where the type hint says"),
         ("echo", ({"deep": [POINT]},), {}, "argument 'value' is a dict: a Point comes back only"),
         ("ship", (ORDER, "green"), {}, "argument 'colour' is a str"),
-        ("ship", (ORDER, Colour.RED, POINT, 7), {}, r"argument 'more\[1\]' is a int"),
+        ("ship", (ORDER, Colour.RED, POINT, 7), {}, r"argument 'more\[1\]' is an int"),
         ("ship", (ORDER, Colour.RED), {"other": "green"}, "argument 'other' is a str"),
     ],
     ids=range(15),
@@ -154,6 +154,37 @@ def test_a_queue_or_task_of_a_bad_name_is_refused(name: Any, quaff: Quaff) -> No
     if name is not None:  # which asks for the default
         with pytest.raises(ConfigurationError, match=r"^task name "):
             quaff.task(taskapp.add.fn, name=name)
+
+
+@pytest.mark.parametrize("given", ["mail", 5, ValueError("x")], ids=repr)
+def test_what_is_no_function_is_no_task(given: Any, quaff: Quaff) -> None:
+    """Other queues take a name there: the error says how it is given here."""
+    with pytest.raises(ConfigurationError, match=r"a task is a function; options are named, as in queue='mail'\."):
+        quaff.task(given)
+
+
+def test_who_is_told_of_failures_is_a_task(quaff: Quaff) -> None:
+    """A function that no worker knows could not be called."""
+    with pytest.raises(ConfigurationError, match=r"^on_exhausted=<function .*: give a task \(@quaff"):
+        quaff.task(taskapp.add.fn, on_exhausted=lambda id: id)  # type: ignore[arg-type]
+
+
+def test_an_argument_that_does_not_fit_is_told_what_would(quaff: Quaff) -> None:
+    """Other advice than for one that cannot be sent at all."""
+    with pytest.raises(EncodeError, match=r"got `str`\. Give what its type hint asks for\. \[QF016"):
+        own(quaff, "add").delay("x")
+    with pytest.raises(EncodeError, match=r"is an object: an object cannot be sent\. Send plain data"):
+        own(quaff, "echo").delay(object())
+
+
+def test_a_schedule_without_its_arguments_is_refused_in_one_sentence_with_one_code(quaff: Quaff) -> None:
+    """Whether one is missing or does not fit."""
+    add = quaff.task(taskapp.add.fn, name="add")
+    for args, told in (((), "argument: 'a'"), (("x",), "asks for")):
+        with pytest.raises(ConfigurationError) as caught:
+            quaff.every(5, args=args)(add)
+        assert str(caught.value).endswith(f"{told}. Its arguments are args= and kwargs=. [QF001]")
+        assert str(caught.value).count("[QF") == 1
 
 
 # The same job twice

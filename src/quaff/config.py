@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,20 +166,19 @@ def _pyproject(directory: Path) -> dict[str, Any]:
         return {}
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from None
-    return _known(table, {name: name for name in table}, "[tool.quaff] in pyproject.toml")
+    return _known(table, str, "[tool.quaff] in pyproject.toml")
 
 
 def _prefixed(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The ``QUAFF_*`` keys by the names of their settings."""
     own = {key[6:].lower(): value for key, value in values.items() if key.startswith("QUAFF_") and key not in _OTHERS}
-    return _known(own, {name: f"QUAFF_{name.upper()}" for name in own}, source)
+    return _known(own, lambda name: f"QUAFF_{name.upper()}", source)
 
 
-def _known(values: Mapping[str, Any], written: Mapping[str, str], source: str) -> dict[str, Any]:
+def _known(values: Mapping[str, Any], written: Callable[[str], str], source: str) -> dict[str, Any]:
     """Those that are settings; the others, which may belong to somebody else, are warned about as they were written."""
     for name in values:
         if name not in _FIELDS:
-            warnings.warn(
-                f"{written[name]} in {source} is no setting of Quaff.{did_you_mean(name, _FIELDS)}", stacklevel=5
-            )
+            near = did_you_mean(written(name), map(written, _FIELDS))
+            warnings.warn(f"{written(name)} in {source} is no setting of Quaff.{near}", stacklevel=5)
     return {name: value for name, value in values.items() if name in _FIELDS}

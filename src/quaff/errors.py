@@ -232,6 +232,11 @@ class JobExpired(JobError):
     code = "QF036"
 
 
+def with_article(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known word, or nothing."""
     near = difflib.get_close_matches(wrong, list(known), n=1)

@@ -91,6 +91,10 @@ class Registry(ABC):
         """
         if fn is None:
             return lambda function: self.task(function, **given)
+        if not callable(fn):
+            raise ConfigurationError(
+                f"@quaff.task({fn!r}): a task is a function; options are named, as in queue='mail'."
+            )
         name = given.pop("name", None)
         name = check_name("task", _name_of(fn) if name is None else name)
         if isinstance(given.get("on_exhausted"), Task):

@@ -144,7 +144,9 @@ def definition(name: str, task: Task[Any, Any, Any], given: Mapping[str, Any]) -
     try:
         sent = task.signature.bind(args, kwargs)
     except TypeError as error:
-        raise ConfigurationError(f"schedule {name!r}: {error} Give args= or kwargs=.") from None
+        raise ConfigurationError(
+            f"schedule {name!r}: {error.args[0].rstrip('.')}. Its arguments are args= and kwargs=."
+        ) from None
     settings = task.settings
     if isinstance(settings.expires, datetime):
         raise ConfigurationError(f"schedule {name!r}: expires= of {task.name} must be seconds, not one moment.")

@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 from msgspec.msgpack import Ext
 
-from quaff.errors import EncodeError
+from quaff.errors import EncodeError, with_article
 
 NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal)
 
@@ -199,7 +199,7 @@ def wire(value: Any, depth: int = 0) -> Any:
     for base, convert in _TO_WIRE.items():
         if isinstance(value, base):
             return convert(value, depth)
-    raise EncodeError(f"a {_name(kind)} cannot be sent")
+    raise EncodeError(f"{with_article(_name(kind))} cannot be sent")
 
 
 def encode(value: Any) -> bytes:

@@ -162,7 +162,7 @@ def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
         if name not in names:
             raise ConfigurationError(
                 f"{what}: the function has no parameter {name!r}.{did_you_mean(name, names)} "
-                f"It has: {', '.join(names)}."
+                f"It has: {', '.join(names) or 'none'}."
             )
 
 

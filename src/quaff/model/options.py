@@ -142,6 +142,8 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
             f"soft_timeout={soft:g} would come no sooner than timeout={hard:g}: give a shorter one."
         )
     if options.on_exhausted is not None:
+        if callable(options.on_exhausted):
+            raise ConfigurationError(f"on_exhausted={options.on_exhausted!r}: give a task (@quaff.task), or its name.")
         check_name("on_exhausted task", options.on_exhausted)
     if isinstance(options.aliases, str):
         raise ConfigurationError(f"aliases={options.aliases!r}: give a tuple of names, ({options.aliases!r},).")

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, get_type_hints
 
 import msgspec
 
-from quaff.errors import EncodeError
+from quaff.errors import EncodeError, with_article
 from quaff.model import codec
 
 _EXACT: frozenset[type] = frozenset({int, str, float, bool, bytes, type(None)})
 _EMPTY: dict[str, Any] = {}
+_SEND_DATA = "Send plain data (numbers, text, bytes, dates, lists, dicts) or an id, and load the object in the task."
 
 
 class Arguments(NamedTuple):
@@ -120,6 +121,7 @@ class Signature:
 
     def _checked(self, name: str, value: Any, hint: Any) -> Any:
         """``value`` ready to send, proved to come back as what it is."""
+        advice = _SEND_DATA
         try:
             codec.pack(name)
             sent = codec.wire(value)
@@ -130,19 +132,19 @@ class Signature:
             lost = codec.lost(value, back)
             if lost is None:
                 return sent
-            problem = f"a {lost.__qualname__} comes back only where the type hint says so, and {_text(hint)}"
+            kind = with_article(lost.__qualname__)
+            problem = f"{kind} comes back only where the type hint says so, and {_text(hint)}"
         except RecursionError:
             problem = "it is nested too deeply, or contains itself"
         except msgspec.ValidationError as error:
             # A subclass is fine where its base is asked for (True for int, as type checkers see it too).
             if _is_one(value, hint):
                 return codec.wire(value)
-            problem = str(error)
+            problem, advice = str(error), "Give what its type hint asks for."
         except (EncodeError, UnicodeEncodeError, ValueError, TypeError, OverflowError) as error:
             problem = str(error.args[0]) if isinstance(error, EncodeError) else str(error)
         raise EncodeError(
-            f"{self._name}.delay(): argument {name!r} is a {type(value).__qualname__}: {problem}. "
-            "Send plain data (numbers, text, bytes, dates, lists, dicts) or an id, and load the object in the task."
+            f"{self._name}.delay(): argument {name!r} is {with_article(type(value).__qualname__)}: {problem}. {advice}"
         )
 
     def unbind(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -204,8 +206,9 @@ class Signature:
         if type(value) not in _EXACT:
             lost = codec.lost(value, self.decode_result(data))
             if lost is not None:
+                given, kind = with_article(type(value).__qualname__), with_article(lost.__qualname__)
                 raise EncodeError(
-                    f"{self._name} returned a {type(value).__qualname__}; a {lost.__qualname__} comes back only where "
+                    f"{self._name} returned {given}; {kind} comes back only where "
                     "the function's return type hint says so"
                 )
         return data

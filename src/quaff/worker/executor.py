@@ -14,7 +14,7 @@ import msgspec
 from quaff.app import Quaff
 from quaff.context import Attempt as Current
 from quaff.context import enter, leave
-from quaff.errors import EncodeError, did_you_mean
+from quaff.errors import EncodeError, did_you_mean, with_article
 from quaff.model import message, outcome
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.outcome import Attempt, Failure, Outcome, Settled
@@ -167,7 +167,7 @@ class Executor:
         fit = [job for job in run.job.all if job.claim.lease.token not in run.unfit]
         values = [None] * len(fit) if value is None else value
         if not isinstance(values, (list, tuple)) or len(values) != len(fit):
-            given = f"{len(values)} values" if isinstance(values, (list, tuple)) else f"a {type(value).__name__}"
+            given = f"{len(values)} values" if isinstance(values, (list, tuple)) else with_article(type(value).__name__)
             text = f"{run.job.task.name} was called with {len(fit)} calls and returned {given}: give a list of as many."
             return self._over(run, TypeError(text))
         answers = dict(zip((job.claim.lease.token for job in fit), values, strict=True))

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from quaff.app import Quaff
-from quaff.errors import ConfigurationError, QuaffError, did_you_mean
+from quaff.errors import ConfigurationError, QuaffError, did_you_mean, with_article
 
 #: An application before a bare Quaff: what a factory makes is what the Quaff of its module belongs to.
 _USUAL = ("app", "application", "create_app", "make_app", "quaff")
@@ -62,7 +62,7 @@ def _load(spec: str) -> Quaff:
         found = _unwrap(target)
         if found is None:
             raise ConfigurationError(
-                f"{spec!r} is a {type(target).__name__}, not a Quaff, nor an application that has one."
+                f"{spec!r} is {with_article(type(target).__name__)}, not a Quaff, nor an application that has one."
             )
         return found
     candidates = [getattr(module, each) for each in _USUAL if hasattr(module, each)]
@@ -91,7 +91,8 @@ def _module(name: str, spec: str) -> ModuleType:
             entry.removesuffix(".py") for entry in os.listdir(here) if entry.endswith(".py") or os.path.isdir(entry)
         ]
         module, _, attribute = name.rpartition(".")
-        hint = f" Did you mean {module}:{attribute}?" if module in names else did_you_mean(name, names)
+        meant = module if attribute == "py" else f"{module}:{attribute}"
+        hint = f" Did you mean {meant!r}?" if module in names else did_you_mean(name, names)
         raise ConfigurationError(f"no module {name!r} in {here} or on sys.path.{hint}") from None
 
 
