@@ -66,7 +66,7 @@ def test_the_job_of_the_only_process_runs_again_in_the_next_one(stage: Stage) ->
 )
 def test_a_job_that_ends_its_process_three_times_is_poison(stage: Stage, how: str, named: str) -> None:
     """F54, F12, F10: exactly three starts, then a dead letter that names the signal or the exit code."""
-    stage.worker("-p", "2")
+    worker = stage.worker("-p", "2")
     job = stage.send("die", "poison", how)
     with pytest.raises(JobFailed, match=named) as caught:
         job.result(timeout=20)
@@ -78,6 +78,8 @@ def test_a_job_that_ends_its_process_three_times_is_poison(stage: Stage, how: st
     assert [each.pid for each in info.attempts] == [run.pid for run in stage.runs("poison")]
     assert info.error is not None
     assert named in info.error.message
+    told = [line for line in worker.stderr if f"{job.id} ended early: its process " in line and named in line]
+    assert len(told) == 3
     after = stage.send("mark", "after")
     assert after.result(timeout=10) == "after"
 

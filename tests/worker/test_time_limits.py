@@ -44,6 +44,7 @@ def test_whatever_a_task_does_it_is_gone_within_its_limit_and_two_seconds(new_st
         assert 0.9 < seconds_of(job) < 3.2, how
         kept = children(worker) == [process]
         assert kept == (how in GENTLE), how
+        wait_until(lambda: f"{job.id} {'' if kept else 'failed: it ran longer'}" in worker.output, 5)
         if kept:
             assert "workapp.py" in caught.value.traceback
         path.touch()

@@ -19,6 +19,7 @@ from functools import partial
 from typing import NamedTuple
 
 from quaff.model import outcome
+from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.store.client import Store
 from quaff.store.keys import Partition
@@ -33,6 +34,9 @@ log = logging.getLogger("quaff.worker")
 #: Seconds between two sweeps, at most: with the lease, the time after which the jobs of a lost machine run again.
 _SWEEP = 2.0
 
+_LATE = "it ran longer than its limit (timeout=), and its process had to be ended"
+#: Jobs of one dead process that the log names.
+_NAMED = 10
 _SILENT = Failure("poison", "lease", "the worker that ran it fell silent, and this was one time too many")
 
 
@@ -142,6 +146,7 @@ class Chores:
     def bury(self, death: Death) -> None:
         """A process is gone: its jobs are given back at once."""
         self._alive.discard(death.process)
+        self._name_those_concerned(death)
         self._burials.extend((death, place) for place in range(len(self._partitions)))
         self._call.set()
 
@@ -166,6 +171,19 @@ class Chores:
         self._closing = True
         self._call.set()
         self._thread.join(seconds)
+
+    def _name_those_concerned(self, death: Death) -> None:
+        """The log of a process that is gone says which jobs that means, a few of them if they are many."""
+        for letter, words in (
+            ("x", f"ended early: {death.message}"),
+            ("f", f"failed: {_LATE}"),
+            ("r", f"is tried again: {_LATE}"),
+        ):
+            of = [(self._partitions[start.partition], start.id) for start, each in death.started if each == letter]
+            for home, id in of[:_NAMED]:
+                log.warning("%s %s", JobId(home.queue, home.number, id), words)
+            if of[_NAMED:]:
+                log.warning("and %d more %s", len(of) - _NAMED, words)
 
     def _work(self) -> None:
         while not self._closing or self._burials:
@@ -255,9 +273,7 @@ def _end(start: Start, letter: str, death: Death, now: int) -> End:
     if letter == "x":
         failure = Failure("poison", death.type, death.message)
     elif letter != "b":
-        failure = Failure(
-            "timeout", "TimeLimit", "it ran longer than its limit (timeout=), and its process had to be ended"
-        )
+        failure = Failure("timeout", "TimeLimit", _LATE)
     attempt = Attempt(attempt_of(start.token), start.started_ms, now, death.worker, death.pid, _WORDS[letter], failure)
     # Number 0: the attempt itself is in the history already.
     last = Attempt(0, start.started_ms, now, death.worker, death.pid, "failed", failure)
