@@ -14,8 +14,9 @@ _LONGEST = 500
 class Progress(msgspec.Struct, array_like=True, frozen=True):
     """``done`` of ``total`` (None where nobody knows), in whatever unit the task likes, and a word about it."""
 
-    done: float
-    total: float | None = None
+    # Not float alone: what was told as 3 is seen as 3.
+    done: int | float
+    total: int | float | None = None
     note: str = ""
 
     @property
