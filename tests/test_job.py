@@ -168,13 +168,26 @@ def test_waiting_ends_with_the_timeout_and_the_job_goes_on(timeout: float, held:
     """ResultTimeout is a TimeoutError and names the job; None and a new call wait on."""
     before = time.monotonic()
     with pytest.raises(
-        ResultTimeout, match=rf"^job {held.id} had not ended after {timeout:g} s; it goes on\."
+        ResultTimeout, match=rf"^job {held.id} had not ended after {timeout:g} s; it goes on \(running\)\."
     ) as caught:
         ask(held, timeout)
     assert timeout <= time.monotonic() - before < timeout + 2
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.id == held.id
     assert held.state == "running"
+
+
+@both
+def test_waiting_in_vain_says_what_may_be_missing(ask: Ask) -> None:
+    """A worker for the queue, or one that knows the task: without, the job would wait for ever."""
+    job = add.options(queue="misspelt").delay(1, 2)
+    with pytest.raises(ResultTimeout, match=r"; it is still queued\. Is there a worker for queue 'misspelt', with a"):
+        ask(job, 0.05)
+    job = taskapp.quaff.task(lambda: None, name="stranger").delay()
+    del taskapp.quaff.tasks["stranger"]
+    wait_until(lambda: job.info().parked)
+    with pytest.raises(ResultTimeout, match=r"; no worker that saw it knows its task \(job\.info\(\)\.task\)"):
+        ask(job, 0.05)
 
 
 def test_many_wait_for_one_job_and_one_coroutine_for_many() -> None:

@@ -108,7 +108,7 @@ class Job(Generic[R]):
                 found = self._look()
                 if self._state(found).terminal:
                     return self._value(found)
-                self._check_time(until, timeout)
+                self._check_time(found, until, timeout)
             self._fresh = False
             for _ in ended(self._store, [place_of(self)], until):
                 pass
@@ -121,7 +121,7 @@ class Job(Generic[R]):
                 found = await self._store.aio.run(self._call())
                 if self._state(found).terminal:
                     return self._value(found)
-                self._check_time(until, timeout)
+                self._check_time(found, until, timeout)
             self._fresh = False
             async for _ in aended(self._store, [place_of(self)], until):
                 pass
@@ -236,9 +236,15 @@ class Job(Generic[R]):
     def _forget(self) -> Call[list[int]]:
         return forget(self._home, after_ms=0, ids=[self._id.raw])
 
-    def _check_time(self, until: float, timeout: float | None) -> None:
-        if time.monotonic() >= until:
-            raise ResultTimeout(f"job {self.id} had not ended after {timeout:g} s; it goes on.", self.id)
+    def _check_time(self, found: Found, until: float, timeout: float | None) -> None:
+        if time.monotonic() < until:
+            return
+        how = f"it goes on ({found.state})."
+        if found.parked:
+            how = "no worker that saw it knows its task (job.info().task); their logs say more."
+        elif found.state is JobState.QUEUED:
+            how = f"it is still queued. Is there a worker for queue {self._id.queue!r}, with a free slot?"
+        raise ResultTimeout(f"job {self.id} had not ended after {timeout:g} s; {how}", self.id)
 
     def _value(self, found: Found) -> R:
         if found.state is JobState.EXPIRED:
