@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (("-A", "god:quaff"), ("no module 'god'", "Did you mean 'good'")),
         (("-A", "good:quaf"), ("no 'quaf'", "Did you mean 'quaff'")),
+        (("-A", "good:create_app('test')"), ("a factory is called without arguments",)),
         (("-A", "plain:number"), ("is an int, not a Quaff",)),
         (("-A", "plain"), ("no Quaff object", "-A plain:object")),
         (("-A", "raising"), ("ValueError: no such setting", "raising.py", "in ask")),

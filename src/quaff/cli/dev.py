@@ -198,7 +198,7 @@ def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> 
     sys.exit(Ensemble(parts, Path.cwd() if reload else None).run())
 
 
-@click.command()
+@click.command(short_help="Web application, worker and server.")
 @click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application.")
 @click.option("--web", metavar="COMMAND", help="A web server to run along, such as 'uvicorn app:app'.")
 @click.option("-p", "--processes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Worker processes.")

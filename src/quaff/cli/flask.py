@@ -38,7 +38,9 @@ def spec_of(context: click.Context) -> str:
 
 
 @quaff_group.command(
-    help=commands.worker.help, params=[option for option in commands.worker.params if option.name != "app"]
+    help=commands.worker.help,
+    short_help=commands.worker.short_help,
+    params=[option for option in commands.worker.params if option.name != "app"],
 )
 @click.pass_context
 def worker(context: click.Context, /, **options: Any) -> None:
@@ -46,7 +48,7 @@ def worker(context: click.Context, /, **options: Any) -> None:
     context.invoke(commands.worker, app=spec_of(context), **options)
 
 
-@quaff_group.command()
+@quaff_group.command(short_help="Web application, worker and server.")
 @click.option("-h", "--host", default="127.0.0.1", show_default=True, help="Where the web application listens.")
 @click.option("-p", "--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="Its port.")
 @click.option("--processes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Worker processes.")

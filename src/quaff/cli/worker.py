@@ -45,7 +45,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]
 SIZE = _Size()
 
 
-@click.command()
+@click.command(short_help="Run jobs.")
 @click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application; a factory is called.")
 @click.option(
     *("-Q", "--queues"),

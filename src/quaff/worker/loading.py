@@ -53,6 +53,8 @@ def _load(spec: str) -> Quaff:
     name, _, attribute = spec.partition(":")
     module = _module(name, spec)
     attribute = attribute.removesuffix("()")
+    if "(" in attribute:
+        raise ConfigurationError(f"{spec!r}: a factory is called without arguments; name one that needs none.")
     if attribute:
         target: Any = module
         for part in attribute.split("."):
