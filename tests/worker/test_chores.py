@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
@@ -32,3 +38,26 @@ def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: s
     wait_until(lambda: len(begun) == 2, 1.0, "the second sweep")
     chores.close(5)
     store.endpoint.abandon_pool()
+
+
+def test_a_server_that_is_away_is_told_once_for_all_queues(caplog: pytest.LogCaptureFixture, namespace: str) -> None:
+    """And again for none of them as long as it is away."""
+    queues = [partition(namespace, name) for name in ("a", "b", "c")]
+    store = Store(Endpoint("redis://127.0.0.1:1", "a test", 0.05), 0.05)
+    keeper = Timekeeper(store, queues, "test", 30.0, 1000, 1000)
+    tried: Counter[str] = Counter()
+
+    def counted(name: str, usual: Callable[[], float]) -> Callable[[], float]:
+        def step() -> float:
+            tried[name] += 1
+            return usual()
+
+        return step
+
+    with caplog.at_level(logging.ERROR, "quaff.worker"):
+        chores = Chores(store, queues, 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper)
+        for sweep in chores._sweeps:
+            sweep.step = counted(sweep.name, sweep.step)
+        wait_until(lambda: len(tried) == 3 and min(tried.values()) >= 2, 20, "two tries for each queue")
+        chores.close(5)
+    assert sum("no Valkey or Redis answers" in record.getMessage() for record in caplog.records) == 1

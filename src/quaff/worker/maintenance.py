@@ -62,13 +62,13 @@ class Chore:
         name: as the log calls it.
         step: does one; returns the seconds until the next one.
         at: monotonic time of that.
-        trouble: the last step failed, and the log says so.
+        trouble: the last step failed with this, and the log says so.
     """
 
     name: str
     step: Callable[[], float]
     at: float = 0.0
-    trouble: bool = False
+    trouble: str = ""
 
 
 class Chores:
@@ -131,6 +131,7 @@ class Chores:
             Chore(f"delivering for queue {each.queue}", partial(courier.deliver, n), math.inf)
             for n, each in enumerate(partitions)
         ]
+        self._all = [self._beat, self._funeral, *self._sweeps, self._declaring, *self._firing, *self._delivering]
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
 
@@ -203,12 +204,13 @@ class Chores:
         try:
             pause = chore.step()
         except Exception as error:  # noqa: BLE001  whatever it is, the other chores and the next try go on
-            if not chore.trouble and not self._closing:
-                log.error("%s: %s; trying again", chore.name, error)
-            pause = random.uniform(0.1, 0.5)
-            chore.trouble = True
+            pause, text = random.uniform(0.1, 0.5), str(error) or repr(error)
+            # A server that is away is one line, not one for each queue.
+            if not chore.trouble and not self._closing and text not in (each.trouble for each in self._all):
+                log.error("%s: %s; trying again", chore.name, text)
+                chore.trouble = text
         else:
-            chore.trouble = False
+            chore.trouble = ""
         # Not later than somebody has asked for meanwhile: its step may have begun before there was a reason.
         chore.at = min(chore.at, time.monotonic() + pause)
 
