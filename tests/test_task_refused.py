@@ -163,6 +163,28 @@ def test_what_is_no_function_is_no_task(given: Any, quaff: Quaff) -> None:
         quaff.task(given)
 
 
+def test_a_function_whose_name_can_be_none_of_a_task_needs_another_one(quaff: Quaff) -> None:
+    """One that was typed into standard input, or stands in a file whose name has a space."""
+
+    def typed() -> None: ...
+
+    typed.__module__ = "<stdin>"
+    with pytest.raises(
+        ConfigurationError, match=r"^task name '<stdin>\..*, or give it another one: @quaff\.task\(name"
+    ):
+        quaff.task(typed)
+    assert quaff.task(typed, name="typed").name == "typed"
+
+
+@pytest.mark.parametrize("bad", [("x", 2), (1, 2, 3)], ids=["a wrong type", "too many"])
+def test_of_many_calls_the_one_that_does_not_fit_is_told(bad: tuple[Any, ...], quaff: Quaff) -> None:
+    """Among thousands nobody finds it by its value."""
+    with pytest.raises(TypeError) as caught:
+        own(quaff, "add").map([(1, 2), (3, 4), bad, (5, 6)])
+    assert caught.value.__notes__ == ["It is call 2 of map(), counted from 0."]
+    assert stored(quaff) == []
+
+
 def test_who_is_told_of_failures_is_a_task(quaff: Quaff) -> None:
     """A function that no worker knows could not be called."""
     with pytest.raises(ConfigurationError, match=r"^on_exhausted=<function .*: give a task \(@quaff"):

@@ -96,7 +96,7 @@ class Registry(ABC):
                 f"@quaff.task({fn!r}): a task is a function; options are named, as in queue='mail'."
             )
         name = given.pop("name", None)
-        name = check_name("task", _name_of(fn) if name is None else name)
+        name = _name_of(fn) if name is None else check_name("task", name)
         if isinstance(given.get("on_exhausted"), Task):
             given["on_exhausted"] = _told_an_id(given["on_exhausted"]).name
         task: Task[Any, Any, Any] = Task(self, name, fn, resolve(TaskOptions(), given))
@@ -189,8 +189,12 @@ def importable(module: str) -> str:
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
-    """``<module>.<qualname>``."""
-    return f"{importable(fn.__module__)}.{fn.__qualname__}".replace("<locals>.", "").replace("<lambda>", "lambda")
+    """``<module>.<qualname>``. Raises ConfigurationError where that can be no name."""
+    name = f"{importable(fn.__module__)}.{fn.__qualname__}".replace("<locals>.", "").replace("<lambda>", "lambda")
+    try:
+        return check_name("task", name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error.args[0]}, or give it another one: @quaff.task(name=...).") from None
 
 
 def _same_source(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
-from quaff.errors import ConfigurationError, MessageTooLarge
+from quaff.errors import ConfigurationError, EnqueueError, MessageTooLarge
 from quaff.job import Job
 from quaff.model import ids, message
 from quaff.model.batch import shape_of
@@ -175,7 +175,11 @@ class Task(Generic[P, R, F]):
                     f"{self.name}.map(): {call!r} is not the arguments of a call: give tuples, [(1,), (2,)]"
                 )
             later_ms = spread_ms * place // len(calls) if isinstance(calls, list) else 0
-            submissions.append(submission(self, tuple(call), {}, later_ms))
+            try:
+                submissions.append(submission(self, tuple(call), {}, later_ms))
+            except (TypeError, EnqueueError) as error:
+                error.add_note(f"It is call {place} of map(), counted from 0.")
+                raise
         return submissions
 
     def __repr__(self) -> str:
