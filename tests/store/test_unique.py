@@ -10,6 +10,7 @@ import pytest
 from quaff.model.limits import Unique
 from quaff.model.placement import Placement
 from quaff.model.states import JobState
+from quaff.store.transitions import requeue
 from tests.store.engine import HOUR, Desk, fifo, process_id
 from tests.store.test_placement import at, state_of
 
@@ -184,8 +185,6 @@ def test_reschedule_moves_the_one_that_waits(desk: Desk) -> None:
 
 def test_a_dead_letter_is_sent_back_only_while_no_other_lives(desk: Desk) -> None:
     """And then holds its key again."""
-    from quaff.store.transitions import requeue
-
     (first,) = desk.place((b"1", one()))
     desk.settle(ME, *desk.take(ME), state=JobState.FAILED)
     (second,) = desk.place((b"2", one()))
@@ -194,6 +193,14 @@ def test_a_dead_letter_is_sent_back_only_while_no_other_lives(desk: Desk) -> Non
     assert desk.store.run(requeue(desk.home, [first])) == [b"q"]
     assert desk.place((b"3", one())) == [first]
     assert second != first
+
+
+def test_a_dead_letter_that_holds_its_own_key_for_a_time_is_sent_back(desk: Desk) -> None:
+    """Nobody else is in its way."""
+    (id,) = desk.place((b"m", one(until="time", for_=600)))
+    desk.settle(ME, *desk.take(ME), state=JobState.FAILED)
+    assert desk.store.run(requeue(desk.home, [id])) == [b"q"]
+    assert len(desk.take(ME)) == 1
 
 
 def test_a_job_that_crashed_and_is_put_off_takes_its_limits_once(desk: Desk) -> None:

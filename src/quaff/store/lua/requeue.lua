@@ -25,7 +25,7 @@ for i, id in ipairs(ARGV) do
   answers[i] = ended and ended:sub(1, 1):lower() or (kept and 'n' or '')
   local route = kept and route_of(id)
   local taken = route and route[2] ~= '' and holder_of(route[2], now)
-  if answers[i] == 'f' and (taken or is_node(id)) then
+  if answers[i] == 'f' and ((taken and taken ~= id) or is_node(id)) then
     answers[i] = 'u'
   elseif answers[i] == 'f' and kept then
     unlist(id)
