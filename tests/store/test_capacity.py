@@ -193,6 +193,15 @@ class TestGuests:
         assert desk.dump().guests == {}
         assert len(desk.take(ME)) == 1
 
+    def test_a_guest_whose_key_is_its_own_leaves_nothing_behind(self, desk: Desk) -> None:
+        """One key a visitor, and thousands of visitors."""
+        for number in range(10):
+            assert acquire(desk, RateLimit(1000, key=f"ip {number}"), b"guest", lasts_ms=1) == 0
+        time.sleep(0.01)
+        desk.sweep()
+        dump = desk.dump()
+        assert (dump.limits, dump.rates, dump.guests, dump.slots) == ({},) * 4
+
     def test_a_rate_says_to_the_millisecond_when_there_is_room(self, desk: Desk) -> None:
         """GCRA: ten a second with a burst of two."""
         limit = RateLimit(10, per=1, burst=2, key="api")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from quaff.model.limits import Concurrency, FairBy, Limit, RateLimit, Unique
-from quaff.model.placement import Placement, Wishes, placement
+from quaff.model.placement import Placement, Wishes, limit_name, placement
 from quaff.model.states import JobState
+from quaff.store.operations import limit
 from tests.store.engine import HOUR, Desk, fifo, process_id
 
 ME, OTHER = process_id(), process_id()
@@ -275,6 +276,32 @@ def test_a_costly_job_takes_more_and_one_over_the_limit_all_of_it(desk: Desk) ->
     assert fifo(desk.take(ME, 10)) == [b"two"]
 
 
+def test_what_costs_much_is_not_passed_for_ever_by_what_costs_little(desk: Desk) -> None:
+    """Who is first in line at a limit is next, and room is kept for it."""
+    desk.place(*((b"little", two_per("a", 4)) for _ in range(4)))
+    running = desk.take(ME, 10)
+    desk.place((b"much", two_per("a", 4, 4)), *((b"little", two_per("a", 4)) for _ in range(20)))
+    starts: list[bytes] = []
+    for _ in range(4):
+        desk.settle(ME, running.pop())
+        desk.dump()
+        starts += fifo(desk.take(ME, 10))
+    assert starts == [b"much"]
+
+
+def test_the_line_goes_on_when_its_first_is_cancelled(desk: Desk) -> None:
+    """The room that was kept for it is for those behind it."""
+    desk.place(*((b"little", two_per("a", 4)) for _ in range(3)))
+    running = desk.take(ME, 10)
+    (much,) = desk.place((b"much", two_per("a", 4, 4)))
+    desk.place((b"next", two_per("a", 4)))
+    assert desk.take(ME, 10) == []
+    assert desk.cancel(much) == [b"c"]
+    assert desk.dump().wake
+    assert fifo(desk.take(ME, 10)) == [b"next"]
+    desk.settle(ME, *running)
+
+
 def test_jobs_with_limits_are_for_free_slots_only(desk: Desk) -> None:
     """Claim and start are one moment: nothing of them is claimed in advance, and the answer says so."""
     desk.place(*((b"%d" % n, two_per("a", 100)) for n in range(5)))
@@ -359,6 +386,51 @@ def test_a_burst_may_start_at_once(desk: Desk) -> None:
     desk.place(*((b"%d" % n, rate(1, 60, 3)) for n in range(5)), *((b"x", rate(1, 60, 3, 2, "x")) for _ in range(3)))
     assert sorted(fifo(desk.take(ME, 10))) == [b"0", b"1", b"2", b"x"]
     assert desk.take(ME, 10) == []
+
+
+def test_a_rate_that_is_raised_holds_at_once(desk: Desk) -> None:
+    """What was to wait for an hour by the old numbers waits as long as the new ones say."""
+    desk.place(*((b"%d" % n, rate(1, 3600)) for n in range(3)))
+    assert fifo(desk.take(ME, 10)) == [b"0"]
+    assert desk.take(ME, 10) == []
+    desk.store.run(limit(desk.home, name=limit_name("r", "{key}", "")[17:], numbers="100 1000 1", who="me", after=b""))
+    deadline = time.monotonic() + 1
+    got: list[bytes] = []
+    while len(got) < 2 and time.monotonic() < deadline:
+        got += fifo(desk.take(ME, 10))
+    assert got == [b"1", b"2"]
+
+
+def test_a_start_that_cost_more_than_the_burst_is_owed_for(desk: Desk) -> None:
+    """It waits for a full bucket, and the next one for all that it took."""
+    desk.place((b"much", rate(10, 1, 1, 1)), (b"next", rate(10, 1)))
+    name = limit_name("r", "{key}", "k")
+    dear = at(limits=(RateLimit(10, per=1, key="{key}", cost=lambda key: 50),), key="k")
+    desk.place((b"dear", dear))
+    assert fifo(desk.take(ME, 1)) == [b"much"]
+    desk.redis.zadd(desk.key("rates"), {name: 1})
+    desk.redis.zadd(desk.key("opens"), {name: 1}, xx=True)
+    assert fifo(desk.take(ME, 1)) == [b"dear"]
+    assert desk.take(ME, 1) == []
+    wait = desk.dump().rates[name.encode()] - float(desk.redis.time()[0] * 1000)
+    assert 3000 < wait <= 6000
+
+
+@pytest.mark.parametrize("park_ms", [0, HOUR])
+def test_a_job_that_did_not_begin_takes_nothing_of_a_rate(desk: Desk, park_ms: int) -> None:
+    """Blocked, unknown here, or given back: those behind it do not wait for it."""
+    desk.place(*((b"%d" % n, rate(1, 600, 2)) for n in range(3)))
+    (lease,) = desk.take(ME)
+    desk.release(ME, lease, park_ms=park_ms)
+    assert len(desk.take(ME, 10)) == 2
+
+
+def test_a_job_that_may_have_begun_keeps_what_it_took_of_a_rate(desk: Desk) -> None:
+    """Else a worker that is stopped would let more start than the rate allows."""
+    desk.place(*((b"%d" % n, rate(1, 600, 2)) for n in range(3)))
+    (lease,) = desk.take(ME)
+    desk.release(ME, lease, park_ms=-1)
+    assert fifo(desk.take(ME, 10)) == [b"0"]
 
 
 def test_a_limit_that_is_full_again_leaves_nothing_behind(desk: Desk) -> None:

@@ -202,7 +202,7 @@ class Fetcher:
     def _compared(self, answer: Any) -> None:
         strangers = self._comparison.answered(answer, self._knows)
         for stranger in strangers:
-            self._held.give_back(stranger)
+            self._held.give_back_stranger(stranger)
         if strangers:
             log.warning("the server has lost what it was told of %d jobs; they run again", len(strangers))
 

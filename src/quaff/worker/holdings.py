@@ -16,6 +16,9 @@ from quaff.worker.runners import Runner
 #: Seconds until a settle or release is tried again that the server answered with an error.
 LATER = 2.0
 
+#: In the place of milliseconds to park: to the queue's head, and it may have begun.
+_BEGUN = -1
+
 
 class Holdings:
     """What is held, by token: a server that lost its last writes may hand the same id out again.
@@ -55,6 +58,10 @@ class Holdings:
         self._held.setdefault(claim.lease.token, (claim, None))
         self._back.append((claim, park_ms))
 
+    def give_back_stranger(self, claim: Claim) -> None:
+        """A job that this process does not know goes back; whether it had begun, nobody can say."""
+        self.give_back(claim, _BEGUN)
+
     def give_back_waiting(self, jobs: Sequence[Ready]) -> None:
         """What was taken back before it was started goes back."""
         for job in jobs:
@@ -64,7 +71,7 @@ class Holdings:
     def give_back_everything(self) -> None:
         """All that is held goes back, running or not; what runs on will be fenced."""
         going = {each.lease.token for each, _ in self._back}
-        self._back += [(each, 0) for token, (each, _) in self._held.items() if token not in going]
+        self._back += [(each, _BEGUN) for token, (each, _) in self._held.items() if token not in going]
 
     def calls(self) -> list[Call[list[Verdict]]]:
         """Releases for what goes back, at most one batch in all."""

@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
 --- release: running -> queued, at no cost; -> cancelled, where it was asked to stop
--- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue)
+-- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue; -1: likewise, and
+--   it may have begun)
 -- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
--- Guarantees: nothing is charged; the order of the jobs given back is kept; what must run alone goes on waiting for that.
+-- Guarantees: nothing is charged, where it was not begun not even to a rate; the order of the jobs given back is kept; what must
+--   run alone goes on waiting for that.
 -- KEYS: active held parked tries
 -- @include schema
 -- @include clock
@@ -31,7 +33,7 @@ for i = #ids, 1, -1 do
     forget_progress({id})
     redis.call('ZREM', k.held, process .. id)
     local route = route_of(id)
-    if route then give_back(route[6], now) end
+    if route then give_back(route[6], now, wait >= 0) end
     local ended = stopped(id, token, now)
     if wait > 0 and not ended then
       redis.call('ZADD', k.parked, ms(now + wait), id)

@@ -1,11 +1,13 @@
 -- Jobs with `fair_by=` or limits wait in lanes: those of one lane have the same fair key and the same limits, so that
 -- where one has to wait, all do. `backlog` has "lane rank id" (16, 8 and 16 bytes) in the order of each lane, `spot` the rank by id.
--- A lane with work is in `turn`, and lanes take turns; or it is stalled, and in line at the limit that keeps it: `waits` has
--- "limit place lane", `stalled` that entry by lane, `opens` when a limit lets the next one through. Whoever takes a lane
--- out of `turn`, or something out of a limit, sees to it that the next one at its limits hears of room (`pass_on`).
+-- A lane with work is in `turn`, and lanes take turns; or a limit keeps it, and it is in line there: `waits` has "limit place lane",
+-- `stalled` that entry by lane, `opens` when a limit lets the first one in line through. Where there is room for that one, it is
+-- called: it takes its turn and keeps its place meanwhile, and none that came later is let past it, however little it asks for.
+-- Whoever takes a lane out of `turn`, or something out of a limit, calls the next one at its limits (`pass_on`).
 -- KEYS: turn meta backlog waits opens stalled credit slots spot
 -- @include clock
 -- @include wake
+-- @include route
 -- @include rank
 -- @include limits
 local function to_tail(lane)
@@ -17,24 +19,39 @@ local function first_of(lane)
   return redis.call('ZRANGEBYLEX', k.backlog, '[' .. lane, '(' .. lane .. '\255', 'LIMIT', 0, 2)
 end
 
--- The first lane in line at a limit takes its turn if there is room for it, or will at the time there is.
+local function first_in_line(limit)
+  return redis.call('ZRANGEBYLEX', k.waits, '[' .. limit, '(' .. limit .. '\255', 'LIMIT', 0, 1)[1]
+end
+
+local function leave_line(lane)
+  local entry = redis.call('HGET', k.stalled, lane)
+  if not entry then return end
+  redis.call('ZREM', k.waits, entry)
+  redis.call('HDEL', k.stalled, lane)
+end
+
+-- Not later than in a minute: the numbers may be others by then.
+local function opens_in(limit, wait, now)
+  if wait > 0 then redis.call('ZADD', k.opens, ms(now + math.min(wait, 60000)), limit) end
+end
+
+local function cost_of(lane, limit)
+  for _, each in ipairs(route_of(first_of(lane)[1]:sub(-16))[6]) do
+    if each[1] == limit then return each[2] end
+  end
+end
+
+-- Calls the first lane in line at a limit if there is room for it, or notes when there will be.
 local function pass_on(limit, now)
-  for _ = 1, 100 do
-    local first = redis.call('ZRANGEBYLEX', k.waits, '[' .. limit, '(' .. limit .. '\255', 'LIMIT', 0, 1)[1]
-    if not first then return end
-    local wait = wait_for(limit, 1, now)
-    if wait ~= 0 then
-      if wait > 0 then redis.call('ZADD', k.opens, ms(now + wait), limit) end
-      return
-    end
-    local lane = first:sub(-16)
-    redis.call('ZREM', k.waits, first)
-    redis.call('HDEL', k.stalled, lane)
-    if #first_of(lane) > 0 then
-      to_tail(lane)
-      hint()
-      return
-    end
+  local first = first_in_line(limit)
+  local lane = first and first:sub(-16)
+  if not first or redis.call('ZSCORE', k.turn, lane) then return end
+  local wait = wait_for(limit, cost_of(lane, limit), now)
+  if wait == 0 then
+    to_tail(lane)
+    hint()
+  else
+    opens_in(limit, wait, now)
   end
 end
 
@@ -45,20 +62,29 @@ local function pass_all_on(limits, now, but)
   end
 end
 
-local function stall(lane, limit, wait, now)
-  local entry = limit .. struct.pack('>I8', redis.call('HINCRBY', k.meta, 'tails', 1)) .. lane
+-- A lane has to wait at a limit: where it is in line already, in its place.
+local function stall(lane, limit, now)
   redis.call('ZREM', k.turn, lane)
   redis.call('HDEL', k.credit, lane)
-  redis.call('ZADD', k.waits, 0, entry)
-  redis.call('HSET', k.stalled, lane, entry)
-  if wait > 0 then redis.call('ZADD', k.opens, 'LT', ms(now + wait), limit) end
+  local entry = redis.call('HGET', k.stalled, lane)
+  if not entry or entry:sub(1, 33) ~= limit then
+    leave_line(lane)
+    entry = limit .. struct.pack('>I8', redis.call('HINCRBY', k.meta, 'tails', 1)) .. lane
+    redis.call('ZADD', k.waits, 0, entry)
+    redis.call('HSET', k.stalled, lane, entry)
+  end
+  pass_on(limit, now)
 end
 
--- The limit that keeps a job waiting, and for how long; nothing if none does.
-local function kept_by(limits, now)
+-- The limit that keeps a job waiting, and for how long; nothing if none does. In a `lane`, one with others in line keeps it, too, but
+-- not in the middle of a turn of several.
+local function kept_by(limits, now, lane)
+  local in_line = lane and #limits > 0 and redis.call('EXISTS', k.waits) == 1 and redis.call('HEXISTS', k.credit, lane) == 0
   for _, each in ipairs(limits) do
     local wait = wait_for(each[1], each[2], now)
     if wait ~= 0 then return each[1], wait end
+    local first = in_line and first_in_line(each[1])
+    if first and first:sub(-16) ~= lane then return each[1], 0 end
   end
 end
 
@@ -66,11 +92,13 @@ local function take_all(limits, now)
   for _, each in ipairs(limits) do take(each[1], each[2], now) end
 end
 
--- A job that ran gives back what it held of its limits.
-local function give_back(limits, now)
+-- A job that ran gives back what it held of its limits; one that was `unstarted`, also what it took of a rate.
+local function give_back(limits, now, unstarted)
   for _, each in ipairs(limits) do
-    if each[1]:byte() == 99 and redis.call('HINCRBY', k.slots, each[1], -each[2]) <= 0 then
-      redis.call('HDEL', k.slots, each[1])
+    if each[1]:byte() == 99 then
+      if redis.call('HINCRBY', k.slots, each[1], -each[2]) <= 0 then redis.call('HDEL', k.slots, each[1]) end
+    elseif unstarted then
+      untake(each[1], each[2], now)
     end
   end
   pass_all_on(limits, now)
@@ -87,13 +115,15 @@ local function leave_lane(id, route, now)
   local lane, order = route[4], redis.call('HGET', k.spot, id)
   redis.call('ZREM', k.backlog, lane .. order .. id)
   redis.call('HDEL', k.spot, id)
-  if #first_of(lane) == 0 and redis.call('ZREM', k.turn, lane) == 1 then
+  if #first_of(lane) == 0 then
+    redis.call('ZREM', k.turn, lane)
     redis.call('HDEL', k.credit, lane)
+    leave_line(lane)
     pass_all_on(route[6], now)
   end
 end
 
--- Limits whose time has come let the next lane have its turn.
+-- Limits whose time has come call the next lane.
 local function open_due(now)
   local due = redis.call('ZRANGEBYSCORE', k.opens, '-inf', ms(now), 'LIMIT', 0, 100)
   for _, limit in ipairs(due) do

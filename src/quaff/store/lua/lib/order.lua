@@ -35,12 +35,13 @@ local function take_turns(ids, most, free, now)
     local route = route_of(id)
     local limits = route[6]
     if #limits > 0 and #ids >= free then return end
-    local limit, wait = kept_by(limits, now)
+    local limit = kept_by(limits, now, lane)
     if limit then
-      stall(lane, limit, wait, now)
+      stall(lane, limit, now)
       pass_all_on(limits, now, limit)
     else
       take_all(limits, now)
+      if #limits > 0 then leave_line(lane) end
       redis.call('ZREM', k.backlog, backlog[1])
       redis.call('HDEL', k.spot, id)
       rotate(lane, route[5], #backlog > 1)
