@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -139,8 +140,10 @@ def definition(name: str, task: Task[Any, Any, Any], given: Mapping[str, Any]) -
     Raises:
         ConfigurationError: a value that cannot be, or arguments that the task does not take.
     """
+    if not isinstance(task, Task):
+        raise ConfigurationError(f"schedule {name!r}: {task!r} is no task; give what @quaff.task made of the function.")
     values = schedule.checked(name, dict(given))
-    args, kwargs = tuple(given.get("args") or ()), dict(given.get("kwargs") or {})
+    args, kwargs = _arguments(name, given.get("args"), given.get("kwargs"))
     try:
         sent = task.signature.bind(args, kwargs)
     except TypeError as error:
@@ -168,6 +171,14 @@ def definition(name: str, task: Task[Any, Any, Any], given: Mapping[str, Any]) -
         route=None if route is None else msgspec.convert(route, tuple[int, str, str, str, int, list[tuple[str, int]]]),
         **values,
     )
+
+
+def _arguments(name: str, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if args is not None and not isinstance(args, (list, tuple)):
+        raise ConfigurationError(f"schedule {name!r}: args={args!r}: give a tuple of arguments, ({args!r},).")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise ConfigurationError(f"schedule {name!r}: kwargs={kwargs!r}: give a dict of arguments by name.")
+    return tuple(args or ()), dict(kwargs or {})
 
 
 class Schedules:
@@ -214,7 +225,7 @@ class Schedules:
             raise self._taken(name)
 
     def remove(self, name: str) -> bool:
-        """Fire it no more; False if there is none. One that the code declares comes back with the next worker."""
+        """Fire it no more; False if there is none. One that running code declares is back in seconds: pause it."""
         return self._change("remove", name)
 
     def pause(self, name: str) -> bool:
@@ -235,7 +246,7 @@ class Schedules:
         if found is None:
             raise self._unknown(name)
         made = schedule.decode(found[1].definition)
-        sent = schedule.call_now(made, ids.new_raw(), 0)
+        sent = schedule.call_now(made, ids.new_raw(), time.time_ns() // 1_000_000)
         task = message.decode(sent.message).task
         place = Placement(sent.route, sent.terms, False)
         return self._quaff.send([Submission(JobId(made.queue, 0, sent.id), sent.message, task, None, place)])[0]

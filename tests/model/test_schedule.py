@@ -203,6 +203,8 @@ def test_everybody_works_out_the_same_job() -> None:
         ({"every": 5, "missed": "onse"}, "Did you mean 'once'"),
         ({"every": 5, "overlap": "never"}, "one of allow"),
         ({"every": 5, "jitter": "x"}, "jitter="),
+        ({"every": 5, "jiter": 1}, "Did you mean 'jitter'"),
+        ({"every": 5, "start": LAST, "end": FIRST}, "before it starts"),
         ({"every": 5, "start": datetime(2026, 1, 1)}, "time zone"),  # noqa: DTZ001
     ],
 )

@@ -8,13 +8,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from quaff import Quaff
+from quaff import ConfigurationError, Quaff
 from quaff.model.schedule import occurrence_id
 from quaff.store import timetable
 from quaff.store.keys import Partition, partition
+from quaff.worker.timekeeping import Timekeeper
 from tests.chaos import ledger
 from tests.helpers import SRC, Program, wait_until
 from tests.worker.support import ROOT, Stage, kill
@@ -153,6 +155,37 @@ def test_a_deploy_takes_away_what_the_code_no_longer_declares(stage: Stage) -> N
 def _every(quaff: Quaff) -> float | None:
     found = quaff.schedules.get("deployed")
     return found and found.every
+
+
+def test_a_run_by_hand_expires_after_the_seconds_of_its_task(stage: Stage) -> None:
+    """Counted from the call."""
+    stage.worker("-p", "1")
+    hasty = stage.quaff.tasks["mark"].options(expires=60)
+    stage.quaff.schedules.add("hasty", hasty, every=86_400, args=("hasty",))
+    assert stage.quaff.schedules.run("hasty").result(timeout=10) == "hasty"
+
+
+def test_more_schedules_than_one_look_brings_are_fired_at_once(stage: Stage) -> None:
+    """A worker looks again while there may be more, and not with the next sweep."""
+    for number in range(250):
+        stage.quaff.schedules.add(f"often {number}", stage.quaff.tasks["mark"], every=1, args=("often",))
+    home, store = _home(stage), stage.quaff.store
+    wait_until(lambda: store.run(timetable.due(home)).next_ms is None, 5)
+    keeper = Timekeeper(store, [home], "me", 30, 1000, 1000)
+    looks = [keeper.fire(0)]
+    while looks[-1] < 0.01 and len(looks) < 20:
+        looks.append(keeper.fire(0))
+    assert not store.run(timetable.due(home)).entries
+    assert 3 <= len(looks) < 20
+
+
+@pytest.mark.parametrize("given", [{"args": 5}, {"args": "text"}, {"kwargs": 5}, {"arg": (1,)}])
+def test_what_a_schedule_cannot_have_is_refused(stage: Stage, given: Any) -> None:
+    """Before anything is sent."""
+    with pytest.raises(ConfigurationError, match=next(iter(given))):
+        stage.quaff.schedules.add("bad", stage.quaff.tasks["mark"], every=5, **given)
+    with pytest.raises(ConfigurationError, match="no task"):
+        stage.quaff.schedules.add("bad", print, every=5)  # type: ignore[arg-type]
 
 
 def test_schedules_can_be_added_paused_run_and_removed_while_workers_run(stage: Stage) -> None:

@@ -23,6 +23,20 @@ Overlap: TypeAlias = Literal["allow", "skip", "queue", "cancel_running"]
 CONFLICT = {"skip": "keep", "queue": "follow", "cancel_running": "cancel_running"}
 
 _MOST_NAME = 256
+_OPTIONS = (
+    "cron",
+    "every",
+    "tz",
+    "name",
+    "args",
+    "kwargs",
+    "missed",
+    "max_lateness",
+    "overlap",
+    "jitter",
+    "start",
+    "end",
+)
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +193,7 @@ def call_at(name: str, schedule: Schedule, instant_ms: int) -> Call:
 
 
 def call_now(schedule: Schedule, id: bytes, now_ms: int) -> Call:
-    """An extra job, between the instants."""
+    """An extra job, between the instants; ``now_ms`` is the sender's clock, from which it expires."""
     return _call(schedule, id, now_ms, extra=True)
 
 
@@ -206,13 +220,19 @@ def checked(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """The options of a schedule as its fields.
 
     Args:
-        given: ``cron`` or ``every``, and ``tz missed max_lateness overlap jitter start end``, as people give them.
+        given: as people give them.
 
     Raises:
         ConfigurationError: a value that cannot be.
     """
     if not (isinstance(name, str) and 0 < len(name) <= _MOST_NAME and name.isprintable()):
         raise ConfigurationError(f"a schedule cannot be called {name!r}: use 1 to {_MOST_NAME} printable characters.")
+    for option in given:
+        if option not in _OPTIONS:
+            raise ConfigurationError(
+                f"schedule {name!r}: unknown option {option!r}.{did_you_mean(option, _OPTIONS)} "
+                f"Known here: {', '.join(_OPTIONS)}."
+            )
     zone = _zone(given.get("tz", "UTC"))
     values: dict[str, Any] = {"tz": zone.key}
     cron, every = given.get("cron"), given.get("every")
@@ -239,6 +259,8 @@ def checked(name: str, given: dict[str, Any]) -> dict[str, Any]:
             if not isinstance(moment, datetime) or moment.utcoffset() is None:
                 raise ConfigurationError(f"{option}={moment!r}: give a datetime with a time zone.")
             values[f"{option}_ms"] = _ms(moment)
+    if 0 < values.get("end_ms", 0) <= values.get("start_ms", 0):
+        raise ConfigurationError(f"schedule {name!r}: it would end before it starts; give an end= that is later.")
     return values
 
 

@@ -208,7 +208,7 @@ def settle(
 
 
 def release(partition: Partition, *, process: bytes, items: Sequence[tuple[bytes, bytes, int]]) -> Call[list[Verdict]]:
-    """Give jobs back at no cost: items of ``(id, token, ms to park)``; -1: to the head of the queue, it may have begun."""
+    """Give jobs back at no cost: items of ``(id, token, ms to park)``; -1: to the head, and it may have begun."""
     return Call(load("release"), partition, (process, *_flat(items)), _verdicts)
 
 

@@ -78,6 +78,8 @@ class Timekeeper:
                 again.append(soon)
         if calls:
             self._store.run_many(calls)
+            if len(table.entries) == STEP:
+                again.append(0.0)  # there may be more that are due
         # Rounded up: a look before the time would be for nothing.
         return max(0.0, min(again)) + 0.001
 
