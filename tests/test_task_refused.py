@@ -22,6 +22,7 @@ from quaff import (
     Job,
     MessageTooLarge,
     Quaff,
+    RateLimit,
 )
 from quaff.model import message
 from tests import taskapp
@@ -38,6 +39,16 @@ def quaff(server_url: str, namespace: str) -> Iterator[Quaff]:
     """An application with the same tasks and no worker."""
     with taskapp.twin(server_url, namespace) as quaff:
         yield quaff
+
+
+def adding(a: int, b: int = 0) -> int:
+    """A function that is no task yet."""
+    return a + b
+
+
+def broken(a: int, **_: int) -> str:
+    """The key of a limit, gone wrong."""
+    raise RuntimeError(f"no key for {a}")
 
 
 ENDLESS: list[Any] = []
@@ -131,8 +142,12 @@ def test_a_message_of_just_the_limit_is_sent(server_url: str, namespace: str) ->
         (lambda quaff: quaff.task(result_tl=1)(print), "unknown option 'result_tl'. Did you mean 'result_ttl'?"),
         (lambda quaff: quaff.task(print, kee_none=1), "Did you mean 'keep_none'?"),
         (lambda quaff: quaff.task(key="k")(print), "It belongs to one call: task.options(key=...)."),
+        (lambda quaff: quaff.task(adding, fair_by="a"), "all jobs would have one turn. Did you mean '{a}'?"),
+        (lambda quaff: quaff.task(adding, fair_by=""), "names no argument"),
+        (lambda quaff: quaff.task(adding, rate=RateLimit(1, key="{c}")), "the function has no parameter 'c'"),
+        (lambda quaff: quaff.task(adding, rate=RateLimit(1, key=broken)).delay(1), "RuntimeError: no key for 1"),
     ],
-    ids=range(5),
+    ids=range(9),
 )
 def test_an_unknown_option_is_refused_with_the_nearest_known_one(
     act: Callable[[Quaff], object], told: str, quaff: Quaff

@@ -177,7 +177,7 @@ class Quaff(Registry):
         return self._block(task, arguments, on=False)
 
     def _block(self, task: Task[Any, Any, Any] | str, arguments: dict[str, Any], *, on: bool) -> bool:
-        known = self.find_task(task) if isinstance(task, str) else task
+        known = task if isinstance(task, Task) else self.find_task(task)
         check_names(f"block({known.name})", arguments, known.signature.names)
         rule = blocking.encode(known.name, arguments)
         changed = [self.queue(name).block(rule, on=on) for name in self.queue_names()]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from types import TracebackType
 
 from quaff.errors import ConfigurationError, LimitReached
-from quaff.model.limits import Concurrency, Limit, RateLimit, check_key, counted
+from quaff.model.limits import LONGEST_KEY, Concurrency, Limit, RateLimit, counted
 from quaff.model.placement import limit_name
 from quaff.model.times import Seconds, seconds
 from quaff.store.client import Store
@@ -35,7 +36,8 @@ class Guest:
     """
 
     def __init__(self, store: Store, home: Partition, key: str, limit: Limit, hold: Seconds) -> None:
-        check_key("limit(key)", key, ())
+        if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY:
+            raise ConfigurationError(f"quaff.limit({key!r}): give a text of 1 to {LONGEST_KEY} characters.")
         if not isinstance(limit, (RateLimit, Concurrency)):
             raise ConfigurationError(f"quaff.limit({key!r}, {limit!r}): give RateLimit(...) or Concurrency(...).")
         if callable(limit.key) or callable(limit.cost):
@@ -46,8 +48,11 @@ class Guest:
         self._limit = limit
         self._name = limit_name(limit.kind, limit.key or key, key)
         self._cost = counted(limit.cost, {})
-        self._lasts_ms = max(1, int(seconds("limit(hold=)", hold) * 1000))
-        self._held: list[bytes] = []
+        self._lasts_ms = int(seconds("limit(hold=)", hold) * 1000)
+        if not self._lasts_ms:
+            raise ConfigurationError(f"limit(hold={hold!r}): give at least a millisecond.")
+        # The oldest goes first, whoever leaves: what remains lasts as long as those inside were promised.
+        self._held: deque[bytes] = deque()
 
     def __enter__(self) -> None:
         """Raises LimitReached, ServerUnavailable, and NoAnswer where nobody knows."""
@@ -79,7 +84,7 @@ class Guest:
         )
 
     def _leave(self) -> Call[bool]:
-        return leave(self._home, limit=self._name, cost=self._cost, token=self._held.pop())
+        return leave(self._home, limit=self._name, cost=self._cost, token=self._held.popleft())
 
     def _entered(self, token: bytes, wait_ms: int) -> None:
         if wait_ms:

@@ -137,20 +137,26 @@ class Queue:
             task: the name of the task, for a limit that is declared without a key or with a function.
             only: for this key alone, such as ``"api:example.com"``.
         """
-        self._change_limit(limit, limit.numbers(), task, only)
+        self._change_limit(limit, task, only, on=True)
 
     def reset_limit(self, limit: Limit, *, task: str | None = None, only: str | None = None) -> None:
         """Back to the numbers of the code; arguments as of ``set_limit``."""
-        self._change_limit(limit, "", task, only)
+        self._change_limit(limit, task, only, on=False)
 
-    def _change_limit(self, given: Limit, numbers: str, task: str | None, only: str | None) -> None:
+    def _change_limit(self, given: Limit, task: str | None, only: str | None, *, on: bool) -> None:
         if not isinstance(given, (RateLimit, Concurrency)):
             raise ConfigurationError(f"set_limit({given!r}): give RateLimit(...) or Concurrency(...).")
+        for option, text in (("task", task), ("only", only)):
+            if text is not None and not isinstance(text, str):
+                raise ConfigurationError(f"set_limit({option}={text!r}): give a text.")
+        if task is not None:
+            check_name("task", task)
         if task is None and (not given.key or callable(given.key)):
             raise ConfigurationError(
                 "set_limit: a limit without a key, or with a function as its key, belongs to one task: give task=."
             )
         name = limit_name(given.kind, declared_as(task or "", given.key), only or "")
+        numbers = given.numbers() if on else ""
         name, who = (name if only is not None else name[17:]), somebody()
         after = b""
         while True:
@@ -181,6 +187,8 @@ class Queue:
 
     def changes(self, most: int = 100) -> list[Change]:
         """What was changed by hand, the newest first; a thousand are kept."""
+        if type(most) is not int or most < 1:
+            raise ConfigurationError(f"changes({most!r}): give a whole number from 1.")
         found = self._store.run(changes(self._home, most))
         return [Change(datetime.fromtimestamp(ms / 1000, UTC), who, what, about) for ms, who, what, about in found]
 

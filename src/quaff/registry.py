@@ -161,7 +161,7 @@ class Registry(ABC):
         try:
             return self.tasks[name]
         except KeyError:
-            raise UnknownTask(f"no task {name!r} is registered here.{did_you_mean(name, self.tasks)}") from None
+            raise UnknownTask(f"no task {name!r} is registered here.{did_you_mean(str(name), self.tasks)}") from None
 
     def queue_names(self) -> list[str]:
         """Every queue that the tasks name, and ``default``; those that a worker serves if it is not told."""

@@ -250,7 +250,7 @@ def placed(
         return None
     try:
         return placement(task.name, wishes, task.signature.arguments(tuple(args), dict(kwargs)))
-    except (ValueError, LookupError, AttributeError, TypeError) as error:
+    except Exception as error:  # a function of the user's may raise anything
         raise ConfigurationError(
             f"{task.name}.delay(): a key or cost of its options cannot be made from these arguments: "
             f"{type(error).__name__}: {error}. Nothing was sent."
@@ -261,7 +261,7 @@ def _check_names(signature: Signature, settings: TaskOptions) -> None:
     """Refuse options that speak of parameters the function does not have."""
     keys: list[tuple[str, Key]] = [(f"{type(each).__name__}(key)", each.key) for each in settings.limits]
     if settings.fair_by is not None:
-        keys.append(("fair_by", settings.fair_by.key))
+        check_key("fair_by", settings.fair_by.key, signature.names, varies=True)
     for what, key in keys:
         check_key(what, key, signature.names)
     if settings.unique is not None:

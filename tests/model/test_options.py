@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from quaff.errors import ConfigurationError
 from quaff.model import ids
+from quaff.model.limits import Concurrency, FairBy, RateLimit, Unique
 from quaff.model.options import TaskOptions, check_name, resolve
 
 BASE = TaskOptions()
@@ -123,6 +125,35 @@ def test_a_moment_has_a_time_zone() -> None:
     assert resolve(BASE, {"expires": moment}, call=True).expires_ms() == int(moment.timestamp() * 1000)
     assert resolve(BASE, {"expires": datetime(1960, 1, 1, tzinfo=UTC)}).expires_ms() == 1
     assert BASE.expires_ms() == 0
+
+
+def test_a_moment_is_not_for_ever_away() -> None:
+    """The server's lists have room for 13 digits of milliseconds."""
+    for name in ("expires", "eta"):
+        with pytest.raises(ConfigurationError, match=f"{name}=.*hundred years"):
+            resolve(BASE, {name: datetime(3000, 1, 1, tzinfo=UTC)}, call=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: FairBy("{a}", weights=["a"]), "give a dict"),  # type: ignore[arg-type]
+        (lambda: FairBy("{a}", weights={7: 2}), "keys are texts.*'7'"),  # type: ignore[dict-item]
+        (lambda: FairBy("{a}", weights={"a": 0}), "from 1 to 1000"),
+        (lambda: Unique(by="a"), r"\('a',\)"),  # type: ignore[arg-type]
+        (lambda: Unique(by=None), "names of arguments"),  # type: ignore[arg-type]
+        (lambda: Unique(by=(5,)), "names of arguments"),  # type: ignore[arg-type]
+        (lambda: Unique(until="time"), "needs for_="),
+        (lambda: RateLimit(10, per=float("nan")), "per=.*nan"),
+        (lambda: RateLimit(10, burst=-1), "burst=-1"),
+        (lambda: Concurrency(True), "n=True"),
+    ],
+    ids=range(10),
+)
+def test_a_limit_or_turn_that_cannot_be_is_refused(make: Callable[[], object], says: str) -> None:
+    """Where it is made, with the reason."""
+    with pytest.raises(ConfigurationError, match=says):
+        make()
 
 
 def test_names_of_other_tasks_are_checked() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -197,6 +198,43 @@ def test_a_coroutine_keeps_to_a_limit_and_leaves_it_when_it_is_cancelled(quaff: 
         await (await quaff.store.endpoint.async_pool(5)).disconnect()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("key", ["", None, "x" * 1025])
+def test_a_guest_needs_a_key(quaff: Quaff, key: Any) -> None:
+    """A text; braces in it are what they are."""
+    with pytest.raises(ConfigurationError, match="1 to 1024 characters"):
+        quaff.limit(key, RateLimit(1))
+    with quaff.limit("{", RateLimit(1)), pytest.raises(LimitReached):
+        quaff.limit("{", RateLimit(1)).__enter__()
+
+
+def test_who_is_inside_a_limit_keeps_the_place_as_long_as_it_was_promised(quaff: Quaff, stage: Stage) -> None:
+    """Two threads share a guest: the one that came later leaves first, and its place is what remains."""
+    guest = quaff.limit("shared", Concurrency(2), hold=30)
+    guest.__enter__()
+    (first,) = stage.raw().zrange(stage.key("guests"), 0, -1)
+    guest.__enter__()
+    guest.__exit__(None, None, None)
+    (left,) = stage.raw().zrange(stage.key("guests"), 0, -1)
+    assert left != first
+    guest.__exit__(None, None, None)
+    assert not stage.raw().exists(stage.key("guests"))
+
+
+def test_other_numbers_are_for_a_limit_that_can_be(quaff: Quaff) -> None:
+    """Not for something that only looks like one."""
+    queue, task = quaff.queue("default"), quaff.tasks["turn"]
+    wrong: Any
+    for wrong in ({"limit": 5}, {"limit": RateLimit(1), "task": task}, {"limit": RateLimit(1, key="a"), "only": 5}):
+        with pytest.raises(ConfigurationError, match="give"):
+            queue.set_limit(**wrong)
+    with pytest.raises(ConfigurationError, match="task name"):
+        queue.set_limit(RateLimit(1), task="no such")
+    with pytest.raises(ConfigurationError, match="from 1"):
+        queue.changes(0)
+    with pytest.raises(UnknownTask):
+        quaff.block(5)  # type: ignore[arg-type]
 
 
 def test_a_limit_without_numbers_that_can_be_told_is_refused(quaff: Quaff) -> None:

@@ -16,7 +16,8 @@ Key: TypeAlias = "str | Callable[..., object]"
 Cost: TypeAlias = "int | Callable[..., int]"
 
 _MOST = 1_000_000
-_MAX_KEY = 1024
+#: Characters of a key, filled in.
+LONGEST_KEY = 1024
 
 Until: TypeAlias = Literal["start", "done", "time"]
 Conflict: TypeAlias = Literal["keep", "replace", "reschedule", "raise", "cancel_running"]
@@ -91,7 +92,13 @@ class FairBy(msgspec.Struct, frozen=True):
     cap: int | None = None
 
     def __post_init__(self) -> None:
+        if self.weights is not None and not isinstance(self.weights, Mapping):
+            raise ConfigurationError(f"FairBy(weights={self.weights!r}): give a dict of whole numbers by key.")
         for name, weight in (self.weights or {}).items():
+            if not isinstance(name, str):
+                raise ConfigurationError(
+                    f"FairBy(weights={{{name!r}: {weight!r}}}): keys are texts, as they are filled in: {str(name)!r}."
+                )
             if type(weight) is not int or not 1 <= weight <= 1000:
                 raise ConfigurationError(
                     f"FairBy(weights={{{name!r}: {weight!r}}}): give whole numbers from 1 to 1000."
@@ -122,6 +129,8 @@ class Unique(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if isinstance(self.by, str):
             raise ConfigurationError(f"Unique(by={self.by!r}): give a tuple of names, ({self.by!r},).")
+        if not isinstance(self.by, (tuple, list)) or not all(isinstance(name, str) for name in self.by):
+            raise ConfigurationError(f"Unique(by={self.by!r}): give a tuple of names of arguments, or () for all.")
         for name, given, words in (
             ("until", self.until, get_args(Until)),
             ("on_conflict", self.on_conflict, get_args(Conflict)),
@@ -141,18 +150,24 @@ class Unique(msgspec.Struct, frozen=True):
         return 0 if self.for_ is None else int(seconds("for_", self.for_) * 1000)
 
 
-def check_key(what: str, key: Any, names: Iterable[str]) -> None:
-    """Refuse a key that no call could fill in. Raises ConfigurationError."""
+def check_key(what: str, key: Any, names: Iterable[str], *, varies: bool = False) -> None:
+    """Refuse a key that no call could fill in, or, if it has to vary, one that all calls would fill in alike.
+
+    Raises ConfigurationError.
+    """
     known = list(names)
     if callable(key):
         return
-    if not isinstance(key, str) or len(key) > _MAX_KEY:
+    if not isinstance(key, str) or len(key) > LONGEST_KEY:
         raise ConfigurationError(f"{what}={key!r}: give a text such as 'api:{{host}}', or a function of the arguments.")
     try:
         fields = [field for _, field, _, _ in string.Formatter().parse(key) if field is not None]
     except ValueError as error:
         raise ConfigurationError(f"{what}={key!r}: {error}.") from None
     check_names(f"{what}={key!r}", fields, known)
+    if varies and not fields:
+        braced = f" Did you mean '{{{key}}}'?" if key in known else ""
+        raise ConfigurationError(f"{what}={key!r} names no argument, so all jobs would have one turn.{braced}")
 
 
 def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -169,8 +184,8 @@ def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
 def filled(key: Key, arguments: Mapping[str, Any]) -> str:
     """A key's text for one call. Raises whatever a function of the user's raises."""
     text = str(key(**arguments)) if callable(key) else key.format_map(arguments)
-    if len(text) > _MAX_KEY:
-        raise ValueError(f"the key {text[:50]!r}... is longer than {_MAX_KEY} characters")
+    if len(text) > LONGEST_KEY:
+        raise ValueError(f"the key {text[:50]!r}... is longer than {LONGEST_KEY} characters")
     return text
 
 

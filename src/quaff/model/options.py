@@ -200,6 +200,8 @@ def _check_moment(name: str, given: Any) -> None:
             f"{name}={given!r}: a datetime without a time zone means another moment on each machine. "
             "Give one with tzinfo, such as datetime.now(UTC) + timedelta(minutes=5)."
         )
+    elif given.timestamp() > time.time() + LONGEST:
+        raise ConfigurationError(f"{name}={given!r}: give a moment in the next hundred years.")
 
 
 def _is_utf8(text: str) -> bool:
