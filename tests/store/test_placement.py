@@ -302,6 +302,31 @@ def test_the_line_goes_on_when_its_first_is_cancelled(desk: Desk) -> None:
     desk.settle(ME, *running)
 
 
+def test_of_two_lanes_at_a_limit_the_one_that_came_first_goes_first(desk: Desk) -> None:
+    """Whether it stands in line already, or had no turn yet."""
+    limits = (Concurrency(1, key="all"),)
+    place = lambda user: at(limits=limits, fair_by=FairBy("{user}"), user=user)  # noqa: E731
+    desk.place(*((f"{user}".encode(), place(user)) for user in "abcd"))
+    (running,) = desk.claim(ME, 1, b"c1", 1).leases
+    assert fifo([running]) == [b"a"]
+    starts: list[bytes] = []
+    for number in range(2, 6):
+        # The others are looked at while there is no room, but for the last ones, which come later.
+        assert desk.claim(ME, number * 2, b"x%d" % number, 1).leases == []
+        desk.place((b"late", place(f"late {number}")))
+        desk.settle(ME, running)
+        (running,) = desk.claim(ME, number * 2 + 1, b"c%d" % number, 1).leases
+        starts += fifo([running])
+    assert starts == [b"b", b"c", b"d", b"late"]
+
+
+def test_one_claim_looks_at_a_hundred_lanes(desk: Desk) -> None:
+    """However many it asks for: each costs the server more than a plain job."""
+    for at_once in range(3):
+        desk.place(*((b"%d" % n, at(fair_by=FairBy("{key}"), key=(at_once, n))) for n in range(100)))
+    assert [len(desk.take(ME, 500)) for _ in range(4)] == [100, 100, 100, 0]
+
+
 def test_jobs_with_limits_are_for_free_slots_only(desk: Desk) -> None:
     """Claim and start are one moment: nothing of them is claimed in advance, and the answer says so."""
     desk.place(*((b"%d" % n, two_per("a", 100)) for n in range(5)))

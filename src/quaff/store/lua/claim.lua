@@ -88,7 +88,7 @@ end
 -- Whether there is more than the one line; a plain job pays for this question alone.
 local special = redis.call('EXISTS', k.sched, k.opens, k.prio, k.turn, k.route) > 0
 if special then
-  promote(now, math.max(100, want))
+  looks = looks - promote(now, looks / 2)
   open_due(now)
 end
 if want == 0 then
@@ -140,6 +140,8 @@ end
 local messages = redis.call('HMGET', k.msg, unpack(ids))
 local running = redis.call('HMGET', k.active, unpack(ids))
 local tried = redis.call('EXISTS', k.tries) == 1 and redis.call('HMGET', k.tries, unpack(ids)) or {}
+local routes = special and routes_of(ids) or {}
+local started = {}
 local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0, blocks}, {}, 0
 for i, id in ipairs(ids) do
   -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
@@ -158,12 +160,12 @@ for i, id in ipairs(ids) do
     answer[#answer + 1] = messages[i]
     answer[#answer + 1] = token
     given[id] = true
-    local route = special and route_of(id)
-    if route then let_go(id, route, 'start', now) end
+    started[id] = routes[id]
   else
     strangers = strangers + 1
   end
 end
+if next(started) then let_go(started, 'start', now) end
 local left = waiting()
 answer[2] = left
 if #leases == 0 then answer[3], alone = 0, 0 end

@@ -38,7 +38,7 @@ end
 
 local answers, mine, members, others = {}, {}, {}, {}
 local succeeded, tombs, records, expiries = {}, {}, {}, {}
-local here = {}
+local here, routes, over = {}, routes_of(ids), {}
 for i, id in ipairs(ids) do
   local at = 6 * i - 3
   local token, letter, ttl = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
@@ -46,13 +46,10 @@ for i, id in ipairs(ids) do
     answers[i] = 1
     holders[id] = nil
     here[id] = token
-    local route = route_of(id)
+    local route = routes[id]
     if route then give_back(route[6], now) end
     local plain = letter == 's' and not (travels(id) or is_node(id))
-    if route and plain then
-      let_go(id, route, 'done', now)
-      redis.call('HDEL', k.route, id)
-    end
+    if route and plain then over[id] = route end
     mine[#mine + 1] = id
     members[#members + 1] = process .. id
     if not plain then
@@ -78,6 +75,10 @@ if #mine > 0 then
   redis.call('HDEL', k.active, unpack(mine))
   forget_progress(mine)
   redis.call('ZREM', k.held, unpack(members))
+end
+if next(over) then
+  let_go(over, 'done', now)
+  redis.call('HDEL', k.route, unpack(succeeded))
 end
 if #succeeded > 0 then
   redis.call('HDEL', k.msg, unpack(succeeded))

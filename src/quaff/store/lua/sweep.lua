@@ -111,7 +111,7 @@ if #unheard > 0 then redis.call('ZREM', k.watched, unpack(unheard)) end
 local overdue = redis.call('ZRANGEBYSCORE', k.guests, '-inf', ms(now), 'LIMIT', 0, limit)
 for _, guest in ipairs(overdue) do dismiss(guest, now) end
 local lapsed = redis.call('ZRANGEBYSCORE', k.lapses, '-inf', ms(now), 'LIMIT', 0, limit)
-for _, key in ipairs(lapsed) do hand_over(key, now) end
+if #lapsed > 0 then hand_over(lapsed, now) end
 
 local old = redis.call('ZRANGEBYSCORE', k.done, '-inf', ms(now), 'LIMIT', 0, limit)
 if #old > 0 then

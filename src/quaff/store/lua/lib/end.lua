@@ -43,7 +43,7 @@ local function finish(id, letter, token, record, ttl, now, window)
   redis.call('HDEL', k.tries, id)
   redis.call('HDEL', k.stop, id)
   local route = route_of(id)
-  if route then let_go(id, route, 'done', now) end
+  if route then let_go({[id] = route}, 'done', now) end
   -- A dead letter keeps its message, so that it can be sent back.
   local dead = letter == 'f' and not traveller
   if not dead then

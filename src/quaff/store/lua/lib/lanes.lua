@@ -1,8 +1,9 @@
 -- Jobs with `fair_by=` or limits wait in lanes: those of one lane have the same fair key and the same limits, so that
 -- where one has to wait, all do. `backlog` has "lane rank id" (16, 8 and 16 bytes) in the order of each lane, `spot` the rank by id.
 -- A lane with work is in `turn`, and lanes take turns; or a limit keeps it, and it is in line there: `waits` has "limit place lane",
--- `stalled` that entry by lane, `opens` when a limit lets the first one in line through. Where there is room for that one, it is
--- called: it takes its turn and keeps its place meanwhile, and none that came later is let past it, however little it asks for.
+-- `stalled` that entry by lane, `opens` when a limit lets the first one in line through. A place, in both, is the number of when the
+-- lane last came to the tail. Where there is room for the first in line, it is called: it is in `turn` again, keeps its place in
+-- line meanwhile, and none that came later is let past it, however little it asks for.
 -- Whoever takes a lane out of `turn`, or something out of a limit, calls the next one at its limits (`pass_on`).
 -- KEYS: turn meta backlog waits opens stalled credit slots spot
 -- @include clock
@@ -22,6 +23,8 @@ end
 local function first_in_line(limit)
   return redis.call('ZRANGEBYLEX', k.waits, '[' .. limit, '(' .. limit .. '\255', 'LIMIT', 0, 1)[1]
 end
+
+local function place_in(entry) return struct.unpack('>I8', entry:sub(34, 41)) end
 
 local function leave_line(lane)
   local entry = redis.call('HGET', k.stalled, lane)
@@ -48,7 +51,7 @@ local function pass_on(limit, now)
   if not first or redis.call('ZSCORE', k.turn, lane) then return end
   local wait = wait_for(limit, cost_of(lane, limit), now)
   if wait == 0 then
-    to_tail(lane)
+    redis.call('ZADD', k.turn, ms(place_in(first)), lane)
     hint()
   else
     opens_in(limit, wait, now)
@@ -62,29 +65,29 @@ local function pass_all_on(limits, now, but)
   end
 end
 
--- A lane has to wait at a limit: where it is in line already, in its place.
-local function stall(lane, limit, now)
+-- A lane that has its turn since `came` has to wait at a limit.
+local function stall(lane, limit, came, now)
   redis.call('ZREM', k.turn, lane)
   redis.call('HDEL', k.credit, lane)
   local entry = redis.call('HGET', k.stalled, lane)
   if not entry or entry:sub(1, 33) ~= limit then
     leave_line(lane)
-    entry = limit .. struct.pack('>I8', redis.call('HINCRBY', k.meta, 'tails', 1)) .. lane
+    entry = limit .. struct.pack('>I8', came) .. lane
     redis.call('ZADD', k.waits, 0, entry)
     redis.call('HSET', k.stalled, lane, entry)
   end
   pass_on(limit, now)
 end
 
--- The limit that keeps a job waiting, and for how long; nothing if none does. In a `lane`, one with others in line keeps it, too, but
--- not in the middle of a turn of several.
-local function kept_by(limits, now, lane)
-  local in_line = lane and #limits > 0 and redis.call('EXISTS', k.waits) == 1 and redis.call('HEXISTS', k.credit, lane) == 0
+-- The limit that keeps a job waiting, and for how long; nothing if none does. One at which somebody waits since before this one's
+-- lane `came` to its turn keeps it, too.
+local function kept_by(limits, now, lane, came)
+  local in_line = lane and #limits > 0 and redis.call('EXISTS', k.waits) == 1
   for _, each in ipairs(limits) do
     local wait = wait_for(each[1], each[2], now)
     if wait ~= 0 then return each[1], wait end
     local first = in_line and first_in_line(each[1])
-    if first and first:sub(-16) ~= lane then return each[1], 0 end
+    if first and first:sub(-16) ~= lane and place_in(first) < came then return each[1], 0 end
   end
 end
 

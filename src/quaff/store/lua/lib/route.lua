@@ -9,6 +9,16 @@ local function route_of(id)
   return text and cmsgpack.unpack(text)
 end
 
+-- Of many jobs, by id; nothing for those that ask for nothing.
+local function routes_of(ids)
+  if routed == nil then routed = redis.call('EXISTS', k.route) == 1 end
+  local routes = {}
+  for i, text in ipairs(routed and #ids > 0 and redis.call('HMGET', k.route, unpack(ids)) or {}) do
+    if text then routes[ids[i]] = cmsgpack.unpack(text) end
+  end
+  return routes
+end
+
 local function set_priority(id, priority)
   local route = route_of(id) or {0, '', 'done', '', 1, {}}
   route[1] = priority

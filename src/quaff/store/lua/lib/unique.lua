@@ -17,23 +17,37 @@ local function hold(key, id, until_ms)
   if until_ms > 0 then redis.call('ZADD', k.lapses, ms(until_ms), key) else redis.call('ZREM', k.lapses, key) end
 end
 
--- The holder of a key holds it no more: its heir does, or nobody.
-local function hand_over(key, now)
-  local heir = redis.call('HGET', k.heirs, key)
-  redis.call('ZREM', k.lapses, key)
-  if not heir then
-    redis.call('HDEL', k.uniq, key)
+-- The holders of keys hold them no more: their heirs do, or nobody.
+local function hand_over(keys, now)
+  if redis.call('EXISTS', k.lapses) == 1 then redis.call('ZREM', k.lapses, unpack(keys)) end
+  if redis.call('EXISTS', k.heirs) == 0 then
+    redis.call('HDEL', k.uniq, unpack(keys))
     return
   end
-  local due, id = tonumber(heir:sub(1, 13)), heir:sub(14)
-  redis.call('HDEL', k.heirs, key)
-  redis.call('HSET', k.uniq, key, id)
-  start_waiting(id, due, now)
+  for i, heir in ipairs(redis.call('HMGET', k.heirs, unpack(keys))) do
+    if not heir then
+      redis.call('HDEL', k.uniq, keys[i])
+    else
+      local due, id = tonumber(heir:sub(1, 13)), heir:sub(14)
+      redis.call('HDEL', k.heirs, keys[i])
+      redis.call('HSET', k.uniq, keys[i], id)
+      start_waiting(id, due, now)
+    end
+  end
 end
 
--- What a job that starts or ends holds is free; its heir takes its place. `event` is 'start' or 'done'.
-local function let_go(id, route, event, now)
-  local key, until_event = route[2], route[3]
-  if key == '' or until_event == 'time' or (event == 'start' and until_event ~= 'start') then return end
-  if redis.call('HGET', k.uniq, key) == id then hand_over(key, now) end
+-- What jobs that start or end hold is free; their heirs take their place. `routes` by id; `event` is 'start' or 'done'.
+local function let_go(routes, event, now)
+  local ids, keys, free = {}, {}, {}
+  for id, route in pairs(routes) do
+    if route[2] ~= '' and route[3] ~= 'time' and (event == 'done' or route[3] == 'start') then
+      ids[#ids + 1] = id
+      keys[#keys + 1] = route[2]
+    end
+  end
+  if #keys == 0 then return end
+  for i, holder in ipairs(redis.call('HMGET', k.uniq, unpack(keys))) do
+    if holder == ids[i] then free[#free + 1] = keys[i] end
+  end
+  if #free > 0 then hand_over(free, now) end
 end
