@@ -134,6 +134,20 @@ def test_a_moment_is_not_for_ever_away() -> None:
             resolve(BASE, {name: datetime(3000, 1, 1, tzinfo=UTC)}, call=True)
 
 
+@pytest.mark.parametrize(("seconds", "ms"), [(2.3, 2300), (0.29, 290), (0.0015, 2), (1e-7, 0), (60, 60_000)])
+def test_nothing_comes_before_its_time(seconds: float, ms: int) -> None:
+    """Milliseconds are rounded up, and 2.3 seconds are 2300 of them."""
+    wishes = resolve(BASE, {"delay": seconds, "priority": 1}, call=True).wishes(0)
+    assert wishes is not None
+    assert wishes.delay_ms == ms
+    moment = datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    wishes = resolve(BASE, {"eta": moment}, call=True).wishes(0)
+    assert wishes is not None
+    assert wishes.due_ms == 1_893_456_000_000 + ms
+    if seconds >= 0.001:
+        assert RateLimit(3, per=seconds).numbers() == f"3 {ms} 1"
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from quaff import ConfigurationError
 from quaff.model import message, schedule
 from quaff.model.schedule import Schedule, after, call_at, checked, last_before, plan
 
+FULL = bool(os.environ.get("FULL"))
 MINUTE = 60_000
 MESSAGE = message.encode("task", [1], {})
 FIRST, LAST = datetime(2020, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)
@@ -90,8 +92,8 @@ def test_every_change_of_every_zones_clock_is_as_a_scan_of_its_minutes_says() ->
     assert len(alike) > 30
     wrong = []
     for around, zone in alike.items():
-        # The last changes of a zone; over all zones every kind of change is among them.
-        for moment, _ in around[-4:]:
+        # Without FULL the last changes of a zone: over all zones every kind of change is among them.
+        for moment, _ in around if FULL else around[-4:]:
             begin, end = moment - timedelta(hours=48), moment + timedelta(hours=48)
             for expression in ("30 2 * * *", "*/20 * * * *", "0 0 * * *"):
                 got = list(

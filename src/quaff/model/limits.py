@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
-from quaff.model.times import Seconds, seconds
+from quaff.model.times import Seconds, milliseconds, seconds
 
 #: ``"api:{host}"``, filled in with a call's arguments, or a function of them.
 Key: TypeAlias = "str | Callable[..., object]"
@@ -51,7 +51,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
     def numbers(self) -> str:
         """As the scripts read them: n, milliseconds, burst."""
-        return f"{self.n} {int(seconds('per', self.per) * 1000)} {self.burst}"
+        return f"{self.n} {milliseconds(seconds('per', self.per))} {self.burst}"
 
 
 class Concurrency(msgspec.Struct, frozen=True):
@@ -147,7 +147,7 @@ class Unique(msgspec.Struct, frozen=True):
     @property
     def hold_ms(self) -> int:
         """How long the key is held at most; 0: no such time."""
-        return 0 if self.for_ is None else int(seconds("for_", self.for_) * 1000)
+        return 0 if self.for_ is None else milliseconds(seconds("for_", self.for_))
 
 
 def check_key(what: str, key: Any, names: Iterable[str], *, varies: bool = False) -> None:

@@ -14,6 +14,7 @@ from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, FairBy, Limit, RateLimit, Unique
 from quaff.model.placement import PRIORITIES, Wishes
 from quaff.model.retry import Policy, policy
+from quaff.model.times import milliseconds
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +73,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         ):
             return None
         return Wishes(
-            due_ms=int(self.eta.timestamp() * 1000) + later_ms if self.eta else 0,
-            delay_ms=int((self.delay or 0) * 1000) + (0 if self.eta else later_ms),
+            due_ms=milliseconds(self.eta.timestamp()) + later_ms if self.eta else 0,
+            delay_ms=milliseconds(self.delay or 0) + (0 if self.eta else later_ms),
             priority=self.priority,
             unique=self.unique,
             limits=self.limits,

@@ -27,3 +27,8 @@ def seconds(where: str, given: Any) -> float:
         return checked(given)
     except ValueError as error:
         raise ConfigurationError(f"{where}: {error}.") from None
+
+
+def milliseconds(given: float) -> int:
+    """Seconds, to the microsecond, as whole milliseconds: rounded up, so that nothing comes before its time."""
+    return -(-round(given * 1_000_000) // 1000)
