@@ -18,6 +18,7 @@ from quaff import (
     ConfigurationError,
     Job,
     Quaff,
+    Unique,
     UnknownTask,
 )
 from tests import taskapp
@@ -126,6 +127,17 @@ def test_a_batch_is_sent_at_the_end_of_its_block(quaff: Quaff) -> None:
         assert stored(quaff) == []
     assert len(stored(quaff)) == 3
     assert [job.state for job in jobs] == ["queued"] * 3
+
+
+def test_in_a_batch_too_a_handle_is_that_of_the_job_that_is_there(quaff: Quaff) -> None:
+    """Of unique jobs the second one's handle is the first one's job, when the block has ended."""
+    single = own(quaff, "add").options(unique=Unique(by=("a",)))
+    earlier = single.delay(1)
+    with quaff.batch():
+        again, new, twice = single.delay(1), single.delay(2), single.delay(2)
+    assert (again.id, again.existing) == (earlier.id, True)
+    assert (twice.id, twice.existing, new.existing) == (new.id, True, False)
+    assert twice.state == "queued"
 
 
 def test_a_batch_that_raises_sends_nothing(quaff: Quaff) -> None:

@@ -56,7 +56,7 @@ class Quaff(Registry):
         self._code = settings if url is None else {"url": url, **settings}
         self._flags: dict[str, Any] = {}
         self._backend: Backend | None = None
-        self._open_batch: ContextVar[list[Submission] | None] = ContextVar("quaff_batch", default=None)
+        self._open_batch: ContextVar[list[tuple[Submission, Job[Any]]] | None] = ContextVar("quaff_batch", default=None)
 
     # Asking
 
@@ -194,20 +194,22 @@ class Quaff(Registry):
         if self._open_batch.get() is not None:
             yield
             return
-        collected: list[Submission] = []
+        collected: list[tuple[Submission, Job[Any]]] = []
         token = self._open_batch.set(collected)
         try:
             yield
         finally:
             self._open_batch.reset(token)
-        self.send(collected)
+        for (_, handle), job in zip(collected, self.send([each for each, _ in collected]), strict=True):
+            handle.become(job)
 
     def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
         """Store jobs; called by tasks."""
         collected = self._open_batch.get()
         if collected is not None:
-            collected.extend(submissions)
-            return [self._handle(submission.id, submission.key, fresh=True) for submission in submissions]
+            handles = [self._handle(submission.id, submission.key, fresh=True) for submission in submissions]
+            collected.extend(zip(submissions, handles, strict=True))
+            return handles
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):

@@ -70,6 +70,10 @@ class Job(Generic[R]):
         """The job's id: ``quaff.job(id)`` makes the handle again anywhere."""
         return str(self._id)
 
+    def become(self, other: Job[Any]) -> None:
+        """What was sent at the end of a ``batch()`` block came to this job, which may have been there already."""
+        self._id, self.existing, self._fresh = other._id, other.existing, other._fresh
+
     @property
     def queue(self) -> str:
         """The queue it was sent to."""

@@ -9,7 +9,7 @@ import pytest
 
 from quaff import Concurrency, QueueFull, RateLimit
 from quaff.model import blocking
-from quaff.model.limits import Limit
+from quaff.model.limits import Limit, Unique
 from quaff.model.placement import Placement, Wishes, limit_name, placement
 from quaff.store import operations as o
 from quaff.store.queries import blocks, changes
@@ -55,6 +55,15 @@ class TestCapacity:
         desk.put(b"d")
         with pytest.raises(QueueFull):
             desk.place((b"later", placement("task", Wishes(0, HOUR, 0, None, (), None, None), {})))
+
+    def test_a_unique_job_that_is_there_already_is_found_in_a_full_queue(self, desk: Desk) -> None:
+        """It takes no room; one that would be stored beside it is refused."""
+        unique = lambda x: placement("task", Wishes(0, 0, 0, Unique(), (), None, None), {"x": x})  # noqa: E731
+        desk.store.run(o.capacity(desk.home, jobs=1, size=None, who="me"))
+        (first,) = desk.place((b"m", unique(1)))
+        assert desk.place((b"m", unique(1))) == [first]
+        with pytest.raises(QueueFull):
+            desk.place((b"m", unique(2)))
 
     def test_a_job_that_is_stored_already_is_never_refused(self, desk: Desk) -> None:
         """I19: sending it again tells the truth."""

@@ -7,18 +7,19 @@
 -- Answer: as enqueue; an id of 16 bytes where another job, that one, holds the unique key and stays
 -- Guarantees: as enqueue; of two jobs with one unique key the second is stored only where it takes the place of the first, or,
 --   blocked, is to follow it; at most one follows.
--- KEYS: msg tomb
 -- @include schema
 -- @include clock
 -- @include room
 -- @include store
 local rules, now = {ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])}, clock()
-local fresh = 0
-for i = 4, #ARGV, 4 do
-  if redis.call('HEXISTS', k.msg, ARGV[i]) + redis.call('HEXISTS', k.tomb, ARGV[i]) == 0 then fresh = fresh + 1 end
+if bounded() then
+  local fresh = 0
+  for i = 4, #ARGV, 4 do
+    if is_new(ARGV[i], ARGV[i + 2], ARGV[i + 3], now) then fresh = fresh + 1 end
+  end
+  local full = refused(fresh)
+  if full then return full end
 end
-local full = refused(fresh)
-if full then return full end
 local answers = {}
 for i = 4, #ARGV, 4 do
   answers[#answers + 1] = store(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], rules, now)

@@ -1,6 +1,8 @@
 -- Whether a queue takes so many new jobs; nothing if it does, else the error to answer with: `meta.max_jobs` and `meta.max_bytes` are
 -- an operator's, what waits and runs counts, dead letters do not. The sweep keeps the rate at which jobs end.
 -- KEYS: meta msg dead
+local function bounded() return redis.call('HEXISTS', k.meta, 'max_jobs') + redis.call('HEXISTS', k.meta, 'max_bytes') > 0 end
+
 local function refused(count)
   local found = redis.call('HMGET', k.meta, 'max_jobs', 'max_bytes', 'rate', 'dead_bytes')
   local max_jobs, max_bytes = tonumber(found[1]), tonumber(found[2])

@@ -43,6 +43,14 @@ function CONFLICT.cancel_running(holder, route, due, rules, now)
   return verdict
 end
 
+-- Whether a job would be one more: not if it is there, or another one stays in its place.
+local function is_new(id, text, packed_terms, now)
+  if redis.call('HEXISTS', k.msg, id) + redis.call('HEXISTS', k.tomb, id) > 0 then return false end
+  local key = text ~= '' and cmsgpack.unpack(text)[2] or ''
+  local conflict = cmsgpack.unpack(packed_terms)[3]
+  return not (key ~= '' and (conflict == 'keep' or conflict == 'reschedule') and holder_of(key, now))
+end
+
 -- As enqueue_routed answers.
 local function store(id, message, text, packed_terms, rules, now)
   local known = met(message, redis.call('HGET', k.msg, id), redis.call('HGET', k.tomb, id))
