@@ -81,6 +81,7 @@ def scanned(expression: str, zone: ZoneInfo, begin: datetime, end: datetime) -> 
     return hits
 
 
+@pytest.mark.timeout(300)
 def test_every_change_of_every_zones_clock_is_as_a_scan_of_its_minutes_says() -> None:
     """F51: 2020 to 2030, 48 hours around each; zones that change alike are looked at once."""
     alike: dict[tuple[Any, ...], ZoneInfo] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import statistics
@@ -97,16 +98,49 @@ def operations(desk: Desk, delayed: list[bytes]) -> dict[str, Callable[[], Any]]
     }
 
 
+def wishing(key: int, unique: Unique | None = None) -> Placement:
+    """A job that takes turns by its key, within a cap."""
+    return placement("t", Wishes(0, 0, 0, unique, (), FairBy("{key}", cap=2), None), {"key": key})
+
+
+def fill_lanes(url: str, count: int) -> Desk:
+    """As many keys as jobs."""
+    desk = Desk(url, f"lanes{count}")
+    for first in range(0, count, 100):
+        desk.place(*((MESSAGE, wishing(first + n)) for n in range(100)))
+    return desk
+
+
+def operations_on_lanes(desk: Desk, count: int) -> dict[str, Callable[[], Any]]:
+    """As ``operations``."""
+    me, keys = process_id(), itertools.cycle(range(count))
+
+    def turn() -> None:
+        desk.settle(me, *desk.take(me, 1), ttl_ms=0)
+        desk.place((MESSAGE, wishing(next(keys))))
+
+    def unique() -> None:
+        (id,) = desk.place((MESSAGE, wishing(-1, Unique())))
+        assert desk.place((MESSAGE, wishing(-1, Unique()))) == [id]
+        desk.cancel(id)
+
+    return {"a turn": turn, "a unique job": unique}
+
+
 @pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_long_queue_is_as_fast_as_a_short_one(url: str) -> None:
     """F63, F64: each operation within twice its time, nothing in the slow log, nothing that looks at everything."""
     queues = [fill(url, count) for count in (SHORT, LONG)]
+    lanes = [(fill_lanes(url, count), count) for count in (SHORT, LONG // 10)]
     redis = queues[0][0].redis
     redis.config_set("slowlog-log-slower-than", 5000)
     redis.config_resetstat()
     redis.slowlog_reset()
-    kinds = [operations(*queue) for queue in queues]
+    kinds = [
+        operations(*queue) | operations_on_lanes(desk, count)
+        for queue, (desk, count) in zip(queues, lanes, strict=True)
+    ]
     times: list[dict[str, list[float]]] = [{name: [] for name in kinds[0]} for _ in kinds]
     for _ in range(ROUNDS):
         for name in kinds[0]:
