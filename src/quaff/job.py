@@ -169,6 +169,8 @@ class Job(Generic[R]):
     def prioritize(self, priority: int) -> bool:
         """Give the job another priority, from -100 to 100; one that waits in line goes to its new place.
 
+        One with a limit or a ``fair_by=`` goes there among those of its key.
+
         Returns:
             False if it has ended.
 

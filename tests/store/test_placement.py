@@ -450,6 +450,17 @@ def test_a_job_that_did_not_begin_takes_nothing_of_a_rate(desk: Desk, park_ms: i
     assert len(desk.take(ME, 10)) == 2
 
 
+def test_a_job_that_has_expired_takes_nothing_of_a_rate(desk: Desk) -> None:
+    """After an outage what nobody wants any more does not hold up what came since."""
+    desk.place(*((b"%d" % n, rate(1, 600)) for n in range(5)))
+    for number in range(4):
+        (lease,) = desk.take(ME)
+        assert lease.message == b"%d" % number
+        desk.settle(ME, lease, state=JobState.EXPIRED)
+    assert fifo(desk.take(ME)) == [b"4"]
+    assert desk.take(ME) == []
+
+
 def test_a_job_that_may_have_begun_keeps_what_it_took_of_a_rate(desk: Desk) -> None:
     """Else a worker that is stopped would let more start than the rate allows."""
     desk.place(*((b"%d" % n, rate(1, 600, 2)) for n in range(3)))

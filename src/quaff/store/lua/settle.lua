@@ -47,7 +47,8 @@ for i, id in ipairs(ids) do
     holders[id] = nil
     here[id] = token
     local route = routes[id]
-    if route then give_back(route[6], now) end
+    -- What had expired was not begun.
+    if route then give_back(route[6], now, letter == 'e') end
     local plain = letter == 's' and not (travels(id) or is_node(id))
     if route and plain then over[id] = route end
     mine[#mine + 1] = id
