@@ -16,7 +16,8 @@ from quaff.store.queries import Found
 
 class AttemptInfo(msgspec.Struct, frozen=True):
     """One run of a job; times are aware UTC datetimes. ``outcome``: ``running succeeded failed crashed lapsed
-    cancelled snoozed released`` (given back at no cost)."""
+    cancelled snoozed``, ``unsettled`` (it had ended, and its process died before it could say how), ``released`` (given
+    back at no cost)."""
 
     number: int
     started_at: datetime | None

@@ -224,10 +224,10 @@ class Desk:
         return self.store.run(t.cancel(self.home, outcome=outcome, ttl_ms=ttl_ms, window_ms=HOUR, ids=jobs))
 
     def reap(
-        self, process: bytes, *started: bytes, rules: Rules = RULES, record: bytes = b"crash"
+        self, process: bytes, *started: bytes, rules: Rules = RULES, record: bytes = b"crash", letter: str = "x"
     ) -> tuple[int, int, bool]:
         """A process died having started these ids."""
-        charged = [t.End(id, "x", 0, record, POISON) for id in started]
+        charged = [t.End(id, letter, 0, record, POISON) for id in started]
         return self.store.run(t.reap(self.home, process=process, rules=rules, started=charged))
 
     def sweep(self, *, unpark: bool = False, rules: Rules = RULES, keep: t.Kept = KEEP) -> Swept:

@@ -10,7 +10,8 @@ import pytest
 
 from quaff import JobFailed
 from tests.helpers import gone, wait_until
-from tests.worker.support import Stage, children, kill, side_by_side
+from tests.proxy import Proxy
+from tests.worker.support import Stage, after, children, kill, side_by_side
 
 AT_ONCE = 1.0  # seconds from a kill to the second start: what the issue asks for
 
@@ -108,6 +109,34 @@ def test_a_good_neighbour_of_poison_starts_twice_at_most(stage: Stage) -> None:
         assert again.ended is not None
         others = [run for run in every if run.pid == again.pid and run != again]
         assert not [run for run in others if run.started < again.ended and again.started < (run.ended or run.started)]
+
+
+def test_whose_outcome_dies_with_its_process_runs_once_more_and_alone(stage: Stage, proxy: Proxy) -> None:
+    """F3, F54: it had ended when its process died, and nobody knew; no other neighbour can kill it once more."""
+    worker = stage.worker("-p", "1", "-c", "3", URL=proxy.url)
+    others = stage.many("nap", [(f"other {number}", 0.3) for number in range(2)])
+    path = stage.file()
+    job = stage.send("gate", "ended", str(path))
+    first = stage.started("ended")
+    proxy.swallow()
+    path.touch()
+    wait_until(lambda: all(run.ended for run in stage.runs()) and len(stage.runs()) == 3)
+    after(0.2)  # from the last line of the task to the end of its attempt
+    others += stage.many("nap", [(f"other {number}", 0.3) for number in range(2, 8)])
+    kill(first.pid)
+    wait_until(lambda: gone(first.pid))
+    proxy.swallow_no_more()
+    assert job.result(timeout=20) == "ended"
+    for other in others:
+        other.result(timeout=20)
+    assert len(stage.runs("ended")) == 2
+    assert [(each.number, each.outcome) for each in job.info().attempts] == [(1, "unsettled"), (1, "succeeded")]
+    for hurt in ("ended", "other 0", "other 1"):
+        again = stage.runs(hurt)[1]
+        assert again.ended is not None
+        neighbours = [run for run in stage.runs() if run.pid == again.pid and run != again]
+        assert all((run.ended or 0) <= again.started or again.ended <= run.started for run in neighbours), hurt
+    assert worker.stop() == 0
 
 
 def test_jobs_that_were_claimed_and_not_started_cost_nothing(stage: Stage) -> None:

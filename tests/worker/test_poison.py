@@ -50,10 +50,12 @@ def test_poison_of_each_kind_starts_three_times_among_a_thousand_good_jobs(stage
     cut_short = {run.tag for run in runs if run.ended is None}
     outcomes = [[each.outcome for each in job.info().attempts] for job in good]
     for number, found in enumerate(outcomes):
-        assert found in (["succeeded"], ["crashed", "succeeded"]), number
-        assert found != ["succeeded"] or f"good {number}" not in cut_short, number
+        assert found in (["succeeded"], ["crashed", "succeeded"], ["unsettled", "succeeded"]), number
+        # No run without a recorded cause. Who died before its first line has one more than the ledger.
+        assert len(found) >= starts[f"good {number}"], number
+        assert found[0] == "crashed" or f"good {number}" not in cut_short, number
     # With four threads each has three neighbours when it dies first; then it runs alone.
-    assert sum(found != ["succeeded"] for found in outcomes) <= 3 * len(KINDS)
+    assert sum(found[0] == "crashed" for found in outcomes) <= 3 * len(KINDS)
 
 
 def test_poison_is_poison_whatever_retries_it_has(stage: Stage) -> None:

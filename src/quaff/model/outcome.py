@@ -27,7 +27,8 @@ class Failure(msgspec.Struct, array_like=True, frozen=True):
 class Attempt(msgspec.Struct, array_like=True, frozen=True):
     """One run of a job. Times are Unix milliseconds; ``outcome`` is as in ``quaff.AttemptInfo``.
 
-    A ``lapsed`` attempt is one whose worker fell silent: it is charged nothing the first time, so its number repeats.
+    A ``lapsed`` attempt is one whose worker fell silent, an ``unsettled`` one had ended when its process died. Either
+    is charged nothing the first time, so its number repeats.
     """
 
     number: int

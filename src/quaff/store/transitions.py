@@ -115,9 +115,9 @@ class Kept(NamedTuple):
 class End(NamedTuple):
     """What to do with a job that a dead process had started.
 
-    ``letter``: ``x`` the process died of it or beside it; ``f`` or ``r`` it was killed at its limit, for good or to be
-    tried again in ``delay_ms``; ``b`` it was killed on behalf of another one. ``record`` is that of the attempt,
-    ``outcome`` what is kept if the job ends by this.
+    ``letter``: ``x`` the process died of it or beside it; ``u`` it had ended, and its outcome is lost; ``f`` or ``r``
+    it was killed at its limit, for good or to be tried again in ``delay_ms``; ``b`` it was killed on behalf of another
+    one. ``record`` is that of the attempt, ``outcome`` what is kept if the job ends by this.
     """
 
     id: bytes

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable
 
 import msgspec
 
@@ -12,16 +10,9 @@ from quaff.worker.ready import Ready
 
 
 class Batches:
-    """The jobs that wait for company. Only the fetcher calls it.
+    """The jobs that wait for company. Only the fetcher calls it."""
 
-    Args:
-        seats: the slots for start records that no thread and no coroutine has. Each job of a batch but the first has
-            one of them, and a batch is smaller where there are too few.
-    """
-
-    def __init__(self, seats: Iterable[int]) -> None:
-        self._free = deque(seats)
-        self._seated: dict[bytes, int] = {}
+    def __init__(self) -> None:
         self._waiting: dict[str, list[Ready]] = {}
         self._due: dict[str, float] = {}
 
@@ -49,9 +40,8 @@ class Batches:
         for name, jobs in list(self._waiting.items()):
             size = _size(jobs)
             while len(jobs) >= size or (jobs and self._due[name] <= now):
-                count = min(size, len(self._free) + 1)
-                batches.append(self._together(jobs[:count]))
-                del jobs[:count]
+                batches.append(_together(jobs[:size]))
+                del jobs[:size]
             if not jobs:
                 del self._waiting[name], self._due[name]
         return batches
@@ -61,12 +51,6 @@ class Batches:
         """Until a batch has waited long enough; infinite if none waits."""
         return max(0.0, min(self._due.values(), default=float("inf")) - time.monotonic())
 
-    def ended(self, token: bytes) -> None:
-        """A job has ended, or goes back: its seat is free."""
-        seat = self._seated.pop(token, None)
-        if seat is not None:
-            self._free.append(seat)
-
     def take_back(self) -> list[Ready]:
         """All that waits; it will not be run here."""
         taken = [job for jobs in self._waiting.values() for job in jobs]
@@ -74,13 +58,11 @@ class Batches:
         self._due.clear()
         return taken
 
-    def _together(self, jobs: list[Ready]) -> Ready:
-        first, *others = jobs
-        for other in others:
-            self._seated[other.claim.lease.token] = self._free.popleft()
-        limit = min((job.limit for job in jobs if job.limit), default=0.0)
-        seats = tuple(self._seated[other.claim.lease.token] for other in others)
-        return msgspec.structs.replace(first, limit=limit, fellows=tuple(others), seats=seats)
+
+def _together(jobs: list[Ready]) -> Ready:
+    first, *others = jobs
+    limit = min((job.limit for job in jobs if job.limit), default=0.0)
+    return msgspec.structs.replace(first, limit=limit, fellows=tuple(others))
 
 
 def _size(jobs: list[Ready]) -> int:

@@ -128,6 +128,10 @@ class Child:
         """What it has begun and not ended."""
         return self._starts.running()
 
+    def unsettled(self) -> list[Start]:
+        """What it has ended, and perhaps not told the server."""
+        return self._starts.unsettled()
+
     def forget(self) -> None:
         """Its records are needed no more."""
         self._starts.close()

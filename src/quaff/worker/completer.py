@@ -16,6 +16,7 @@ from quaff.store.keys import Partition
 from quaff.store.transitions import BATCH, Call, Verdict, settle
 from quaff.worker.holdings import LATER
 from quaff.worker.ready import Claim, Finished
+from quaff.worker.starts import Starts
 
 log = logging.getLogger("quaff.worker")
 
@@ -29,11 +30,13 @@ class Completer:
     Args:
         process: this process's id.
         window_ms: how long tombstones last.
+        starts: the records of what had begun here; each is kept until the server has the outcome.
     """
 
-    def __init__(self, process: bytes, window_ms: int) -> None:
+    def __init__(self, process: bytes, window_ms: int, starts: Starts) -> None:
         self._process = process
         self._window_ms = window_ms
+        self._starts = starts
         self._unsettled: dict[Partition, list[Finished]] = {}
         self._sent: list[tuple[Partition, int]] = []
         self._later: dict[Partition, float] = {}
@@ -67,6 +70,9 @@ class Completer:
         for finished in news:
             self._unsettled.setdefault(finished.claim.partition, []).append(finished)
         return news
+
+    def __len__(self) -> int:
+        return sum(map(len, self._unsettled.values()))
 
     @property
     def pending(self) -> bool:
@@ -124,6 +130,8 @@ class Completer:
                 for finished, verdict in zip(waiting, answers, strict=False)
                 if verdict is Verdict.FENCED or verdict is Verdict.GONE
             ]
+            for finished in waiting[:count]:
+                self._starts.settled(finished.claim.lease.token)
             if count == len(waiting):
                 del self._unsettled[partition]
             else:

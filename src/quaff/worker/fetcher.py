@@ -236,7 +236,6 @@ class Fetcher:
         seconds, count = 0.0, 0
         for finished in self._completer.gather():
             self.done += 1
-            self._batches.ended(finished.claim.lease.token)
             if self._held.drop(finished.claim) is self._runners["sync"]:
                 seconds += finished.seconds
                 count += 1

@@ -15,6 +15,7 @@ from quaff.worker.lookout import Line
 from quaff.worker.parking import Parking
 from quaff.worker.ready import Claim, Finished, Parked, Ready
 from quaff.worker.runners import Runner
+from quaff.worker.starts import RECORDS
 from quaff.worker.watch import Watch
 
 
@@ -53,7 +54,7 @@ class Intake:
         if room > 0:
             # One slot is enough for a whole batch.
             room = max(room, self._batches.missing(line.place, line.batch))
-        return max(0, min(BATCH, room))
+        return max(0, min(BATCH, room, RECORDS - len(self._held) - len(self._completer)))
 
     def take(self, line: Line, answer: Claimed) -> None:
         """Sort what a line has handed out."""
@@ -102,8 +103,6 @@ class Intake:
 
     def _give_back(self, jobs: Sequence[Ready]) -> None:
         for job in jobs:
-            for each in job.all:
-                self._batches.ended(each.claim.lease.token)
             self._held.give_back_waiting(job.all)
 
     def _cannot_run(self, prepared: Parked | Finished) -> None:

@@ -266,13 +266,13 @@ class Chores:
 
 
 #: How an attempt is remembered, by the letter of what becomes of its job.
-_WORDS = {"x": "crashed", "f": "failed", "r": "failed", "b": "released"}
+_WORDS = {"x": "crashed", "u": "unsettled", "f": "failed", "r": "failed", "b": "released"}
 
 
 def _end(start: Start, letter: str, death: Death, now: int) -> End:
     """What becomes of a job that had begun: its attempt as it is remembered, and the outcome if it ends by this."""
     failure: Failure | None = None
-    if letter == "x":
+    if letter in "xu":
         failure = Failure("poison", death.type, death.message)
     elif letter != "b":
         failure = Failure("timeout", "TimeLimit", _LATE)

@@ -29,7 +29,7 @@ from quaff.worker.loading import load
 from quaff.worker.logs import set_up
 from quaff.worker.lookout import Line, Lookout
 from quaff.worker.runners import Loop, Threads
-from quaff.worker.starts import SLOTS, Starts
+from quaff.worker.starts import RECORDS, Starts
 from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
 
@@ -49,11 +49,10 @@ class Process:
         self._control = control
         self._stopping: list[bool] = []
         wanted = settings.concurrency + settings.async_concurrency
-        largest = max((task.settings.batch.size for task in app.tasks.values() if task.settings.batch), default=1)
-        if wanted + largest - 1 > SLOTS:
+        if wanted > RECORDS:
             raise ConfigurationError(
-                f"CONCURRENCY and ASYNC_CONCURRENCY are {wanted} together; one process runs at most {SLOTS} jobs at a "
-                "time. Start more processes (-p)."
+                f"CONCURRENCY and ASYNC_CONCURRENCY are {wanted} together; one process runs at most {RECORDS} jobs at "
+                "a time. Start more processes (-p)."
             )
         self._until = float("inf")
         self.code = DONE
@@ -62,12 +61,12 @@ class Process:
         starts = Starts(orders.starts)
         os.close(orders.starts)  # mapped; what tasks start must not inherit it
         id = bytes.fromhex(orders.process)
-        completer = Completer(id, int(settings.key_window * 1000))
+        completer = Completer(id, int(settings.key_window * 1000), starts)
         telling = Telling(settings.namespace, completer.wake)
         executor = Executor(app, orders.worker, self._stopping, telling.tell)
         home = Home(orders.supervisor)
-        threads = Threads(executor, starts, home, 0, settings.concurrency, completer.report)
-        loop = Loop(executor, starts, home, settings.concurrency, settings.async_concurrency, completer.report)
+        threads = Threads(executor, starts, home, settings.concurrency, completer.report)
+        loop = Loop(executor, starts, home, settings.async_concurrency, completer.report)
         self.queues = orders.queues or app.queue_names()
         lines = [
             Line(
@@ -90,7 +89,7 @@ class Process:
             {"sync": threads, "async": loop},
             completer,
             self._watch,
-            Batches(range(wanted, SLOTS)),
+            Batches(),
             telling,
             int(settings.lease * 1000),
             control,

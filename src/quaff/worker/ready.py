@@ -32,7 +32,7 @@ class Claim(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """A claim whose message was understood; ``limit``: seconds it may run, 0 for as long as it likes.
 
-    ``fellows`` are the other jobs of its batch, ``seats`` the slots of their start records.
+    ``fellows`` are the other jobs of its batch.
     """
 
     claim: Claim
@@ -40,7 +40,6 @@ class Ready(msgspec.Struct, frozen=True):
     message: Message
     limit: float
     fellows: tuple[Ready, ...] = ()
-    seats: tuple[int, ...] = ()
 
     @property
     def all(self) -> tuple[Ready, ...]:

@@ -28,9 +28,9 @@ class Runner(ABC):
     """What both kinds have: a line of waiting jobs, a number of slots, and an end.
 
     Args:
-        executor, starts: run an attempt; note its start.
+        executor, starts: run an attempt; note its start and its end.
         home: says where nothing may be started.
-        first_slot: the first of ``size`` slots; each has its own start record.
+        size: how many slots there are.
         report: called with each finished attempt, where it ran.
 
     Attributes:
@@ -40,15 +40,12 @@ class Runner(ABC):
         running: what runs, by slot.
     """
 
-    def __init__(
-        self, executor: Executor, starts: Starts, home: Home, first_slot: int, size: int, report: Report
-    ) -> None:
+    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
         self._executor = executor
         self._starts = starts
         self._home = home
         self._report = report
         self._halted = False
-        self._slots = range(first_slot, first_slot + size)
         self.waiting: deque[Ready] = deque()
         self.running: list[Run | None] = [None] * size
         self.size = size
@@ -91,18 +88,16 @@ class Runner(ABC):
     def _begin(self, slot: int, job: Ready, thread: int = 0) -> Run:
         run = self._executor.begin(job, thread)
         self.last_start = run.began
-        self._note(slot, job, run)
-        for seat, fellow in zip(job.seats, job.fellows, strict=True):
-            self._note(seat, fellow, run)
-        self.running[slot - self._slots.start] = run
+        for each in job.all:
+            self._note(each, run)
+        self.running[slot] = run
         return run
 
-    def _note(self, slot: int, job: Ready, run: Run) -> None:
+    def _note(self, job: Ready, run: Run) -> None:
         lease, settings = job.claim.lease, job.task.settings
         retry = settings.retry
         again = retry.again_if_killed(lease.failures + 1) if retry.retries else None
         self._starts.begin(
-            slot,
             Start(
                 job.claim.place,
                 lease.id,
@@ -111,15 +106,14 @@ class Runner(ABC):
                 run.ends_at,
                 again.seconds if again else -1.0,
                 settings.batch is not None,
-            ),
+            )
         )
 
-    def _end(self, slot: int, seats: Sequence[int]) -> None:
+    def _end(self, slot: int, job: Ready) -> None:
         self._home.leave_if_copied()
-        self.running[slot - self._slots.start] = None
-        self._starts.end(slot)
-        for seat in seats:
-            self._starts.end(seat)
+        self.running[slot] = None
+        for each in job.all:
+            self._starts.end(each.claim.lease.token)
 
     @staticmethod
     def _stays(run: Run) -> bool:
@@ -130,13 +124,11 @@ class Runner(ABC):
 class Threads(Runner):
     """Runs plain functions in a fixed number of threads that share one line of waiting jobs."""
 
-    def __init__(
-        self, executor: Executor, starts: Starts, home: Home, first_slot: int, size: int, report: Report
-    ) -> None:
-        super().__init__(executor, starts, home, first_slot, size, report)
+    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
+        super().__init__(executor, starts, home, size, report)
         self._parked: deque[None] = deque()
         self._tokens: SimpleQueue[None] = SimpleQueue()
-        for slot in self._slots:
+        for slot in range(size):
             threading.Thread(target=self._work, args=(slot,), name=f"quaff-{slot}", daemon=True).start()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
@@ -170,7 +162,7 @@ class Threads(Runner):
             finished = Context().run(run, attempt)
             if self._stays(attempt):
                 threading.Event().wait()
-            self._end(slot, job.seats)
+            self._end(slot, job)
             report(finished)
 
     def cut(self, run: Run, why: str) -> None:
@@ -192,11 +184,9 @@ class Threads(Runner):
 class Loop(Runner):
     """Runs coroutine functions in one event loop of its own thread; no more are handed over than there are slots."""
 
-    def __init__(
-        self, executor: Executor, starts: Starts, home: Home, first_slot: int, size: int, report: Report
-    ) -> None:
-        super().__init__(executor, starts, home, first_slot, size, report)
-        self._free = deque(self._slots)
+    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
+        super().__init__(executor, starts, home, size, report)
+        self._free = deque(range(size))
         self._tasks: set[asyncio.Task[None]] = set()
         self._deaf = False
         self._loop = _new_loop()
@@ -254,7 +244,7 @@ class Loop(Runner):
         finished = await self._executor.arun(run)
         if self._stays(run):
             await asyncio.Event().wait()
-        self._end(slot, job.seats)
+        self._end(slot, job)
         self._free.append(slot)
         self._report(finished)
 

@@ -1,8 +1,8 @@
 """Which jobs had been started, written where the supervisor can read it after the process was killed.
 
-Memory with a file descriptor, mapped by both sides. One record a slot: a flag, the id, the token, the start time, the
-limit, and what is to happen if the process has to be ended for it; the flag is written last and cleared first, so a
-record that was being written when the process died does not count.
+Memory with a file descriptor, mapped by both sides. One record a job, from its start until the server has its outcome:
+a flag, the id, the token, the start time, the limit, and what is to happen if the process has to be ended for it; the
+flag is written last and cleared first, so a record that was being written when the process died does not count.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import mmap
 import os
 import struct
 import tempfile
+from collections import deque
 from typing import NamedTuple
 
 _RECORD = struct.Struct("<Q16s48sQdd?")
 _SIZE = 112  # a flag in eight bytes, then the record
 
-#: Records in a file: one a thread, one a coroutine, the others for batches.
-#: The file is made before the process knows how many it wants.
-SLOTS = 4096
+_FREE, _RUNNING, _UNSETTLED = 0, 1, 2
+
+#: Records in a file, so the most jobs that a process holds, and has not settled, at a time. The file is made before the
+#: process knows how many it wants.
+RECORDS = 4096
 
 
 class Start(NamedTuple):
@@ -42,7 +45,7 @@ class Start(NamedTuple):
 
 
 def create() -> int:
-    """Room for SLOTS records; returns its descriptor, to be inherited by the process.
+    """Room for RECORDS records; returns its descriptor, to be inherited by the process.
 
     Raises:
         OSError: there is no room.
@@ -54,7 +57,7 @@ def create() -> int:
             descriptor = os.dup(file.fileno())
     try:
         # Written, not only made longer: a page that the system cannot give later would end both processes by SIGBUS.
-        os.write(descriptor, bytes(SLOTS * _SIZE))
+        os.write(descriptor, bytes(RECORDS * _SIZE))
     except OSError:
         os.close(descriptor)
         raise
@@ -70,26 +73,43 @@ class Starts:
 
     def __init__(self, descriptor: int) -> None:
         self._map = mmap.mmap(descriptor, 0)
+        self._free = deque(range(RECORDS))
+        self._records: dict[bytes, int] = {}
 
-    def begin(self, slot: int, start: Start) -> None:
-        """The job in ``slot`` begins."""
-        at = slot * _SIZE
+    def begin(self, start: Start) -> None:
+        """A job begins."""
+        record = self._records[start.token] = self._free.popleft()
+        at = record * _SIZE
         _RECORD.pack_into(self._map, at + 8, *start)
-        self._map[at] = 1
+        self._map[at] = _RUNNING
 
-    def end(self, slot: int) -> None:
-        """The job in ``slot`` has ended."""
-        self._map[slot * _SIZE] = 0
+    def end(self, token: bytes) -> None:
+        """Its attempt is over, and nobody knows yet."""
+        self._map[self._records[token] * _SIZE] = _UNSETTLED
+
+    def settled(self, token: bytes) -> None:
+        """The server knows; nothing happens for a job that had not begun."""
+        record = self._records.pop(token, None)
+        if record is not None:
+            self._map[record * _SIZE] = _FREE
+            self._free.append(record)
 
     def running(self) -> list[Start]:
         """What had begun and not ended."""
+        return self._flagged(_RUNNING)
+
+    def unsettled(self) -> list[Start]:
+        """What had ended, and its outcome was perhaps not sent any more."""
+        return self._flagged(_UNSETTLED)
+
+    def _flagged(self, flag: int) -> list[Start]:
         found: list[Start] = []
         flags = self._map[::_SIZE]
-        slot = flags.find(1)
-        while slot >= 0:
-            partition, id, token, *rest = _RECORD.unpack_from(self._map, slot * _SIZE + 8)
+        record = flags.find(flag)
+        while record >= 0:
+            partition, id, token, *rest = _RECORD.unpack_from(self._map, record * _SIZE + 8)
             found.append(Start(partition, id, token.rstrip(b"\0"), *rest))
-            slot = flags.find(1, slot + 1)
+            record = flags.find(flag, record + 1)
         return found
 
     def close(self) -> None:

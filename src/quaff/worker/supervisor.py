@@ -293,6 +293,7 @@ class Supervisor:
             self._children.remove(child)
             self._guard.discard(child.pid)
             started = child.running()
+            blamed = self._blamed(child, started)
             child.forget()
             if child.hopeless or child.introduction is None:
                 self._not_up(child, code)
@@ -305,17 +306,18 @@ class Supervisor:
                 if not started:
                     self._try_later(None, child)
             if self._chores is not None:
-                self._chores.bury(
-                    Death(child.id, self._blamed(child, started), child.worker, child.pid, *describe(code))
-                )
+                self._chores.bury(Death(child.id, blamed, child.worker, child.pid, *describe(code)))
 
     def _blamed(self, child: Child, started: Sequence[Start]) -> list[tuple[Start, str]]:
         """What becomes of the jobs that had begun in a process that is gone (see ``transitions.End``)."""
+        unsettled = child.unsettled()
         if child.ended:
-            return [(start, child.ended.get(start.token, "b")) for start in started]
+            return [(start, child.ended.get(start.token, "b")) for start in (*started, *unsettled)]
         # Nobody is charged for a process that was told to go. One that was closed by the server has ended its jobs
         # first: where some were running, a task used the same exit code.
-        return [] if child.leaves_at is not None else [(start, "x") for start in started]
+        if child.leaves_at is not None:
+            return []
+        return [(start, "x") for start in started] + [(start, "u") for start in unsettled]
 
     def _not_up(self, child: Child, code: int) -> None:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""

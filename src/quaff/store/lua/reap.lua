@@ -2,11 +2,11 @@
 --- reap: running -> queued | retrying | failed | cancelled, for a process that its supervisor saw die
 -- ARGV: process (8 bytes), most jobs in one call, crashes allowed, failed ttl in ms, tombstone window in ms, then for each job that
 --   had been started: id, letter, ms until a retry is due, record of the attempt, outcome to store if it ends.
---   Letters: 'x' this was a crash; 'f' and 'r' it was killed at its limit, and ends or is tried again; 'b' it was killed on
+--   Letters: 'x' this was a crash; 'u' it had ended, and its outcome is lost; 'f' and 'r' it was killed at its limit, and ends or is tried again; 'b' it was killed on
 --   behalf of another one, and goes back
 -- Answer: {jobs given back, dead letters made, 1 if more are left}
--- Guarantees: only jobs that had been started are charged, and after a crash run alone; the others cost nothing and keep
---   their place; the process is handed nothing any more.
+-- Guarantees: only jobs that had been started are charged, and after a crash run alone; so do those whose outcome is lost, which
+--   are charged only if they ran alone; the others cost nothing and keep their place; the process is handed nothing any more.
 -- KEYS: held tries
 -- @include schema
 -- @include clock
@@ -44,9 +44,12 @@ for _, member in ipairs(range) do
     elseif letter == 'f' then
       finish(id, 'f', token, outcome, rules.failed_ttl, now, rules.window)
       given_up = given_up + 1
-    elseif letter == 'x' then
+    elseif letter == 'x' or letter == 'u' then
       local t = read_tries(redis.call('HGET', k.tries, id))
-      if charge(id, token, t, now, rules, outcome) then given_up = given_up + 1 else back = back + 1 end
+      -- Whose neighbour has cost it its outcome has no neighbour the next time, or that could happen again and again.
+      local ended = false
+      if letter == 'u' and not runs_alone(t) then send_alone(id, t) else ended = charge(id, token, t, now, rules, outcome) end
+      if ended then given_up = given_up + 1 else back = back + 1 end
     else
       waiting[#waiting + 1] = id
       back = back + 1

@@ -71,12 +71,12 @@ if now >= reap_from then
         taken = taken + 1
         local t = read_tries(redis.call('HGET', k.tries, id))
         remember(id, cmsgpack.pack({t.attempts + 1, 0, now, '', 0, 'lapsed'}))
-        t.lapses = t.lapses + 1
-        local ended = stopped(id, token, now)
-        if not ended and t.lapses == 1 then
-          redis.call('HSET', k.tries, id, tries_text(t))
-          redis.call('LPUSH', k.solo, id)
-        elseif not ended then
+        if stopped(id, token, now) then
+          -- It has ended with its process.
+        elseif t.lapses == 0 then
+          send_alone(id, t)
+        else
+          t.lapses = t.lapses + 1
           charge(id, token, t, now, rules, ARGV[8])
         end
       end

@@ -18,6 +18,13 @@ local function take_back(process, id, now)
   return token
 end
 
+-- Taken back without a charge: the first time, and from now on it runs alone.
+local function send_alone(id, t)
+  t.lapses = t.lapses + 1
+  redis.call('HSET', k.tries, id, tries_text(t))
+  redis.call('LPUSH', k.solo, id)
+end
+
 -- A crash is charged: back to run alone, or, at the limit, a dead letter. True if it ended.
 local function charge(id, token, t, now, rules, outcome)
   t.attempts, t.crashes = t.attempts + 1, t.crashes + 1
