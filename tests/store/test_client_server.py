@@ -350,6 +350,25 @@ def test_who_may_not_is_told_where_and_nobody_learns_the_password(
 
 
 @both
+@pytest.mark.parametrize(
+    ("password", "error", "says"), [("wrong", ServerUnavailable, "WRONGPASS|invalid"), ("", NoAnswer, "Authentication")]
+)
+def test_what_the_server_has_said_is_told_also_when_its_last_reply_is_late(
+    send: Send, password: str, error: type[QuaffError], says: str, locked: Own, namespace: str
+) -> None:
+    """F35: time runs out in the middle of a later try, and that tells less than the answer to the first one."""
+    proxy = Proxy(locked.path)
+    proxy.on_reply("pass", "lose")
+    login = f":{password}@" if password else ""
+    store = store_at(proxy.url.replace("redis://", f"redis://{login}"), 1)
+    with pytest.raises(error, match=says):
+        send(store, [enqueue(Desk(locked.url, namespace), ids.new_raw())])
+    assert proxy.met == ["lose"]
+    close(store)
+    proxy.close()
+
+
+@both
 def test_the_right_password_opens(send: Send, locked: Own, namespace: str) -> None:
     """So the tests above are about the wrong ones."""
     store = store_at(f"unix://:{SECRET}@{locked.path}")

@@ -51,8 +51,15 @@ _REMEDIES = {
     redis_errors.AuthorizationError: _LOG_IN,
 }
 
+#: Seconds that a try must have at least.
+_SHORTEST = 0.05
+
 #: What a broken connection raises, on the way out or back; ServerUnavailable is an embedded server that does not start.
 LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, ServerUnavailable)
+
+
+#: What only says that our own time was out.
+_SILENCE = (redis_errors.TimeoutError, TimeoutError)
 
 
 class NoAnswer(StoreError):
@@ -75,6 +82,7 @@ class Patience:
     seconds: float
     harmless: bool
     in_doubt: bool = False
+    _telling: Exception | None = None
     _until: float = field(init=False)
     _pause: float = 0.005
 
@@ -97,18 +105,23 @@ class Patience:
         self.in_doubt = self.in_doubt or (sent and not self.harmless and not _answered(error))
         if not isinstance(error, LOST):
             sort_out(error, self.where)
-        if time.monotonic() + self._pause >= self._until:
+        # The last try is cut short by the deadline: what the server said to one before it is why all of them failed.
+        if self._telling is None or not isinstance(error, _SILENCE):
+            self._telling = error
+        # A try that has no time for its answer would only leave a doubt.
+        if time.monotonic() + self._pause + min(_SHORTEST, self.seconds / 10) >= self._until:
             if self.in_doubt:
-                raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({_short(error)})") from None
-            raise ServerUnavailable(self._away(error)) from None
+                why = _short(self._telling)
+                raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({why})") from None
+            raise ServerUnavailable(self._away(self._telling)) from None
         self._pause = min(0.25, random.uniform(0.005, self._pause * 3))
         return self._pause
 
     def _away(self, error: Exception) -> str:
         """What, where, why and what to do. What it means for a job, its sender knows."""
         why = _short(error)
-        if why.startswith(_NO_LOGIN):
-            return f"the server at {self.where} refuses: Authentication required. {_LOG_IN}"
+        if str(error).startswith(_NO_LOGIN):
+            return f"the server at {self.where} refuses: {why}. {_LOG_IN}"
         if _answered(error):
             remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "Try again later.")
             return f"the server at {self.where} answers, but refused for {self.seconds:g} s: {why}. {remedy}"
@@ -146,5 +159,7 @@ def sort_out(error: Exception, where: str) -> None:
 
 
 def _short(error: Exception) -> str:
+    if str(error).startswith(_NO_LOGIN):
+        return "Authentication required"
     text = str(error.args[0] if isinstance(error, QuaffError) else error).strip().rstrip(".")
     return text or type(error).__name__
