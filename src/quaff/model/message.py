@@ -133,6 +133,8 @@ def decode(data: bytes) -> Message:
         strange = [name for name in message.terms if name.startswith("!") and name not in _KNOWN]
         if strange:
             raise NewerMessage(f"the message has the term {strange[0]!r}, which this worker does not know")
+        if any(type(message.terms.get(name, 0)) is not int for name in (*_KNOWN, SCHEDULED)):
+            raise CorruptMessage("the message has a time that is no number of milliseconds")
     return message
 
 
