@@ -74,6 +74,13 @@ def test_a_task_that_cancels_everything_loses_nothing(stage: Stage) -> None:
     assert set(ended) <= {JobState.SUCCEEDED, JobState.FAILED}
 
 
+def test_a_task_that_cancels_itself_at_its_end_runs_once(stage: Stage) -> None:
+    """F10: asyncio then says of a coroutine that has come to its end that it was cancelled."""
+    assert stage.send("cancel_itself", "itself").result(timeout=10) == "itself"
+    assert stage.send("amark", "behind it").result(timeout=10) == "behind it"
+    assert len(stage.runs("itself")) == 1
+
+
 def test_a_context_variable_is_not_seen_by_the_next_job(stage: Stage) -> None:
     """Each attempt has a context of its own, in threads and in the loop."""
     jobs = [stage.send(task, f"{task} {number}") for number in range(12) for task in ("colour", "acolour")]

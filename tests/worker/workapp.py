@@ -525,6 +525,16 @@ async def cancel_all(tag: str) -> str:
     return tag
 
 
+@quaff.task(name="cancel_itself")
+async def cancel_itself(tag: str) -> str:
+    """Cancel the coroutine it runs in, and return before that arrives."""
+    with ledger.run(tag):
+        this = asyncio.current_task()
+        assert this is not None
+        this.cancel()
+    return tag
+
+
 @quaff.task(name="stop_loop")
 async def stop_loop() -> str:
     """Stop the event loop."""

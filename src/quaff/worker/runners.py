@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from functools import partial
 from queue import SimpleQueue
 
 from quaff.worker.executor import Executor
@@ -187,7 +186,7 @@ class Loop(Runner):
     def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
         super().__init__(executor, starts, home, size, report)
         self._free = deque(range(size))
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Ready | None] = {}
         self._deaf = False
         self._loop = _new_loop()
         threading.Thread(target=self._turn, name="quaff-async", daemon=True).start()
@@ -227,20 +226,23 @@ class Loop(Runner):
             except IndexError:
                 return
             task = self._loop.create_task(self._run(job), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._done, job))
+            self._tasks[task] = job
+            task.add_done_callback(self._done)
 
-    def _done(self, job: Ready, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            # Cancelled by another task before its first step: afterwards _run ends in a report, whatever it was told.
+    def _done(self, task: asyncio.Task[None]) -> None:
+        job = self._tasks.pop(task)
+        if job is not None:
+            # Cancelled by another task before its first step: once it has begun _run ends in a report.
             self.waiting.append(job)
             self._start()
 
     async def _run(self, job: Ready) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[task] = None
         slot = self._free.popleft()
         run = self._begin(slot, job)
-        run.task = asyncio.current_task()
+        run.task = task
         finished = await self._executor.arun(run)
         if self._stays(run):
             await asyncio.Event().wait()
