@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from quaff import Job, JobCancelled, JobFailed, JobState
-from tests.helpers import wait_until
+from tests.helpers import gone, wait_until
 from tests.worker.support import Stage, after, children, side_by_side
 
 NewStage = Callable[[], Stage]
@@ -69,6 +69,21 @@ def test_what_runs_is_asked_then_interrupted_then_ended_with_its_process(new_sta
         lambda: asked("hang_long", "swallowing", at_most=9, same_process=False),
         lambda: asked("hang_long", "holding the GIL", at_most=9, same_process=False),
     )
+
+
+def test_hundreds_that_are_called_off_in_a_process_that_hangs_end_with_it(stage: Stage) -> None:
+    """F7: it hears nothing, whatever its supervisor says to it; that one must not wait until it does."""
+    worker = stage.worker("-p", "1", GRACE="2", ASYNC_CONCURRENCY="501")
+    jobs = stage.many("anap", [(f"nap {number}", 600) for number in range(500)])
+    wait_until(lambda: len(stage.runs()) == 500, 30, "the starts")
+    jobs.append(stage.send("hang_long", "hangs", "holding the GIL"))
+    stage.started("hangs")
+    (process,) = children(worker)
+    for job in jobs:
+        assert job.cancel("all of it")
+    wait_until(lambda: gone(process), 15, "the end of the process")
+    assert {cancelled(job) for job in jobs} == {"all of it"}
+    assert worker.stop() == 0
 
 
 def test_a_function_that_looks_ends_by_itself_and_its_value_counts(stage: Stage) -> None:

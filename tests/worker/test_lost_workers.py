@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos import ledger
 from tests.helpers import gone, wait_until
-from tests.worker.support import Stage, children, kill, side_by_side, tree
+from tests.worker.support import Stage, after, children, kill, side_by_side, tree
 
 LOST = 35.0  # seconds: after the kill if another worker serves the queues, else after the next one is ready
 
@@ -71,6 +71,21 @@ def test_the_jobs_of_a_lost_machine_run_again_within_35_seconds(new_stage: Calla
         assert second.stop() == 0
 
     side_by_side(with_another_worker, with_nobody, only_the_supervisor)
+
+
+def test_a_job_that_began_in_time_does_not_expire_with_its_worker(stage: Stage) -> None:
+    """F1: its first attempt is cut short and not counted, and it runs again, though later than ``expires=``."""
+    first = stage.worker("-p", "1", LEASE="1")
+    path = stage.file()
+    job = stage.send("gate", "began", str(path), expires=4)
+    stage.started("began")
+    for pid in tree(stage, first):
+        kill(pid)
+    after(4)
+    path.touch()
+    stage.worker("-p", "1", LEASE="1")
+    assert job.result(timeout=20) == "began"
+    assert [each.outcome for each in job.info().attempts] == ["lapsed", "succeeded"]
 
 
 def _run_again(stage: Stage, tag: str, since: float, what: str) -> None:

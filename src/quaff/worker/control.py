@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 
@@ -80,6 +81,11 @@ class Control:
     def fileno(self) -> int:
         """For ``select``."""
         return self._end.fileno()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a word can be said at once: the line fills up while the other side does not read."""
+        return bool(select.select((), (self._end,), (), 0)[1])
 
     def say(self, word: Word) -> None:
         """Send a message; nothing happens if nobody listens any more."""

@@ -49,12 +49,12 @@ class Limits:
     @staticmethod
     def _pass_on(child: Child, starts: Sequence[Start]) -> None:
         now = time.monotonic()
-        for start in starts:
-            if start.batch:
-                continue
-            # Told again each time: it may have begun after the first.
-            child.cancelled.setdefault(start.token, now)
-            child.control.say(Word(said="cancel", text=start.token.decode()))
+        tokens = [start.token for start in starts if not start.batch]
+        child.cancelled = {token: child.cancelled.get(token, now) for token in tokens}
+        for token in tokens:
+            # Told again each time: it may have begun after the first. Not a process that hangs, or this one would, too.
+            if child.control.has_room:
+                child.control.say(Word(said="cancel", text=token.decode()))
 
     def _is_late(self, child: Child, start: Start) -> bool:
         now = time.monotonic()
