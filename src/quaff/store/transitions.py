@@ -71,6 +71,11 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
         """How many attempts before this one have failed; crashes are not among them."""
         return int(self.token.rstrip(b"!").rpartition(b".")[2].partition(b"~")[2] or 0)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it may have run before: attempts that lapse or are lost are not counted; it runs alone since."""
+        return self.attempt > 1 or self.token.endswith(b"!")
+
 
 def attempt_of(token: bytes) -> int:
     """The attempt's number in a token: ``claim.place.attempt[~failures][!]``."""

@@ -72,7 +72,7 @@ class Executor:
         limit = self._limit if task.settings.timeout is None else task.settings.timeout
         if sent.terms:
             # Not for an attempt after the first: it has begun in time.
-            if 0 < sent.terms.get(message.EXPIRES, 0) < now_ms and claim.lease.attempt == 1:
+            if 0 < sent.terms.get(message.EXPIRES, 0) < now_ms and not claim.lease.begun:
                 return self._expired(claim, sent.task, sent.created_ms)
             limit = sent.terms.get(message.TIMEOUT, limit * 1000) / 1000
         return Ready(claim, task, sent, limit)
