@@ -63,6 +63,21 @@ def test_results_are_kept_until_a_damaged_queue_takes_them(stage: Stage) -> None
     assert worker.stop() == 0
 
 
+def test_a_queue_that_takes_no_results_gives_no_more_jobs(stage: Stage) -> None:
+    """F45: what runs there could not be recorded; the other queue goes on, and each job has run once in the end."""
+    bad = stage.many("mark", [(f"bad {number}",) for number in range(2000)], queue="bad")
+    with damaged(stage, "tomb", "bad"):
+        worker = stage.worker("-p", "1", "-Q", "bad,good")
+        worker.wait_for("results are kept here until it takes them")
+        after(3.0)  # more than the time after which what could not be settled is sent again
+        assert len(stage.runs()) <= 2 * 500
+        assert stage.send("mark", "good", queue="good").result(timeout=3) == "good"
+    for job in bad:
+        job.result(timeout=AGAIN + 20)
+    assert len(stage.runs()) == 2001
+    assert worker.stop() == 0
+
+
 def test_a_burial_that_fails_stops_no_other_chore(stage: Stage) -> None:
     """F1, F9, F45: one queue cannot take its jobs of a dead process; the other one does, and every lease is renewed."""
     worker = stage.worker("-p", "1", "-Q", "bad,good", LEASE=str(LEASE))

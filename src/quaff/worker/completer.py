@@ -83,6 +83,10 @@ class Completer:
         waiting = (finished for each in self._unsettled.values() for finished in each)
         return any(finished.claim.lease.token == token for finished in waiting)
 
+    def refused(self, partition: Partition) -> bool:
+        """True while this queue does not take what has ended."""
+        return partition in self._later
+
     def calls(self) -> list[Call[Any]]:
         """Settles for what waits, at most one batch a partition."""
         calls: list[Call[Any]] = []
@@ -124,6 +128,7 @@ class Completer:
                 log.error("queue %s: %s; results are kept here until it takes them", partition.queue, answers)
                 self._later[partition] = time.monotonic() + LATER
                 continue
+            self._later.pop(partition, None)
             waiting = self._unsettled[partition]
             refused += [
                 (finished.claim, verdict)

@@ -50,6 +50,8 @@ class Intake:
 
     def room(self, line: Line, ahead: int) -> int:
         """How many jobs of a line may be claimed, ``ahead`` of them beyond those that would start at once."""
+        if self._completer.refused(line.partition):
+            return 0
         room = min(self._runners[kind].room(ahead) for kind in line.kinds)
         if room > 0:
             # One slot is enough for a whole batch.

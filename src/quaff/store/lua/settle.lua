@@ -72,6 +72,12 @@ for i, id in ipairs(ids) do
   end
 end
 
+-- First what is new, then what it replaces: where a damaged key stops this script, nothing is lost.
+if #succeeded > 0 then
+  redis.call('HSET', k.tomb, unpack(tombs))
+  if #records > 0 then redis.call('HSET', k.res, unpack(records)) end
+  redis.call('ZADD', k.done, unpack(expiries))
+end
 if #mine > 0 then
   redis.call('HDEL', k.active, unpack(mine))
   forget_progress(mine)
@@ -83,9 +89,6 @@ if next(over) then
 end
 if #succeeded > 0 then
   redis.call('HDEL', k.msg, unpack(succeeded))
-  redis.call('HSET', k.tomb, unpack(tombs))
-  if #records > 0 then redis.call('HSET', k.res, unpack(records)) end
-  redis.call('ZADD', k.done, unpack(expiries))
   if redis.call('EXISTS', k.tries) == 1 then redis.call('HDEL', k.tries, unpack(succeeded)) end
   if redis.call('EXISTS', k.stop) == 1 then redis.call('HDEL', k.stop, unpack(succeeded)) end
   redis.call('HINCRBY', k.meta, 'succeeded', #succeeded)
