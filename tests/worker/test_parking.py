@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from quaff.model import ids, message
 from tests.helpers import wait_until
-from tests.worker.support import Stage, after, children, load_of
+from tests.worker.support import Stage, after, children, cpu, load_of
 
 
 def test_thousands_of_unknown_jobs_are_a_few_lines_in_the_log(stage: Stage) -> None:
@@ -27,6 +28,27 @@ def test_thousands_of_unknown_jobs_are_a_few_lines_in_the_log(stage: Stage) -> N
     assert len(worker.stderr) < 10, worker.output
     assert worker.stop() == 0
     assert raw.hlen(stage.key("msg")) == 3000
+
+
+LARGE_APP = """
+from tests.worker.workapp import quaff
+
+for number in range(400):
+    quaff.task(name=f"yourapp.reports.tasks.send_weekly_report_{number}")(lambda: None)
+"""
+
+
+def test_unknown_jobs_cost_little_in_an_application_of_many_tasks(stage: Stage, tmp_path: Path) -> None:
+    """F55: the name that is nearest to an unknown one is looked for once, not for each job and try."""
+    (tmp_path / "largeapp.py").write_text(LARGE_APP)
+    worker = stage.worker("-p", "1", app="largeapp:quaff", cwd=tmp_path)
+    stage.quaff.task(lambda: None, name="yourapp.reports.tasks.send_weekly_reports")
+    stage.many("yourapp.reports.tasks.send_weekly_reports", [()] * 500)
+    (child,) = children(worker)
+    before = cpu(child)
+    wait_until(lambda: stage.raw().zcard(stage.key("parked")) == 500, 60, "all are parked")
+    assert cpu(child) - before < 2
+    assert "Did you mean 'yourapp.reports.tasks.send_weekly_report_" in worker.wait_for("is parked")
 
 
 def test_an_old_job_is_tried_rarely_with_a_key_or_without(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -51,6 +52,8 @@ class Executor:
         self._result_ms = int(app.settings.result_ttl * 1000)
         self._failed_ms = int(app.settings.failed_ttl * 1000)
         self._limit = app.settings.timeout
+        # Kept: a queue may have thousands of its jobs, and to look for the nearest name takes milliseconds.
+        self._unknown = lru_cache(100)(self._say_unknown)
 
     def prepare(self, claim: Claim, now_ms: int) -> Ready | Parked | Finished:
         """Understand a claim's message; what cannot be run is parked or ended here.
@@ -67,8 +70,7 @@ class Executor:
             return Parked(claim, str(error))
         task = self._app.tasks.get(sent.task)
         if task is None:
-            near = did_you_mean(sent.task, self._app.tasks)
-            return Parked(claim, f"task {sent.task!r} is not registered in this worker.{near}", sent.created_ms)
+            return Parked(claim, self._unknown(sent.task), sent.created_ms)
         limit = self._limit if task.settings.timeout is None else task.settings.timeout
         if sent.terms:
             # Not for an attempt after the first: it has begun in time.
@@ -76,6 +78,9 @@ class Executor:
                 return self._expired(claim, sent.task, sent.created_ms)
             limit = sent.terms.get(message.TIMEOUT, limit * 1000) / 1000
         return Ready(claim, task, sent, limit)
+
+    def _say_unknown(self, name: str) -> str:
+        return f"task {name!r} is not registered in this worker.{did_you_mean(name, self._app.tasks)}"
 
     def begin(self, ready: Ready, thread: int) -> Run:
         """An attempt that is about to run in a thread, or in the event loop (0)."""
