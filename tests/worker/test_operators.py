@@ -22,6 +22,7 @@ from quaff import (
     UnknownTask,
 )
 from quaff.flask import Quaff as FlaskQuaff
+from quaff.model import blocking, codec
 from quaff.task import Task
 from tests.helpers import wait_until
 from tests.worker import orderapp
@@ -37,6 +38,19 @@ def quaff(stage: Stage) -> Quaff:
     for name, task in orderapp.quaff.tasks.items():
         stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
     return stage.quaff
+
+
+@pytest.mark.parametrize("rule", [b"noise", codec.pack(["turn", [], "of a later release"]), codec.pack(["turn", 7])])
+def test_a_rule_that_a_worker_cannot_read_stops_nothing(stage: Stage, rule: bytes) -> None:
+    """A later release may have written it: the others hold, and the worker says so."""
+    stage.raw().zadd(stage.key("blocks"), {rule: 1, blocking.encode("nap", {}): 2})
+    stage.raw().hset(stage.key("meta"), mapping={"blocks": 1, "blocks_changed": 1})
+    worker = stage.worker("-p", "1")
+    blocked = stage.send("nap", "blocked", 0.0)
+    assert stage.send("mark", "runs").result(timeout=10) == "runs"
+    wait_until(lambda: blocked.info().parked, 10, "the blocked one is put aside")
+    assert "cannot be read" in worker.wait_for("blocked")
+    assert worker.stop() == 0
 
 
 def test_what_is_blocked_waits_and_nothing_else_does(stage: Stage, quaff: Quaff) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from quaff.errors import QuaffError
@@ -12,6 +13,8 @@ from quaff.store.keys import Partition
 from quaff.store.link import Link
 from quaff.store.queries import blocks
 from quaff.worker.ready import Parked, Ready
+
+log = logging.getLogger("quaff.worker")
 
 
 class Blocks:
@@ -40,8 +43,13 @@ class Blocks:
         if isinstance(found, QuaffError):
             # Asked again with the next claim; until then what was known holds.
             return
-        for rule in map(blocking.decode, found[1]):
-            by_task.setdefault(rule.task, []).append(rule)
+        for data in found[1]:
+            try:
+                rule = blocking.decode(data)
+            except (ValueError, TypeError) as error:
+                log.warning("queue %s: a rule of what is blocked cannot be read here: %s", partition.queue, error)
+            else:
+                by_task.setdefault(rule.task, []).append(rule)
         self._version[partition], self._rules[partition] = found[0], by_task
 
     def sift(self, ready: Ready) -> Ready | Parked:
