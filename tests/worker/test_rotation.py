@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from quaff import JobFailed
 from tests.chaos import ledger
-from tests.helpers import wait_until
+from tests.helpers import gone, wait_until
 from tests.worker.support import Stage, children, kill, side_by_side
 
 NewStage = Callable[[], Stage]
@@ -40,6 +41,30 @@ def test_sighup_replaces_each_process_and_interrupts_no_job(stage: Stage) -> Non
     assert len(stage.runs()) == 320
     kill(worker.pid, signal.SIGHUP)
     replaced(worker, after)
+    assert worker.stop() == 0
+
+
+def test_poison_is_charged_also_in_a_process_that_is_on_its_way_out(stage: Stage) -> None:
+    """F54: three starts, though each of its processes is being replaced when it dies; its neighbour starts twice."""
+    worker = stage.worker("-p", "1", "-c", "2", "--grace", "30")
+    neighbour = stage.send("gate", "neighbour", str(path := stage.file()))
+    job = stage.send("die_when_told", "poison", str(told := stage.file()))
+    before = children(worker)
+    for tag in ("neighbour", "poison"):
+        stage.started(tag)
+    kill(worker.pid, signal.SIGHUP)
+    wait_until(lambda: len(children(worker)) == 2, 15, "the next process")
+    worker.wait_for(f"process {before[0]} is replaced")
+    told.touch()
+    wait_until(lambda: gone(before[0]), 10, "the first crash")
+    path.touch()
+    with pytest.raises(JobFailed, match="SIGKILL"):
+        job.result(timeout=30)
+    assert neighbour.result(timeout=15) == "neighbour"
+    assert [each.outcome for each in job.info().attempts] == ["crashed"] * 3
+    assert len(stage.runs("poison")) == 3
+    assert [each.outcome for each in neighbour.info().attempts] == ["crashed", "succeeded"]
+    assert len(stage.runs("neighbour")) == 2
     assert worker.stop() == 0
 
 

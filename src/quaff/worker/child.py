@@ -36,7 +36,7 @@ class Child:
         jobs_done: attempts that have ended in it, as it said last.
         worn: why it is to be replaced; empty if it is not.
         leaves_at: monotonic seconds at which it has to give back what it holds, or is killed; None while it serves.
-        told_to_stop: whether it was told to give back what it holds.
+        told_to_stop: whether it was told to give back what it holds; killed: whether it was killed by its supervisor.
         cancelled: the tokens of jobs that it was told to cancel, and when (monotonic seconds).
         ended: why its jobs were ended with it, by token, where it was killed for one of them.
 
@@ -54,7 +54,7 @@ class Child:
         self.jobs_done = 0
         self.worn = ""
         self.leaves_at: float | None = None
-        self.told_to_stop = False
+        self.told_to_stop = self.killed = False
         self.cancelled: dict[bytes, float] = {}
         self.ended: dict[bytes, str] = {}
         with ExitStack() as opened:
@@ -79,6 +79,11 @@ class Child:
     def pid(self) -> int:
         """The process, and its group."""
         return self._popen.pid
+
+    @property
+    def sent_away(self) -> bool:
+        """True if it ends, with jobs that run in it, because it has to: that is no fault of theirs."""
+        return self.told_to_stop or self.killed
 
     @property
     def serving(self) -> bool:
@@ -112,13 +117,17 @@ class Child:
 
     def see_off(self) -> int:
         """End what its tasks left running and collect it; the exit code, negative for a signal."""
-        self.kill()
+        self._end_group()
         code = self._popen.wait()
         self.control.close()
         return code
 
     def kill(self) -> None:
         """SIGKILL for it and all it started."""
+        self.killed = True
+        self._end_group()
+
+    def _end_group(self) -> None:
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):

@@ -299,7 +299,7 @@ class Supervisor:
                 self._not_up(child, code)
             elif child.closed and not started:
                 log.info("process %d, which was silent for too long, has ended", child.pid)
-            elif child.leaves_at is not None or child.ended or (code == DONE and not started):
+            elif child.sent_away or (code == DONE and not started):
                 pass  # as it was told
             else:
                 log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
@@ -313,9 +313,9 @@ class Supervisor:
         unsettled = child.unsettled()
         if child.ended:
             return [(start, child.ended.get(start.token, "b")) for start in (*started, *unsettled)]
-        # Nobody is charged for a process that was told to go. One that was closed by the server has ended its jobs
-        # first: where some were running, a task used the same exit code.
-        if child.leaves_at is not None:
+        # Nobody is charged for a process that had to go at once. One that was told to leave, or closed by the server,
+        # ends its jobs first: where some were running it has crashed, though a task may have used the same exit code.
+        if child.sent_away:
             return []
         return [(start, "x") for start in started] + [(start, "u") for start in unsettled]
 
