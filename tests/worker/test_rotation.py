@@ -164,6 +164,19 @@ def test_a_worn_process_is_replaced_between_its_jobs(new_stage: NewStage) -> Non
     )
 
 
+def test_a_long_job_ends_in_a_worker_whose_processes_are_soon_worn(stage: Stage) -> None:
+    """A worn process leaves when its jobs have ended: given back after GRACE, this one would never come to its end."""
+    worker = stage.worker("-p", "1", "-c", "2", "--max-jobs", "10", GRACE="0.5")
+    long = stage.send("nap", "long", 3.0)
+    stage.started("long")
+    while not long.state.terminal and len(stage.runs("long")) == 1:
+        stage.send("mark", "short").result(timeout=15)
+    assert long.result(timeout=15) == "long"
+    assert len(stage.runs("long")) == 1
+    assert "is replaced" in worker.output
+    assert worker.stop() == 0
+
+
 def test_the_second_signal_says_what_still_runs(stage: Stage) -> None:
     """Before it is given back: its id, its process and for how long."""
     worker = stage.worker("-p", "1", "-c", "2")

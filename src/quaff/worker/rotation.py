@@ -6,6 +6,7 @@ A process is worn when it is old, has ended enough jobs, or has grown too large;
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Rotation:
 
     Args:
         wear: when.
-        grace: seconds that the jobs of one that leaves may go on; then they are given back, at no cost.
+        grace: seconds that the jobs of one that leaves for a reload may go on; then they are given back, at no cost.
 
     Raises:
         ConfigurationError: this system does not tell how much memory a process has.
@@ -54,7 +55,7 @@ class Rotation:
     def reload(self, children: Sequence[Child]) -> None:
         """All of them are to be replaced by processes that load the code as it is now."""
         for child in children:
-            child.worn = child.worn or _RELOAD
+            child.worn = _RELOAD
 
     @staticmethod
     def forget_reload(children: Sequence[Child]) -> None:
@@ -71,10 +72,14 @@ class Rotation:
                 child.worn = self._why(child, now)
         serving = [child for child in children if child.serving]
         worn = [child for child in serving if child.worn and child.ready]
+        # As many as serve may be on their way out: those with long jobs must not pile up.
+        if len(children) - len(serving) >= wanted:
+            worn = [child for child in worn if child.worn == _RELOAD]
         if worn and sum(child.ready for child in serving) > wanted:
             first = worn.pop(0)
             log.info("process %d is replaced: %s", first.pid, first.worn)
-            first.leave(now + self._grace)
+            # Only a reload is in a hurry. If wear cut jobs short, a long one would never end in a busy worker.
+            first.leave(now + self._grace if first.worn == _RELOAD else math.inf)
         return wanted + bool(worn)
 
     def _why(self, child: Child, now: float) -> str:
