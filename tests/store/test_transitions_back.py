@@ -137,22 +137,22 @@ class TestReap:
         assert desk.enqueue([(id, keyed(b"other"))]) == [b"x"]
         assert unchanged(desk, lambda: desk.settle(process, claimed.leases[0])) == [ALREADY]
 
-    def test_whose_outcome_is_lost_runs_alone_and_is_charged_only_then(self, desk: Desk) -> None:
-        """Once it may have been a neighbour that cost it the outcome; what always dies so ends as poison (F3)."""
+    def test_whose_outcome_is_lost_runs_alone_and_is_charged_nothing(self, desk: Desk) -> None:
+        """It had ended beside the one that killed their process; a crash after that is its first (F3, F54)."""
         (id,) = desk.put(b"m")
-        rules = Rules(2, HOUR, HOUR)
-        for number, crashes in enumerate((0, 1, 2)):
-            process = process_id()
-            claimed = desk.claim(process, 1, b"c%d" % number, 1, idle=True)
-            assert claimed.alone == (number > 0)
-            assert [lease.attempt for lease in claimed.leases] == [max(1, crashes)]
-            ended = outcome.encode(outcome.Attempt(max(1, crashes), 1, 2, "w", 3, "unsettled"))
-            given_up = crashes == 2
-            assert desk.reap(process, id, record=ended, rules=rules, letter="u") == (not given_up, given_up, False)
-            assert desk.dump().tries == ({} if given_up else {id: b"%d %d 1 0 " % (crashes, crashes)})
-        found = desk.look(id)
-        assert (found.state, found.record) == (JobState.FAILED, POISON)
-        assert [attempt.outcome for attempt in outcome.decode_history(found.history)] == ["unsettled"] * 3
+        one, two = process_id(), process_id()
+        desk.take(one)
+        ended = outcome.encode(outcome.Attempt(1, 1, 2, "w", 3, "unsettled"))
+        assert desk.reap(one, id, record=ended, letter="u", rules=Rules(1, HOUR, HOUR)) == (1, 0, False)
+        assert desk.dump().tries == {id: b"0 0 1 0 "}
+        claimed = desk.claim(two, 1, b"two", 1, idle=True)
+        assert claimed.alone
+        assert [(lease.attempt, lease.begun) for lease in claimed.leases] == [(1, True)]
+        crashed = outcome.encode(outcome.Attempt(1, 3, 4, "w", 5, "crashed"))
+        assert desk.reap(two, id, record=crashed) == (1, 0, False)
+        assert desk.dump().tries == {id: b"1 1 1 0 "}
+        history = outcome.decode_history(desk.look(id).history)
+        assert [(attempt.number, attempt.outcome) for attempt in history] == [(1, "unsettled"), (1, "crashed")]
 
     def test_the_limit_of_crashes_can_be_one(self, desk: Desk) -> None:
         """Then the first crash is the last."""

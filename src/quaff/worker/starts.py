@@ -43,6 +43,11 @@ class Start(NamedTuple):
     pause: float
     batch: bool
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other job was in its process."""
+        return self.token.endswith(b"!")
+
 
 def create() -> int:
     """Room for RECORDS records; returns its descriptor, to be inherited by the process.

@@ -317,7 +317,8 @@ class Supervisor:
         # ends its jobs first: where some were running it has crashed, though a task may have used the same exit code.
         if child.sent_away:
             return []
-        return [(start, "x") for start in started] + [(start, "u") for start in unsettled]
+        # Who had ended is charged if it was alone there: nobody else can have killed the process.
+        return [*((start, "x") for start in started), *((start, "x" if start.alone else "u") for start in unsettled)]
 
     def _not_up(self, child: Child, code: int) -> None:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""

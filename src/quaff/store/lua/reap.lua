@@ -5,8 +5,8 @@
 --   Letters: 'x' this was a crash; 'u' it had ended, and its outcome is lost; 'f' and 'r' it was killed at its limit, and ends or is tried again; 'b' it was killed on
 --   behalf of another one, and goes back
 -- Answer: {jobs given back, dead letters made, 1 if more are left}
--- Guarantees: only jobs that had been started are charged, and after a crash run alone; so do those whose outcome is lost, which
---   are charged only if they ran alone; the others cost nothing and keep their place; the process is handed nothing any more.
+-- Guarantees: only jobs that were running are charged, and after a crash run alone; so do, at no cost, those whose outcome is
+--   lost; the others cost nothing and keep their place; the process is handed nothing any more.
 -- KEYS: held tries
 -- @include schema
 -- @include clock
@@ -44,12 +44,13 @@ for _, member in ipairs(range) do
     elseif letter == 'f' then
       finish(id, 'f', token, outcome, rules.failed_ttl, now, rules.window)
       given_up = given_up + 1
-    elseif letter == 'x' or letter == 'u' then
+    elseif letter == 'x' then
       local t = read_tries(redis.call('HGET', k.tries, id))
-      -- Whose neighbour has cost it its outcome has no neighbour the next time, or that could happen again and again.
-      local ended = false
-      if letter == 'u' and not runs_alone(t) then send_alone(id, t) else ended = charge(id, token, t, now, rules, outcome) end
-      if ended then given_up = given_up + 1 else back = back + 1 end
+      if charge(id, token, t, now, rules, outcome) then given_up = given_up + 1 else back = back + 1 end
+    elseif letter == 'u' then
+      -- A neighbour has cost it its outcome: it has none the next time, or that could happen again and again.
+      send_alone(id, read_tries(redis.call('HGET', k.tries, id)))
+      back = back + 1
     else
       waiting[#waiting + 1] = id
       back = back + 1
