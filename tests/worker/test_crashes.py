@@ -139,6 +139,27 @@ def test_whose_outcome_dies_with_its_process_runs_once_more_and_alone(stage: Sta
     assert worker.stop() == 0
 
 
+def test_whoever_is_alone_is_charged_for_its_process_also_after_its_end(stage: Stage, proxy: Proxy) -> None:
+    """F54: a task may leave something behind that kills the process when it has returned."""
+    stage.worker("-p", "1", URL=proxy.url)
+    job = stage.send("gate", "alone", str(path := stage.file()))
+    kill(stage.started("alone").pid)
+    again = stage.started("alone", 2)
+    proxy.swallow()
+    path.touch()
+    wait_until(lambda: stage.runs("alone")[1].ended)
+    after(0.2)  # from the last line of the task to the end of its attempt
+    kill(again.pid)
+    wait_until(lambda: gone(again.pid))
+    proxy.swallow_no_more()
+    assert job.result(timeout=20) == "alone"
+    assert [(each.number, each.outcome) for each in job.info().attempts] == [
+        (1, "crashed"),
+        (2, "crashed"),
+        (3, "succeeded"),
+    ]
+
+
 def test_jobs_that_were_claimed_and_not_started_cost_nothing(stage: Stage) -> None:
     """F4: fifty jobs wait in the process that dies; none of them has lost an attempt."""
     worker = stage.worker("-p", "1", "-c", "1")
