@@ -149,14 +149,16 @@ class Job(Generic[R]):
         interrupted, and after GRACE its process is replaced. Works with no worker about; asking again changes nothing.
 
         Args:
-            reason: kept with the job.
+            reason: kept with the job, up to 16,384 characters.
 
         Returns:
             True if it is cancelled or was asked to end; False if it has ended otherwise.
 
         Raises:
-            JobNotFound, ServerUnavailable
+            ConfigurationError, JobNotFound, ServerUnavailable
         """
+        if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"cancel({reason!r}): give the reason as a text.")
         record = outcome.cancelled(reason)
         ttl_ms, window_ms = int(self._settings.result_ttl * 1000), int(self._settings.key_window * 1000)
         raw = [self._id.raw]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from quaff import Job, JobCancelled, JobFailed, JobState
+from quaff import ConfigurationError, Job, JobCancelled, JobFailed, JobState
 from tests.helpers import gone, wait_until
 from tests.worker.support import Stage, after, children, side_by_side
 
@@ -40,6 +40,24 @@ def test_what_waits_is_called_off_with_no_worker_about_and_never_starts(stage: S
     assert cancelled(retrying) == ""
     assert stage.runs("queued") == []
     assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("reason", [None, 5, b"bytes"])
+def test_a_reason_that_is_no_text_is_refused_before_anything_is_sent(stage: Stage, reason: object) -> None:
+    """It would be kept with the job, and nobody could read the record any more."""
+    job = stage.send("mark", "waits")
+    with pytest.raises(ConfigurationError, match="give the reason as a text"):
+        job.cancel(reason)  # type: ignore[arg-type]
+    assert job.state is JobState.QUEUED
+
+
+def test_a_reason_is_any_text_and_a_long_one_is_cut(stage: Stage) -> None:
+    """Also one that UTF-8 cannot hold."""
+    odd, long = stage.send("mark", "odd"), stage.send("mark", "long")
+    assert odd.cancel("half a pair: \ud800")
+    assert cancelled(odd) == "half a pair: \\ud800"
+    assert long.cancel("x" * 10_000_000)
+    assert cancelled(long) == "x" * 16_384
 
 
 def test_what_runs_is_asked_then_interrupted_then_ended_with_its_process(new_stage: NewStage) -> None:

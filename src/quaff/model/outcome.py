@@ -66,7 +66,9 @@ class Settled(msgspec.Struct, frozen=True):
 def cancelled(reason: str) -> bytes:
     """The record of a job that is called off while it waits."""
     # Number 0: it is no attempt, but sums up those that are in the history.
-    attempt = Attempt(0, 0, time.time_ns() // 1_000_000, "", 0, "cancelled", Failure("cancelled", "", reason))
+    attempt = Attempt(
+        0, 0, time.time_ns() // 1_000_000, "", 0, "cancelled", Failure("cancelled", "", clean(reason[:_LIMIT]))
+    )
     return encode(Outcome("", 0, attempt))
 
 
