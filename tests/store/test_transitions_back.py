@@ -138,7 +138,7 @@ class TestReap:
         assert unchanged(desk, lambda: desk.settle(process, claimed.leases[0])) == [ALREADY]
 
     def test_whose_outcome_is_lost_runs_alone_and_is_charged_nothing(self, desk: Desk) -> None:
-        """It had ended beside the one that killed their process; a crash after that is its first (F3, F54)."""
+        """It had ended beside the one that killed their process; a crash after that is its first (F5, F54)."""
         (id,) = desk.put(b"m")
         one, two = process_id(), process_id()
         desk.take(one)

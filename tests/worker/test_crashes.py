@@ -112,7 +112,7 @@ def test_a_good_neighbour_of_poison_starts_twice_at_most(stage: Stage) -> None:
 
 
 def test_whose_outcome_dies_with_its_process_runs_once_more_and_alone(stage: Stage, proxy: Proxy) -> None:
-    """F3, F54: it had ended when its process died, and nobody knew; no other neighbour can kill it once more."""
+    """F5, F54: it had ended when its process died, and nobody knew; no other neighbour can kill it once more."""
     worker = stage.worker("-p", "1", "-c", "3", URL=proxy.url)
     others = stage.many("nap", [(f"other {number}", 0.3) for number in range(2)])
     path = stage.file()
@@ -140,7 +140,7 @@ def test_whose_outcome_dies_with_its_process_runs_once_more_and_alone(stage: Sta
 
 
 def test_whoever_is_alone_is_charged_for_its_process_also_after_its_end(stage: Stage, proxy: Proxy) -> None:
-    """F54: a task may leave something behind that kills the process when it has returned."""
+    """F5, F54: a task may leave something behind that kills the process when it has returned."""
     stage.worker("-p", "1", URL=proxy.url)
     job = stage.send("gate", "alone", str(path := stage.file()))
     kill(stage.started("alone").pid)
