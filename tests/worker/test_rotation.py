@@ -177,6 +177,19 @@ def test_a_long_job_ends_in_a_worker_whose_processes_are_soon_worn(stage: Stage)
     assert worker.stop() == 0
 
 
+def test_a_process_whose_task_closed_its_output_leaves_like_any_other(stage: Stage) -> None:
+    """F10: there is nothing to flush, which is no reason for a traceback, nor for another exit code."""
+    worker = stage.worker("-p", "1")
+    before = children(worker)
+    assert stage.send("close_output").result(timeout=15) is None
+    kill(worker.pid, signal.SIGHUP)
+    replaced(worker, before)
+    assert stage.send("mark", "after").result(timeout=15) == "after"
+    assert worker.stop() == 0
+    assert "exit code" not in worker.output
+    assert "Traceback" not in worker.output
+
+
 def test_the_second_signal_says_what_still_runs(stage: Stage) -> None:
     """Before it is given back: its id, its process and for how long."""
     worker = stage.worker("-p", "1", "-c", "2")

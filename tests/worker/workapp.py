@@ -506,6 +506,12 @@ def forked() -> int | None:
     return code
 
 
+@quaff.task(name="close_output")
+def close_output() -> None:
+    """As libraries do that want to be daemons."""
+    sys.stdout.close()
+
+
 @quaff.task(name="open_files")
 def open_files(count: int) -> int:
     """Take the low file numbers away for good."""

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 from quaff.app import Quaff
 from quaff.errors import ConfigurationError, QuaffError, did_you_mean
@@ -252,8 +253,9 @@ def batch_of(app: Quaff, queue: str) -> int:
 
 def leave(code: int, *, idle: bool, orphan: bool) -> None:
     """End the process. A thread that still runs a task must not hold it up; an orphan takes its children with it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a task may have closed it, or whoever read it is gone
+            stream.flush()
     if orphan and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     if idle:
