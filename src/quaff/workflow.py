@@ -1,7 +1,4 @@
-"""Jobs that wait for each other: ``chain``, ``group``, ``chord``, ``starmap`` and ``Workflow``, with named jobs.
-
-Each is a value until ``delay`` sends it. What is sent is one kind of thing, nodes and edges; these are ways to draw it.
-"""
+"""Jobs that wait for each other, as values until ``delay`` sends them: ways to draw nodes and edges."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from typing import Any, assert_type
 from quaff import (
     Batch,
     Concurrency,
+    Flow,
+    FlowNode,
     Job,
     JobError,
     JobInfo,
@@ -19,7 +21,12 @@ from quaff import (
     RateLimit,
     Task,
     Unique,
+    Workflow,
+    chain,
+    chord,
     current_job,
+    group,
+    starmap,
 )
 from quaff.flask import Quaff as FlaskQuaff
 
@@ -170,3 +177,23 @@ def asking(job: Job[int]) -> None:
     assert_type(number.result(), int)
     text: str = job.state
     assert text
+
+
+def flows() -> None:
+    """Jobs that wait for each other."""
+    assert_type(starmap(add, [(1, 2)]).delay(), Flow[list[int]])
+    assert_type(group(add.s(1), fetch.si("url"), on_failure=send.si("me")).delay().result(5), list[Any])
+    assert_type(chain(add.s(1), add.s(2)).delay(), Flow[Any])
+    assert_type(chord([add.s(1)], add.s()).delay().state, JobState)
+    work = Workflow()
+    work.add("sum", add.s(1, 2), compensate=send.si("undo"))
+    work.add("twice", add.s(work["sum"], work["sum"]), after={"sum": "ignore"})
+    assert_type(work.delay().result(), dict[str, Any])
+    flow = quaff.flow("id")
+    assert_type(flow.graph(), list[FlowNode])
+    assert_type(flow.add(add.s(1), after=["sum"], if_failed="continue"), Job[int])
+    assert_type(flow.counts(), dict[JobState, int])
+    assert_type(flow.job("sum"), Job[Any])
+    assert_type(flow.cancel("why"), bool)
+    assert_type(flow.requeue(from_="sum"), bool)
+    assert_type(current_job.flow, str | None)

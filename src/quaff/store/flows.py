@@ -56,9 +56,9 @@ def plant(
     fixed = (flow, sower, what, head, b"%d" % size, b"%d" % to_end, b"%d" % terms.ttl_ms, b"%d" % terms.window_ms)
     parts = list(_parts(seeds))
     for number, part in enumerate(parts, 1):
-        last = b"1" if number == len(parts) else b"0"
+        which = b"f" * (number == 1) + b"l" * (number == len(parts))
         flat = (value for seed in part for value in _values(seed))
-        yield Call(load("plant"), home, (*fixed, last, *flat), bool)
+        yield Call(load("plant"), home, (*fixed, which, *flat), bool)
 
 
 def _parts(seeds: Sequence[Seed]) -> Iterator[list[Seed]]:

@@ -52,6 +52,7 @@ function HOW.forget(flow, first)
       redis.call('HDEL', k.msg, node[JOB])
       redis.call('HDEL', k.route, node[JOB])
       redis.call('HINCRBY', k.meta, 'blocked', -1)
+      redis.call('HINCRBY', k.meta, 'enqueued', -1)
     end
     redis.call('HDEL', k.member, node[JOB])
     for _, key in ipairs({k.nodes, k.values, k.drafts}) do redis.call('HDEL', key, field) end

@@ -2,7 +2,7 @@
 --- plant: nothing -> blocked | queued | scheduled, for the jobs of a flow, part after part, those that others wait for last; 'again':
 --   nodes that have ended get another run
 -- ARGV: flow, who stores it (random), 'new' or 'again', head (opaque), nodes that it has, nodes that are to end, ttl of its outcome in ms,
---   tombstone window in ms, 1 with the last part, then for each node: place, id, message, route, numbers of its limits, spec   (at most 100)
+--   tombstone window in ms, 'f' in the first part and 'l' in the last one, then for each node: place, id, message, route, numbers of its limits, spec   (at most 100)
 -- Answer: 1; 0 where it is gone, runs, or is stored by somebody else
 -- Guarantees: what is sent twice is there once; what waits for a node is there before it starts. Another run has another id, and
 --   the message of the one before. What is not stored to its end is forgotten.
@@ -20,7 +20,7 @@ if of_flow(flow, 'sow') == sower then
   -- It goes on.
 elseif begun and not (again and ended) then
   return (#ARGV == 9 or redis.call('HEXISTS', k.member, ARGV[11]) == 1) and 1 or 0
-elseif again and not begun then
+elseif (again and not begun) or not ARGV[9]:find('f') then
   return 0
 else
   local full = not again and refused(tonumber(ARGV[6]))
@@ -66,7 +66,7 @@ for i = 10, #ARGV, 6 do
     end
   end
 end
-if ARGV[9] == '1' then
+if ARGV[9]:find('l') then
   redis.call('HDEL', k.flows, flow .. 'sow')
   redis.call('ZREM', k.done, flow)
   if tonumber(ARGV[6]) == 0 then rest(flow, now) end

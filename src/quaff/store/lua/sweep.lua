@@ -7,7 +7,7 @@
 --   that were asked to stop, ms until a schedule is to be looked at or -1, ms until something is to be sent to other partitions or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries solo parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox flows
+-- KEYS: meta lease held tries parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox flows
 -- @include schema
 -- @include clock
 -- @include wake
