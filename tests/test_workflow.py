@@ -1,0 +1,196 @@
+"""What cannot be drawn is refused before anything is sent, and what was sent twice is there once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from quaff import (
+    ConfigurationError,
+    Flow,
+    JobNotFound,
+    MessageTooLarge,
+    Quaff,
+    RateLimit,
+    ResultTimeout,
+    Unique,
+    Workflow,
+    chain,
+    chord,
+    group,
+    starmap,
+)
+from quaff.store import embedded
+from tests.proxy import Proxy
+
+
+@pytest.fixture
+def quaff(server_url: str) -> Quaff:
+    """An application with two tasks, whose queue nobody serves."""
+    quaff = Quaff(server_url, namespace=f"w{uuid4().hex[:12]}")
+    with_tasks(quaff)
+    return quaff
+
+
+def with_tasks(quaff: Quaff) -> None:
+    """Register them."""
+
+    def add(a: int, b: int = 0) -> int:
+        return a + b
+
+    def host(name: str) -> str:
+        return name
+
+    quaff.task(add, name="add")
+    quaff.task(host, name="host", rate=RateLimit(5, key="api:{name}"))
+
+
+def nothing_sent(quaff: Quaff) -> bool:
+    """Whether the queue has never had a job."""
+    return quaff.queue("default").stats().enqueued == 0
+
+
+def drawn(quaff: Quaff, *edges: str) -> Workflow:
+    """A workflow of ``a<b``: a waits for b."""
+    work = Workflow()
+    for edge in edges:
+        name, _, after = edge.partition("<")
+        work.add(name, quaff.tasks["add"].si(1), after=after.split(",") if after else ())
+    return work
+
+
+REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
+    "a circle": (lambda q: drawn(q, "a<c", "b<a", "c<b").delay(), "wait for each other: a -> b -> c -> a"),
+    "one that waits for itself": (lambda q: drawn(q, "a<a").delay(), "a -> a"),
+    "a circle of results": (lambda q: _of_results(q).delay(), "x -> y -> x"),
+    "an unknown name": (lambda q: drawn(q, "fetch", "b<fetsh").delay(), "no job 'fetsh'.*'fetch'"),
+    "a name twice": (lambda q: drawn(q, "a", "a"), "there is a job 'a'"),
+    "a name that is none": (lambda q: drawn(q, "a/b"), "none of them"),
+    "a policy that is none": (
+        lambda q: Workflow().add("a", q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
+        "'ignored'.*ignore",
+    ),
+    "no call": (lambda q: Workflow().add("a", q.tasks["add"]), "task.s"),  # type: ignore[arg-type]
+    "a bare task in a chain": (lambda q: chain(q.tasks["add"]), "task.s"),  # type: ignore[arg-type]
+    "nothing": (lambda q: group().delay(), "nothing to send"),
+    "an empty workflow": (lambda q: Workflow().delay(), "nothing to send"),
+    "a key": (lambda q: chain(q.tasks["add"].options(key="k").si(1)).delay(), "key="),
+    "unique": (lambda q: chain(q.tasks["add"].options(unique=Unique()).si(1)).delay(), "unique="),
+    "compensation of a group": (
+        lambda q: Workflow().add("a", group(q.tasks["add"].si(1)), compensate=q.tasks["add"].si(1)),
+        "for one job",
+    ),
+    "a limit by a result": (
+        lambda q: chain(q.tasks["add"].si(1), q.tasks["host"].s()).delay(),
+        "not known yet",
+    ),
+}
+
+
+def _of_results(quaff: Quaff) -> Workflow:
+    work = Workflow()
+    work.add("x", quaff.tasks["add"].s(work["y"]))
+    work.add("y", quaff.tasks["add"].s(work["x"]))
+    return work
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_is_refused_before_anything_is_sent(quaff: Quaff, what: str) -> None:
+    """By name, with what to do."""
+    attempt, says = REFUSED[what]
+    with pytest.raises(ConfigurationError, match=says):
+        attempt(quaff)
+    assert nothing_sent(quaff)
+
+
+def test_arguments_are_checked_for_all_before_the_first_is_sent(quaff: Quaff) -> None:
+    """As those of ``delay``; what is not known yet is taken as it will be."""
+    add = quaff.tasks["add"]
+    with pytest.raises(TypeError, match="'a' is a str"):
+        chain(add.s(1), add.si("one")).delay()
+    with pytest.raises(TypeError, match="too many"):
+        chain(add.s(1), add.s(1, 2)).delay()
+    with pytest.raises(MessageTooLarge):
+        group(add.si(1), quaff.tasks["host"].si("x" * 300_000)).delay()
+    assert nothing_sent(quaff)
+
+
+@pytest.mark.parametrize("text", ["", "nothing", "default-0-xyz"])
+def test_a_text_that_is_no_id_is_told_at_once(quaff: Quaff, text: str) -> None:
+    """And an id that nobody knows when it is asked for."""
+    with pytest.raises(JobNotFound):
+        quaff.flow(text)
+
+
+def test_a_flow_that_nobody_knows_is_not_found(quaff: Quaff) -> None:
+    """Whatever is asked of it."""
+    flow: Flow[Any] = quaff.flow(f"default-0-{uuid4().hex}")
+    ask: list[Callable[[], Any]] = [
+        lambda: flow.state,
+        flow.counts,
+        flow.graph,
+        lambda: flow.result(1),
+        flow.cancel,
+        flow.requeue,
+        lambda: flow.job("a"),
+        lambda: flow.add(quaff.tasks["add"].si(1)),
+    ]
+    for each in ask:
+        with pytest.raises(JobNotFound):
+            each()
+
+
+def test_options_of_a_call_hold_in_a_flow(quaff: Quaff) -> None:
+    """A delay counts from when it could start; a priority, a limit and an expiry are those of any job."""
+    later = quaff.tasks["add"].options(delay=60, priority=5)
+    flow = chain(later.si(1), quaff.tasks["host"].si("a")).delay()
+    first = flow.job("add")
+    assert first.state == "scheduled"
+    due = first.info().scheduled_for
+    assert due is not None
+    assert timedelta(seconds=50) < due - datetime.now(UTC) < timedelta(seconds=61)
+    assert flow.job("host").state == "blocked"
+    assert flow.job("host").cancel()
+    assert flow.state == "running"
+    first.cancel()
+    assert flow.state == "failed"
+
+
+@pytest.fixture
+def cut(server_url: str) -> Iterator[tuple[Quaff, Proxy]]:
+    """An application behind a line that breaks."""
+    proxy = Proxy(str(embedded.ensure(embedded.directory(server_url))))
+    quaff = Quaff(proxy.url, namespace=f"w{uuid4().hex[:12]}", deadline=5)
+    with_tasks(quaff)
+    yield quaff, proxy
+    proxy.close()
+
+
+@pytest.mark.parametrize("fate", ["cut", 7])
+def test_a_reply_that_is_lost_stores_nothing_twice(cut: tuple[Quaff, Proxy], fate: str | int) -> None:
+    """F14: each part of a flow, and what is added, called off and sent back, is sent again as it was."""
+    quaff, proxy = cut
+    add = quaff.tasks["add"]
+    quaff.queue("default").stats()
+    for _ in range(3):
+        before = quaff.queue("default").stats().enqueued
+        proxy.on_reply(fate)
+        flow = chord([add.si(number) for number in range(250)], add.s()).delay()
+        assert len(flow.graph()) == 251
+        assert quaff.queue("default").stats().enqueued == before + 251
+        proxy.on_reply(fate)
+        flow.add(add.si(1), name="new")
+        assert [node.name for node in flow.graph()].count("new") == 1
+        proxy.on_reply(fate)
+        assert flow.cancel()
+        proxy.on_reply(fate)
+        assert flow.requeue()
+        assert flow.counts()["running"] == 252
+        assert not starmap(add, [(1,)]).delay().state.terminal
+        with pytest.raises(ResultTimeout):
+            flow.result(timeout=0)
+    assert proxy.met.count(fate) == 12

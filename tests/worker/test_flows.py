@@ -1,0 +1,225 @@
+"""Flows with real workers: fan-ins under SIGKILL, policies, callbacks, compensation, what is added while they run."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from quaff import (
+    JobCancelled,
+    JobFailed,
+    JobNotFound,
+    Quaff,
+    ResultTimeout,
+    Workflow,
+    chain,
+    chord,
+    group,
+    starmap,
+)
+from quaff.store.keys import NAMES
+from quaff.task import Task
+from tests.helpers import wait_until
+from tests.worker import flowapp
+from tests.worker.support import Stage, children, kill
+
+APP = "tests.worker.flowapp:quaff"
+#: How many fan-ins, and of how many each.
+FANS, WIDTH = (1000, 200) if os.environ.get("FULL") else (12, 200)
+
+
+class Flows:
+    """The tasks of flowapp.py on a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.quaff = Quaff(stage.url, namespace=stage.namespace)
+        for name, task in flowapp.quaff.tasks.items():
+            self.quaff.tasks[name] = Task(self.quaff, task.name, task.fn, task.settings)
+
+    def __getattr__(self, name: str) -> Task[Any, Any, Any]:
+        return self.quaff.tasks[name]
+
+    def starts(self) -> Counter[str]:
+        """How often each has begun."""
+        return Counter(run.tag for run in self.stage.runs())
+
+
+@pytest.fixture
+def alone(stage: Stage) -> Flows:
+    """A stage without a worker."""
+    return Flows(stage)
+
+
+@pytest.fixture(scope="module")
+def shared(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flows]:
+    """One worker for the tests that leave it alone."""
+    stage = Stage(server_url, tmp_path_factory.mktemp("flows"))
+    stage.worker("-p", "1", "-c", "4", app=APP)
+    yield Flows(stage)
+    stage.end()
+
+
+def test_each_gets_the_result_before_it(shared: Flows) -> None:
+    """A chain, through another queue and back; a group in the middle gives a list."""
+    flow = chain(
+        shared.part.si("c1", 1), shared.elsewhere.s("c2"), group(shared.part.si("c3", 3), shared.elsewhere.s("c4"))
+    ).delay()
+    assert flow.result(timeout=20) == [3, 3]
+    assert flow.state == "succeeded"
+    assert [node.state for node in flow.graph()] == ["succeeded"] * 4
+    assert shared.quaff.flow(flow.id).job("elsewhere").result(timeout=1) == 2
+    assert starmap(shared.part, [("m", 1), ("m", 2)]).delay().result(timeout=20) == [1, 2]
+
+
+def test_results_are_passed_by_name(shared: Flows) -> None:
+    """A diamond, declared in any order, and a chain as one of its jobs."""
+    work = Workflow()
+    work.add("end", shared.gather.s([work["left"], work["right"]], "d4"))
+    work.add("left", shared.part.s("d2", 10, work["top"]))
+    work.add("right", chain(shared.part.s("d3", 20, work["top"]), shared.elsewhere.s("d5")))
+    work.add("top", shared.part.s("d1", 1))
+    assert work.delay().result(timeout=20) == {"top": 1, "left": 11, "right": 22, "end": 33}
+
+
+def test_a_policy_says_what_a_failure_is_to_those_behind_it(shared: Flows) -> None:
+    """It stops, or goes on as failed, or goes on as if nothing had been."""
+    for policy, state, ran in (("fail", "failed", 0), ("continue", "failed", 1), ("ignore", "succeeded", 1)):
+        work = Workflow()
+        work.add("bad", shared.fails.s(f"bad {policy}"))
+        work.add("next", shared.told.si(f"next {policy}"), after="bad", if_failed=policy)  # type: ignore[arg-type]
+        flow = work.delay()
+        if state == "failed":
+            with pytest.raises(JobFailed, match=f"ValueError: bad: bad {policy}"):
+                flow.result(timeout=20)
+        else:
+            assert flow.result(timeout=20) == {"bad": None, "next": None}
+        assert flow.state == state
+        assert shared.starts()[f"next {policy}"] == ran
+
+
+def test_callbacks_of_a_group_run_when_all_have_ended(shared: Flows) -> None:
+    """On success, on failure and in any case, for the group and, apart, for a group in it."""
+    for bad in (False, True):
+        inner = group(
+            shared.fails.si(f"x{bad}") if bad else shared.part.si(f"x{bad}", 1),
+            on_success=shared.told.si(f"inner success {bad}"),
+            on_complete=shared.told.si(f"inner complete {bad}"),
+        )
+        flow = group(
+            inner,
+            shared.part.si(f"y{bad}", 2),
+            on_success=shared.heard.s(f"success {bad}"),
+            on_failure=shared.told.si(f"failure {bad}"),
+            on_complete=shared.told.si(f"complete {bad}"),
+        ).delay()
+        wait_until(lambda flow=flow: flow.state.terminal, 20)
+        assert flow.state == ("failed" if bad else "succeeded")
+        starts = shared.starts()
+        ran = {tag for tag in starts if tag.endswith(str(bad)) and tag[0] not in "xy"}
+        outcome = "failure" if bad else "success"
+        both = {f"inner complete {bad}", f"{outcome} {bad}", f"complete {bad}"}
+        assert ran == (both if bad else both | {f"inner success {bad}"})
+
+
+def test_what_was_done_is_undone_the_last_first(shared: Flows) -> None:
+    """Each with its own result; what had not succeeded is not."""
+    work = Workflow()
+    work.add("a", shared.part.s("u-a", 1), compensate=shared.told.si("undo a"))
+    work.add("b", shared.part.s("u-b", 2, work["a"]), compensate=shared.told.si("undo b"))
+    work.add("c", shared.fails.s("u-c"), after="b", compensate=shared.told.si("undo c"))
+    flow = work.delay()
+    with pytest.raises(JobFailed):
+        flow.result(timeout=20)
+    undone = [run.tag for run in shared.stage.runs() if run.tag.startswith("undo")]
+    assert undone == ["undo b", "undo a"]
+
+
+def test_a_flow_goes_on_where_it_failed(shared: Flows) -> None:
+    """What had succeeded is not done again, unless somebody wants it to be."""
+    flow = chain(shared.part.si("g1", 1), shared.mends.si("g2"), shared.heard.s("g3")).delay()
+    with pytest.raises(JobFailed, match="not mended yet"):
+        flow.result(timeout=20)
+    (shared.stage.ledger / "mended-g2").touch()
+    assert flow.requeue()
+    flow.result(timeout=20)
+    assert flow.state == "succeeded"
+    assert not flow.requeue()
+    assert flow.requeue(from_="mends")
+    flow.result(timeout=20)
+    starts = shared.starts()
+    assert [starts[tag] for tag in ("g1", "g2", "g3")] == [1, 3, 2]
+
+
+def test_jobs_join_a_flow_while_it_runs(shared: Flows) -> None:
+    """From inside, as deep as they like, before what waits for all of them; from a coroutine; never after the end."""
+    flow = group(shared.spreads.si("s", 3), on_complete=shared.told.si("all of s")).delay()
+    assert flow.result(timeout=30) == [3]
+    runs = [run.tag for run in shared.stage.runs() if not run.tag.strip("slr") or run.tag == "all of s"]
+    assert len(runs) == 16
+    assert runs[-1] == "all of s"
+    assert len(flow.graph()) == 16
+    with pytest.raises(JobNotFound, match="has ended"):
+        flow.add(shared.told.si("too late"))
+    other = group(shared.aspreads.si("as")).delay()
+    other.result(timeout=20)
+    assert shared.starts()["as added"] == 1
+
+
+def test_a_flow_is_cancelled_without_a_worker(alone: Flows) -> None:
+    """At once, all of it, and once; what nobody has begun never begins."""
+    flow = chord([alone.part.si(f"p{number}", number) for number in range(300)], alone.gather.s("g")).delay()
+    assert alone.quaff.queue("default").stats().blocked == 1
+    with pytest.raises(ResultTimeout):
+        flow.result(timeout=0)
+    assert flow.job("gather").state == "blocked"
+    assert flow.cancel("nobody wants it")
+    assert flow.state == "cancelled"
+    with pytest.raises(JobCancelled, match="nobody wants it"):
+        flow.result(timeout=1)
+    assert flow.cancel()
+    assert {node.state for node in flow.graph()} == {"cancelled"}
+    assert alone.quaff.queue("default").stats().queued == 0
+
+
+@pytest.mark.timeout(900 if os.environ.get("FULL") else 120)
+def test_fan_ins_under_fire_come_to_their_end(alone: Flows) -> None:
+    """F1: processes are killed all the time; each body has run, the last one after all others, and nothing is left."""
+    stage = alone.stage
+    workers = [stage.worker("-p", "1", "-c", "4", app=APP) for _ in range(2)]
+    flows = [
+        chord(
+            [
+                *(alone.part.si(f"{fan}-{number}", number) for number in range(WIDTH - 1)),
+                alone.deadly.si(f"{fan}-deadly", WIDTH - 1),
+            ],
+            alone.gather.s(f"{fan}-gather"),
+        ).delay()
+        for fan in range(FANS)
+    ]
+    number = 0
+    while any(not flow.state.terminal for flow in flows):
+        for pid in children(workers[number % 2]):
+            kill(pid)
+        number += 1
+        goal = len(stage.runs()) + 150
+        wait_until(
+            lambda goal=goal: len(stage.runs()) >= goal or all(flow.state.terminal for flow in flows), 60, "more runs"
+        )
+    assert {flow.result(timeout=1) for flow in flows} == {sum(range(WIDTH))}
+    runs = stage.runs()
+    ended = {run.tag: run.ended or 0 for run in runs if run.ended}
+    for fan in range(FANS):
+        own = [run for run in runs if run.tag.startswith(f"{fan}-")]
+        first = min(run.started for run in own if run.tag == f"{fan}-gather")
+        assert {run.tag for run in own} >= {f"{fan}-{number}" for number in range(WIDTH - 1)}
+        assert all(ended[run.tag] <= first for run in own if run.tag != f"{fan}-gather" and run.started < first)
+    raw = stage.raw()
+    for name in ("msg", "active", "outbox", "sched", "ready", "solo"):
+        wait_until(lambda name=name: not raw.exists(stage.key(name)), 20, f"{name} to be empty")
+    prefix = stage.key("msg").removesuffix(b"msg")
+    assert {key.removeprefix(prefix).decode() for key in raw.keys(prefix + b"*")} <= set(NAMES)
