@@ -112,6 +112,18 @@ def test_for_ends_the_key_of_a_job_that_lives_on(desk: Desk) -> None:
     assert desk.place((b"3", one())) == [second]
 
 
+def test_the_heir_of_a_key_that_has_lapsed_is_whom_the_next_one_meets(desk: Desk) -> None:
+    """Before a sweep has come by: the newest takes its place, and none runs out of turn."""
+    desk.place((b"1", one("replace", for_=600)))
+    (running,) = desk.take(ME)
+    (heir,) = desk.place((b"2", one("replace", for_=600)))
+    desk.redis.zadd(desk.key("lapses"), dict.fromkeys(desk.dump().lapses, 1), xx=True)
+    desk.place((b"3", one("replace", for_=600)))
+    assert state_of(desk, heir) == JobState.CANCELLED
+    assert fifo(desk.take(ME, 5)) == [b"3"]
+    desk.settle(ME, running)
+
+
 def test_replace_cancels_the_one_that_waits(desk: Desk) -> None:
     """Keep the latest; also one that is scheduled, which makes a debounce of it."""
     (first,) = desk.place((b"1", one("replace")))

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -172,7 +173,7 @@ def test_a_unique_job_is_followed_the_moment_it_has_ended_and_never_before(stage
     choice.shuffle(deeds)
     ends = Counter[str]()
     for round, what in enumerate(deeds):
-        sender = single.options(expires=0) if what == "expire" else single
+        sender = single.options(expires=datetime(2020, 1, 1, tzinfo=UTC)) if what == "expire" else single
         job: Job[int] = sender.delay(round, choice.choice([0, 0, 1, 9]))
         assert not job.existing
         until = time.monotonic() + (next(kills) if what == "kill" else choice.uniform(0, 0.1))

@@ -59,7 +59,13 @@ local function store(id, message, text, packed_terms, rules, now)
   local due = at > 0 and at or now + delay
   local route = text ~= '' and cmsgpack.unpack(text)
   local key = route and route[2] or ''
-  local holder = key ~= '' and holder_of(key, now)
+  local holder, lapsed = nil, false
+  if key ~= '' then holder, lapsed = holder_of(key, now) end
+  if lapsed then
+    -- Its heir has been waiting for this, and may be whom the new one meets.
+    hand_over({key}, now)
+    holder = holder_of(key, now)
+  end
   local verdict = holder and CONFLICT[conflict](holder, route, due, rules, now)
   if verdict and verdict ~= 'heir' then return verdict end
   redis.call('HSET', k.msg, id, message)

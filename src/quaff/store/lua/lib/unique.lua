@@ -4,11 +4,11 @@
 -- @include clock
 -- @include place
 
--- The job that holds a key now, or nil.
+-- The job that holds a key now, or nil, and then whether one did until its time was over.
 local function holder_of(key, now)
   local id = redis.call('HGET', k.uniq, key)
   local lapses = id and redis.call('ZSCORE', k.lapses, key)
-  if lapses and tonumber(lapses) <= now then return nil end
+  if lapses and tonumber(lapses) <= now then return nil, true end
   return id or nil
 end
 
