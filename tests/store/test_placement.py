@@ -404,6 +404,8 @@ def test_a_claim_that_comes_to_a_limit_says_when_it_opens(desk: Desk, count: int
     time.sleep(answer.again_ms / 1000)
     assert fifo(desk.claim(ME, 3, b"c2", count).leases) == [b"1"]
     assert time.monotonic() - began < 1
+
+
 def test_the_claim_that_meets_a_limit_says_when_it_opens(desk: Desk) -> None:
     """Also where it hands something out: nobody may have a reason to ask again before that."""
     desk.place(*((b"%d" % n, rate(1, 2)) for n in range(2)))

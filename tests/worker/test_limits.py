@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import pairwise
 
 import pytest
 
-from quaff import Concurrency, Job, Quaff, RateLimit
+from quaff import Concurrency, Job, Quaff
 from quaff.store.keys import partition
 from quaff.task import Task
 from tests.chaos import ledger

@@ -128,9 +128,9 @@ if redis.call('LLEN', k.solo) > 0 then
 end
 if alone == 0 and serving == process then redis.call('HDEL', k.meta, 'solo_for') end
 ids = ids or (special and next_in_line(want, free, now)) or pop_ready(want)
--- A limit that was met just now opens at some time, too.
-local opens = special and next_due(now) or -1
-if opens >= 0 then again, due = again >= 0 and math.min(again, opens) or opens, true end
+-- Only now: what was passed over just now comes when its limit opens.
+local due = special and next_due(now) or -1
+if due >= 0 then again = again >= 0 and math.min(again, due) or due end
 if #ids == 0 then
   local left = waiting()
   if others or left > 0 then hint() else redis.call('DEL', k.wake) end
