@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from quaff.inspector import Inspector as Inspector
     from quaff.job import Job as Job
     from quaff.model.batch import Batch as Batch
+    from quaff.model.events import Event as Event
+    from quaff.model.events import LogLine as LogLine
     from quaff.model.limits import Concurrency as Concurrency
     from quaff.model.limits import FairBy as FairBy
     from quaff.model.limits import RateLimit as RateLimit
@@ -89,6 +91,7 @@ _HOME = {
     "EncodeError": "errors",
     "EnqueueError": "errors",
     "EnqueueUnknown": "errors",
+    "Event": "model.events",
     "FairBy": "model.limits",
     "Flow": "flow",
     "FlowNode": "flow",
@@ -103,6 +106,7 @@ _HOME = {
     "JobNotFound": "errors",
     "JobState": "model.states",
     "LimitReached": "errors",
+    "LogLine": "model.events",
     "MessageTooLarge": "errors",
     "Progress": "model.progress",
     "Quaff": "app",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from quaff.model import ids, message, outcome, progress
+from quaff.model.events import LogLine, read_line
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.progress import Progress
@@ -33,6 +34,7 @@ class JobInfo(msgspec.Struct, frozen=True):
 
     ``scheduled_for`` is when it is due, for a job that is scheduled or retrying;
     ``progress`` is what the running attempt, or the last one of a job that has ended, said of itself last;
+    ``logs`` are the newest lines of all attempts;
     ``parked`` is True for a job that waits because no worker that saw it knows its task.
     """
 
@@ -43,6 +45,7 @@ class JobInfo(msgspec.Struct, frozen=True):
     state: JobState
     parked: bool
     progress: Progress | None
+    logs: list[LogLine]
     created_at: datetime | None
     scheduled_for: datetime | None
     started_at: datetime | None
@@ -69,6 +72,7 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
         state=state,
         parked=found.parked,
         progress=progress.decode(found.progress) if found.progress else last.progress if last else None,
+        logs=[read_line(position, data) for position, data in found.lines.items],
         created_at=_instant(ids.created_ms(id.raw) or created),
         scheduled_for=_instant(found.due_ms),
         started_at=attempts[0].started_at if attempts else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from quaff.config import Settings
@@ -12,13 +12,14 @@ from quaff.errors import (
     JobCancelled,
     JobExpired,
     JobFailed,
-    JobNotFound,
     ResultDropped,
     ResultExpired,
     ResultTimeout,
 )
+from quaff.following import Following, unknown
 from quaff.info import JobInfo, info_of
 from quaff.model import codec, outcome
+from quaff.model.events import Event
 from quaff.model.ids import JobId
 from quaff.model.placement import PRIORITIES
 from quaff.model.states import JobState
@@ -26,7 +27,7 @@ from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import Found, at_home, lookup
 from quaff.store.transitions import Call, cancel, discard, forget, prioritize, requeue
-from quaff.waiting import Place, aended, ended
+from quaff.waiting import Place, aended, ataken, ended, taken
 
 R = TypeVar("R")
 
@@ -142,6 +143,33 @@ class Job(Generic[R]):
         await self._store.aio.run(self._forget())
         return value
 
+    def watch(self, timeout: float | None = None, *, every: float | None = None) -> Iterator[Event]:
+        """What happens to the job as it happens: where it is, how far it has come, what it logs; to its end.
+
+        The first event is its present state, the last one a terminal state. Of what happens faster than one looks some
+        states are passed over, and of progress all but the last word.
+
+        Args:
+            timeout: seconds for all of it; None watches for ever.
+            every: tell the state again after so many seconds without news, for somebody who passes events on and has to
+                notice that nobody listens any more.
+
+        Raises:
+            ResultTimeout, JobNotFound, ServerUnavailable: while iterating.
+        """
+        following = self._follow(timeout)
+        return (event for events in taken(self._store, lambda news: following.events(news, every)) for event in events)
+
+    async def awatch(self, timeout: float | None = None, *, every: float | None = None) -> AsyncIterator[Event]:
+        """As ``watch``, in a coroutine: ``async for event in job.awatch()``."""
+        following = self._follow(timeout)
+        async for events in ataken(self._store, lambda news: following.events(news, every)):
+            for event in events:
+                yield event
+
+    def _follow(self, timeout: float | None) -> Following:
+        return Following(self._store.listener, self._home, self._id, until_of(timeout), timeout)
+
     def cancel(self, reason: str = "") -> bool:
         """Call the job off: one that waits never starts, one that runs is asked to end and does not come back.
 
@@ -165,7 +193,7 @@ class Job(Generic[R]):
         self._fresh = False
         (answer,) = self._store.run(cancel(self._home, outcome=record, ttl_ms=ttl_ms, window_ms=window_ms, ids=raw))
         if not answer:
-            raise self._not_found()
+            raise unknown(self.id)
         return answer in (b"c", b"r")
 
     def prioritize(self, priority: int) -> bool:
@@ -195,7 +223,7 @@ class Job(Generic[R]):
         """
         (answer,) = self._store.run(requeue(self._home, [self._id.raw]))
         if not answer:
-            raise self._not_found()
+            raise unknown(self.id)
         return answer in (b"q", b"n")
 
     def discard(self) -> bool:
@@ -231,15 +259,8 @@ class Job(Generic[R]):
 
     def _state(self, found: Found) -> JobState:
         if found.state is None:
-            raise self._not_found()
+            raise unknown(self.id)
         return found.state
-
-    def _not_found(self) -> JobNotFound:
-        return JobNotFound(
-            f"job {self.id} is not known: it never was, its quaff.batch() block has not ended, or its record and "
-            "tombstone are gone.",
-            self.id,
-        )
 
     def _forget(self) -> Call[list[int]]:
         return forget(self._home, after_ms=0, ids=[self._id.raw])

@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator
-from contextlib import suppress
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any, TypeAlias, TypeVar
 
 from quaff.store.client import Store
 from quaff.store.keys import Partition
-from quaff.store.listener import Listener, Signal
+from quaff.store.listener import Listener
 from quaff.store.queries import watch
 from quaff.store.transitions import BATCH, Call
+
+T = TypeVar("T")
 
 #: Where a job is: its partition, and the bytes of its id.
 Place: TypeAlias = tuple[Partition, bytes]
 
 #: Seconds between two looks where nothing can be heard (at first, at last), and where it can.
-_FIRST_LOOK, _LAST_LOOK, _LOOK_ANYWAY = 0.002, 0.1, 5.0
+FIRST_LOOK, LAST_LOOK, LOOK_ANYWAY = 0.002, 0.1, 5.0
 #: Milliseconds for which the server tells; longer than the time to the next look, and no burden for longer.
-_TOLD_FOR = 15_000
-
-#: A call to answer, seconds to wait at most, or jobs that have ended.
-Step: TypeAlias = "Call[list[bytes]] | float | list[Place]"
+TOLD_FOR = 15_000
 
 
-class _News:
+class News(ABC):
     """What was heard since it was read last; None among it: look at everything."""
 
     def __init__(self) -> None:
@@ -40,8 +40,12 @@ class _News:
             taken.add(self._heard.popleft())
         return taken
 
+    @abstractmethod
+    def heard(self, id: bytes | None) -> None:
+        """From the listener's thread."""
 
-class _ThreadSignal(_News):
+
+class _ThreadSignal(News):
     def __init__(self) -> None:
         super().__init__()
         self._event = threading.Event()
@@ -56,7 +60,7 @@ class _ThreadSignal(_News):
         self._event.clear()
 
 
-class _LoopSignal(_News):
+class _LoopSignal(News):
     def __init__(self) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
@@ -74,14 +78,16 @@ class _LoopSignal(_News):
         self._event.clear()
 
 
-def ended(store: Store, places: Iterable[Place], until: float) -> Iterator[list[Place]]:
-    """Jobs as they end, several at a time; the rest is missing when ``until`` (monotonic seconds) has come.
+#: Steps that are taken one after the other: a call, whose answer comes back; seconds to wait, if nothing is heard
+#: before; a list of what is found, for whoever takes them.
+Steps: TypeAlias = Generator[Call[Any] | float | list[T], Any, None]
 
-    A job that nobody knows counts as ended. Raises ServerUnavailable.
-    """
+
+def taken(store: Store, make: Callable[[News], Steps[T]]) -> Iterator[list[T]]:
+    """What is found by steps, taken here. Raises what they do, and ServerUnavailable."""
     signal = _ThreadSignal()
-    steps = _steps(store.listener, signal, signal, places, until)
-    answer: list[bytes] | None = None
+    steps = make(signal)
+    answer: Any = None
     try:
         while True:
             step = steps.send(answer)
@@ -98,11 +104,11 @@ def ended(store: Store, places: Iterable[Place], until: float) -> Iterator[list[
         steps.close()
 
 
-async def aended(store: Store, places: Iterable[Place], until: float) -> AsyncIterator[list[Place]]:
-    """As ``ended``, in a coroutine."""
+async def ataken(store: Store, make: Callable[[News], Steps[T]]) -> AsyncIterator[list[T]]:
+    """As ``taken``, in a coroutine."""
     signal = _LoopSignal()
-    steps = _steps(store.listener, signal, signal, places, until)
-    answer: list[bytes] | None = None
+    steps = make(signal)
+    answer: Any = None
     try:
         while True:
             try:
@@ -120,17 +126,27 @@ async def aended(store: Store, places: Iterable[Place], until: float) -> AsyncIt
         steps.close()
 
 
-def _steps(
-    listener: Listener, signal: Signal, news: _News, places: Iterable[Place], until: float
-) -> Generator[Step, Any, None]:
+def ended(store: Store, places: Iterable[Place], until: float) -> Iterator[list[Place]]:
+    """Jobs as they end, several at a time; the rest is missing when ``until`` (monotonic seconds) has come.
+
+    A job that nobody knows counts as ended. Raises ServerUnavailable.
+    """
+    return taken(store, lambda news: _ends(store.listener, news, places, until))
+
+
+def aended(store: Store, places: Iterable[Place], until: float) -> AsyncIterator[list[Place]]:
+    """As ``ended``, in a coroutine."""
+    return ataken(store, lambda news: _ends(store.listener, news, places, until))
+
+
+def _ends(listener: Listener, news: News, places: Iterable[Place], until: float) -> Steps[Place]:
     pending: dict[Partition, set[bytes]] = {}
     for home, id in places:
         pending.setdefault(home, set()).add(id)
-    told = {home: tuple(ids) for home, ids in pending.items()}
-    for home, ids in told.items():
-        listener.begin(home.key("watched"), ids, signal)
-    try:
-        pause, heard = _FIRST_LOOK, news.take() | {None}
+    with ExitStack() as hearing:
+        for home, ids in pending.items():
+            hearing.enter_context(listener.hearing(home.key("watched"), tuple(ids), news))
+        pause, heard = FIRST_LOOK, news.take() | {None}
         while pending:
             # Before the look: what is heard from here on, and ends after it, is heard.
             sure = all(home.key("watched") in listener.channels for home in pending)
@@ -141,19 +157,16 @@ def _steps(
             left = until - time.monotonic()
             if left <= 0:
                 return
-            yield min(left, _LOOK_ANYWAY if sure else pause)
-            pause = min(pause * 1.5, _LAST_LOOK)
+            yield min(left, LOOK_ANYWAY if sure else pause)
+            pause = min(pause * 1.5, LAST_LOOK)
             heard = news.take() or {None}
-    finally:
-        for home, ids in told.items():
-            listener.end(home.key("watched"), ids, signal)
 
 
-def _look(home: Partition, pending: dict[Partition, set[bytes]], heard: set[Any]) -> Generator[Step, Any, None]:
+def _look(home: Partition, pending: dict[Partition, set[bytes]], heard: set[Any]) -> Steps[Place]:
     ids = list(pending[home] if None in heard else pending[home] & heard)
     for at in range(0, len(ids), BATCH):
         some = ids[at : at + BATCH]
-        letters = yield watch(home, some, lasts_ms=_TOLD_FOR)
+        letters = yield watch(home, some, lasts_ms=TOLD_FOR)
         gone = [id for id, letter in zip(some, letters, strict=True) if letter]
         pending[home].difference_update(gone)
         if gone:

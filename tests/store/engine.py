@@ -26,7 +26,8 @@ KINDS = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop
 KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_def sched_state".split(), "hash")
 KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
 KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
-KINDS |= dict.fromkeys("guests blocks watched".split(), "zset") | {"prog": "hash"}
+KINDS |= dict.fromkeys("guests blocks watched followed".split(), "zset")
+KINDS |= dict.fromkeys("prog logs chunks".split(), "hash")
 KINDS |= {"away": "hash", "origin": "hash", "parcels": "hash", "outbox": "zset"}
 KINDS |= dict.fromkeys("flows nodes values drafts member".split(), "hash")
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
@@ -88,6 +89,9 @@ class Dump(NamedTuple):
     blocks: dict[bytes, float]
     watched: dict[bytes, float]
     prog: dict[bytes, bytes]
+    followed: dict[bytes, float]
+    logs: dict[bytes, bytes]
+    chunks: dict[bytes, bytes]
     away: dict[bytes, bytes]
     origin: dict[bytes, bytes]
     parcels: dict[bytes, bytes]
@@ -334,6 +338,8 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert {name[1:] for name in d.outbox if name[:1] == b"g"} == set(d.away.values())
     assert {name[1:] for name in d.outbox if name[:1] == b"c"} <= set(d.away.values())
     assert set(d.origin) <= {id for id in d.msg if id not in dead}
+    assert not {each[:16] for each in d.followed} & set(d.tomb), "somebody follows what has ended"
+    check_tails(d, set(places))
     # I7: no token twice.
     assert len(set(d.active.values())) == len(d.active)
     # I8: crashes within limits, none without an attempt.
@@ -356,7 +362,9 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     # A dead letter is listed as long as anything of it is kept.
     assert {id for id in dead if id in d.msg} == set(d.dead)
     sizes = (len(kept.get(id, b"")) for id in d.dead for kept in (d.msg, d.res, d.history))
-    assert d.number("dead_bytes") == sum(sizes)
+    assert d.number("dead_bytes") == sum(sizes) + sum(
+        tail_of(kept, id)[6] for id in d.dead for kept in (d.logs, d.chunks)
+    )
     # I12: the counters equal the contents.
     ended = sum(d.number(name) for name in ("succeeded", "failed", "cancelled", "expired"))
     assert d.number("enqueued") + d.number("requeued") - ended == len(places)
@@ -364,6 +372,33 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert set(d.sched_seen) <= set(d.sched_def)
     assert d.number("ghosts") == sum(map(int, d.ghosts.values()))
     assert len(d.wake) <= 1
+
+
+def tail_of(kept: dict[bytes, bytes], id: bytes) -> list[Any]:
+    """What is known of a job's lines or values; see lib/tail.lua."""
+    return _unpack(kept[id]) if id in kept else [0, 0, b"", 0, b"", 0, 0, []]
+
+
+_unpack = msgspec.msgpack.Decoder(tuple[int, int, bytes, int, bytes, int, int, list[list[int]]]).decode
+
+
+def check_tails(d: Dump, places: set[bytes]) -> None:
+    """What jobs have said belongs to a job that lives or whose outcome is kept, is in its bounds and adds up (I10)."""
+    for kept, most, size in ((d.logs, 64, 4096), (d.chunks, 1000, 65536)):
+        assert {field for field in kept if len(field) == 16} <= places | set(d.res)
+        left = dict(kept)
+        for id in [field for field in kept if len(field) == 16]:
+            begin, following, *_, used, pieces = tail_of(kept, id)
+            del left[id]
+            assert len(pieces) <= 16
+            assert used == sum(piece[3] for piece in pieces)
+            assert used <= 16 * size or len(pieces) == 1
+            assert begin <= min([following, *(piece[1] for piece in pieces)])
+            assert max([0, *(piece[1] + piece[2] for piece in pieces)]) in (0, following)
+            for number, _, count, length in pieces:
+                assert len(left.pop(id + b"%d" % number)) == length
+                assert count == 1 or (count <= most and length <= size)
+        assert not left, "a piece that nobody knows of"
 
 
 def route_of(d: Dump, id: bytes) -> list[Any]:
@@ -432,7 +467,7 @@ def check_flows(d: Dump) -> list[bytes]:
     nodes = flow_nodes(d)
     assert d.member == {node.job: field for field, node in nodes.items()}
     assert set(d.drafts) <= set(nodes)
-    assert set(d.values) <= {field for field, node in nodes.items() if node.state == "s"}
+    assert set(d.chunks) <= {field for field, node in nodes.items() if node.state == "s"}
     waiting = [node.job for node in nodes.values() if node.state == ""]
     assert d.number("blocked") == len(waiting)
     going_on = {name[1:] for name in d.outbox if name[:1] == b"a"}

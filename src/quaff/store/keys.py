@@ -9,9 +9,9 @@ _WAITING, _ROUTED, _LIMITED, _RUNNING, _FLOWS, _ENDED = (
     "msg ready wake parked sched solo ghosts",
     "route prio uniq lapses heirs sched_def sched_state sched_next sched_seen",
     "turn backlog spot credit waits stalled opens limits rates slots guests blocks",
-    "active stop held lease claims prog away origin outbox parcels",
+    "active stop held lease claims prog logs chunks away origin outbox parcels",
     "flows nodes values drafts member",
-    "res done dead tomb watched",
+    "res done dead tomb watched followed",
 )
 NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} {_FLOWS} tries history {_ENDED}".split())
 

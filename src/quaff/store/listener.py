@@ -1,4 +1,4 @@
-"""One connection on which a process hears that jobs have ended, for all its threads and event loops.
+"""One connection on which a process hears what becomes of jobs, for all its threads and event loops.
 
 What is heard is a hint: whoever waits looks again after it, and now and then without one.
 """
@@ -11,7 +11,8 @@ import select
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
 from redis.exceptions import ResponseError
@@ -30,7 +31,7 @@ class Signal(Protocol):
     """Somebody who waits."""
 
     def heard(self, id: bytes | None) -> None:
-        """A job has ended; None: look at all, because what is heard has changed. Called in the listener's thread."""
+        """There is something to look at; None: look at all. Called in the listener's thread."""
         ...
 
 
@@ -64,8 +65,16 @@ class Listener:
         self._read_end = self._write_end = -1
         self.channels: set[bytes] = set()
 
-    def begin(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
-        """Tell a signal when one of these jobs ends, and when ``channel`` enters or leaves ``channels``."""
+    @contextmanager
+    def hearing(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> Generator[None]:
+        """Within it a signal is told of what comes for ``ids``, and when ``channel`` enters or leaves ``channels``."""
+        self._begin(channel, ids, signal)
+        try:
+            yield
+        finally:
+            self._order(_Order(False, channel, ids, signal))
+
+    def _begin(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
         self._order(_Order(True, channel, ids, signal))
         if not self._thread:
             thread = threading.Thread(target=self._work, name="quaff-listener", daemon=True)
@@ -73,10 +82,6 @@ class Listener:
                 self._read_end, self._write_end = os.pipe()
                 os.set_blocking(self._write_end, False)
                 thread.start()
-
-    def end(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
-        """Tell it no more."""
-        self._order(_Order(False, channel, ids, signal))
 
     def _order(self, order: _Order) -> None:
         self._orders.append(order)
@@ -138,7 +143,7 @@ class Listener:
                 self.channels = self.channels | {channel}
                 self._tell_everybody()
             elif kind == b"message":
-                for signal in self._waiting.get(channel, {}).pop(rest[0], ()):
+                for signal in self._waiting.get(channel, {}).get(rest[0], ()):
                     signal.heard(rest[0])
             if not connection.can_read(0):
                 return

@@ -10,6 +10,7 @@ import msgspec
 from quaff.model.ids import JobId
 from quaff.model.message import partition_of
 from quaff.model.states import BY_LETTER, JobState
+from quaff.model.tail import Page, page
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
 from quaff.store.transitions import BATCH, Call, attempt_of
@@ -28,6 +29,7 @@ class Found(NamedTuple):
         message, history: only if asked for.
         progress: what the running attempt has said; empty if nothing.
         away: where it runs, if that is another queue; its state is what it is there.
+        lines: what was logged; only if asked for.
     """
 
     state: JobState | None
@@ -39,6 +41,7 @@ class Found(NamedTuple):
     message: bytes
     history: bytes
     progress: bytes
+    lines: Page
     away: JobId | None = None
 
 
@@ -53,6 +56,41 @@ def watch(partition: Partition, ids: Sequence[bytes], *, lasts_ms: int) -> Call[
     One answer each: the letter of the state it has ended in, ``b""`` if it has not, ``b"?"`` if nobody knows it.
     """
     return Call(load("watch"), partition, (b"%d" % lasts_ms, *ids), list, notes_only=True)
+
+
+class Followed(NamedTuple):
+    """What one look has found for somebody who follows a job; see ``Found``.
+
+    Attributes:
+        now_ms: the server's clock, Unix milliseconds.
+        page: lines or values.
+    """
+
+    state: JobState
+    attempt: int
+    now_ms: int
+    record: bytes
+    progress: bytes
+    page: Page
+
+
+#: What to follow: what happens to a job, or the values it gives.
+EVENTS, VALUES = b"e", b"v"
+
+
+def follow(partition: Partition, id: bytes, what: bytes, position: int, *, lasts_ms: int) -> Call[Followed | None]:
+    """What is there, with lines or values from a position on, and more of it told on the channel ``followed``.
+
+    None for an id that nobody knows.
+    """
+
+    def read(reply: list[Any]) -> Followed | None:
+        where, detail, now_ms, record, progress, found = reply
+        state, attempt = _state(where, detail)
+        return Followed(state, attempt, now_ms, record, progress, page(found, position)) if state else None
+
+    args = (id, what, b"%d" % lasts_ms, b"%d" % position)
+    return Call(load("follow"), partition, args, read, notes_only=True)
 
 
 def holds(partition: Partition, process: bytes, after: bytes) -> Call[list[tuple[bytes, bytes]]]:
@@ -115,13 +153,24 @@ _STATES = {
 
 
 def _found(reply: list[Any]) -> Found:
-    where, detail, record, message, history, progress = reply
-    state = BY_LETTER[detail[:1]] if where == b"ended" else _STATES.get(where)
-    attempt = attempt_of(detail) if where == b"running" else 0
+    where, detail, record, message, history, progress, lines = reply
+    state, attempt = _state(where, detail)
     due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
     dropped = where == b"ended" and detail[:1] == b"S"
-    away = JobId(*partition_of(detail[16:]), detail[:16]) if where == b"away" else None
-    return Found(state, attempt, due_ms, dropped, where == b"parked", record, message, history, progress, away)
+    parked = where == b"parked"
+    away = _there(detail) if where == b"away" else None
+    return Found(state, attempt, due_ms, dropped, parked, record, message, history, progress, page(lines), away)
+
+
+def _there(detail: bytes) -> JobId:
+    """Where a job runs that is away."""
+    return JobId(*partition_of(detail[16:]), detail[:16])
+
+
+def _state(where: bytes, detail: bytes) -> tuple[JobState | None, int]:
+    """The state, and the number of the running attempt."""
+    state = BY_LETTER[detail[:1]] if where == b"ended" else _STATES.get(where)
+    return state, attempt_of(detail) if where == b"running" else 0
 
 
 def at_home(here: Found, there: Found) -> Found:
@@ -138,6 +187,7 @@ def at_home(here: Found, there: Found) -> Found:
         parked=there.parked,
         history=there.history or here.history,
         progress=there.progress,
+        lines=there.lines,
     )
 
 

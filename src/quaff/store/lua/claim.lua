@@ -14,6 +14,7 @@
 -- @include schema
 -- @include clock
 -- @include wake
+-- @include followed
 -- @include tries
 -- @include route
 -- @include lanes
@@ -174,6 +175,7 @@ if #leases > 0 then
   redis.call('HSET', k.active, unpack(leases))
   redis.call('ZADD', k.held, unpack(members))
   redis.call('ZADD', k.lease, ms(now + lease_ms), process)
+  happened(ids, 'e')
 end
 if strangers > 0 then redis.call('HINCRBY', k.meta, 'strangers', strangers) end
 -- Somebody who waits must also know when the next job is due: this process may be busy then.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
---- discard: failed, and stays so; its message, result and history are deleted
+--- discard: failed, and stays so; its message, result, history, lines and values are deleted
 -- ARGV: id, id, ...   (at most 500)
 -- Answer: one number a job: 1 deleted; 2 it was deleted before; 0 it is no dead letter
 -- Guarantees: the tombstone keeps its time, so that nothing that comes late revives the job.

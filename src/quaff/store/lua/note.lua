@@ -5,6 +5,7 @@
 -- Guarantees: no job lives longer or shorter by it, and none that runs elsewhere is spoken for.
 -- KEYS: active prog
 -- @include schema
+-- @include followed
 local ids, answers, noted = {}, {}, {}
 for i = 1, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
 for i, token in ipairs(redis.call('HMGET', k.active, unpack(ids))) do
@@ -14,5 +15,8 @@ for i, token in ipairs(redis.call('HMGET', k.active, unpack(ids))) do
     noted[#noted + 1] = ARGV[3 * i]
   end
 end
-if #noted > 0 then redis.call('HSET', k.prog, unpack(noted)) end
+if #noted > 0 then
+  redis.call('HSET', k.prog, unpack(noted))
+  happened(ids, 'e')
+end
 return answers

@@ -9,6 +9,7 @@
 -- @include schema
 -- @include clock
 -- @include wake
+-- @include followed
 -- @include progress
 -- @include tries
 -- @include route
@@ -46,4 +47,5 @@ for i = #ids, 1, -1 do
   end
 end
 if back then hint() end
+happened(ids, 'e')
 return answers

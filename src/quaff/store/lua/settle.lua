@@ -15,6 +15,7 @@
 -- @include route
 -- @include lanes
 -- @include unique
+-- @include tail
 -- @include end
 -- @include again
 -- @include away
@@ -37,7 +38,7 @@ local function refusal(id, token)
 end
 
 local answers, mine, members, others = {}, {}, {}, {}
-local succeeded, tombs, records, expiries = {}, {}, {}, {}
+local succeeded, tombs, records, expiries, unkept = {}, {}, {}, {}, {}
 local here, routes, over = {}, routes_of(ids), {}
 for i, id in ipairs(ids) do
   local at = 6 * i - 3
@@ -63,6 +64,8 @@ for i, id in ipairs(ids) do
       if ttl > 0 then
         records[#records + 1] = id
         records[#records + 1] = ARGV[at + 5]
+      else
+        unkept[#unkept + 1] = id
       end
       expiries[#expiries + 1] = ms(ttl > 0 and now + ttl or gone)
       expiries[#expiries + 1] = id
@@ -76,6 +79,7 @@ end
 if #succeeded > 0 then
   redis.call('HSET', k.tomb, unpack(tombs))
   if #records > 0 then redis.call('HSET', k.res, unpack(records)) end
+  if #unkept > 0 then forget_tails(unkept) end
   redis.call('ZADD', k.done, unpack(expiries))
 end
 if #mine > 0 then

@@ -7,7 +7,7 @@
 --   that were asked to stop, ms until a schedule is to be looked at or -1, ms until something is to be sent to other partitions or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries parked opens rates watched guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox flows
+-- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox flows
 -- @include schema
 -- @include clock
 -- @include wake
@@ -18,6 +18,7 @@
 -- @include unique
 -- @include audit
 -- @include history
+-- @include tail
 -- @include dead
 -- @include stopped
 -- @include due
@@ -108,6 +109,8 @@ local rested = redis.call('ZRANGEBYSCORE', k.rates, '-inf', ms(now), 'LIMIT', 0,
 if #rested > 0 then redis.call('ZREM', k.rates, unpack(rested)) end
 local unheard = redis.call('ZRANGEBYSCORE', k.watched, '-inf', ms(now), 'LIMIT', 0, limit)
 if #unheard > 0 then redis.call('ZREM', k.watched, unpack(unheard)) end
+local left_alone = redis.call('ZRANGEBYSCORE', k.followed, '-inf', ms(now), 'LIMIT', 0, limit)
+if #left_alone > 0 then redis.call('ZREM', k.followed, unpack(left_alone)) end
 local overdue = redis.call('ZRANGEBYSCORE', k.guests, '-inf', ms(now), 'LIMIT', 0, limit)
 for _, guest in ipairs(overdue) do dismiss(guest, now) end
 local lapsed = redis.call('ZRANGEBYSCORE', k.lapses, '-inf', ms(now), 'LIMIT', 0, limit)
@@ -130,6 +133,7 @@ if #old > 0 then
     for _, id in ipairs(old) do unlist(id) end
   end
   for _, key in ipairs({k.res, k.history, k.msg, k.route}) do redis.call('HDEL', key, unpack(old)) end
+  forget_tails(old)
   if #kept > 0 then redis.call('ZADD', k.done, unpack(kept)) end
   if #gone > 0 then
     if redis.call('EXISTS', k.flows) == 1 then
@@ -163,6 +167,6 @@ end
 local next_parcel = redis.call('ZRANGEBYSCORE', k.outbox, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 local next_schedule = redis.call('ZRANGEBYSCORE', k.sched_next, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 
-if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #overdue >= limit or #unheard >= limit or #old >= limit then more = 1 end
+if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #overdue >= limit or #unheard >= limit or #left_alone >= limit or #old >= limit then more = 1 end
 return {taken, #due, #old, more, redis.call('HLEN', k.stop), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1,
   next_parcel and math.max(0, tonumber(next_parcel) - now) or -1}

@@ -2,6 +2,7 @@
 -- costs nothing. Whoever waits for work must know of a new earliest one. `elsewhere` is '', or another priority, a space and
 -- another `queue#number`, one of them perhaps empty. Who is not at home goes there first, and from there to that queue.
 -- KEYS: tries meta
+-- @include followed
 -- @include tries
 -- @include route
 -- @include place
@@ -27,4 +28,5 @@ local function come_back(id, letter, token, delay, record, now, window, elsewher
   if priority ~= '' then set_priority(id, tonumber(priority)) end
   if queue ~= '' then set_queue(id, queue) end
   start_waiting(id, now + delay, now)
+  happened({id}, 'e')
 end

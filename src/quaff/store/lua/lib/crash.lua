@@ -2,6 +2,7 @@
 -- Takes one job from its process and returns its token, or nil if it was not held. What it has of its limits is free.
 -- KEYS: active held tries solo claims lease done
 -- @include clock
+-- @include followed
 -- @include progress
 -- @include tries
 -- @include route
@@ -13,6 +14,7 @@ local function take_back(process, id, now)
   if not token then return nil end
   redis.call('HDEL', k.active, id)
   forget_progress({id})
+  happened({id}, 'e')
   local route = route_of(id)
   if route then give_back(route[6], now) end
   return token

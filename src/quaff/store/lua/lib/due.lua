@@ -1,6 +1,7 @@
 -- What is due goes to the tail of its line, the earliest first; how many.
 -- KEYS: sched tries opens
 -- @include clock
+-- @include followed
 -- @include tries
 -- @include place
 local function promote(now, limit)
@@ -10,6 +11,7 @@ local function promote(now, limit)
   for i, text in ipairs(redis.call('HMGET', k.tries, unpack(due))) do
     place(due[i], read_tries(text), false)
   end
+  happened(due, 'e')
   return #due
 end
 

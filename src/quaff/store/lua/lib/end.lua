@@ -7,6 +7,7 @@
 -- @include message
 -- @include route
 -- @include unique
+-- @include tail
 -- @include dead
 -- @include away
 -- @include flow
@@ -50,7 +51,7 @@ local function finish(id, letter, token, record, ttl, now, window)
     redis.call('HDEL', k.msg, id)
     if route then redis.call('HDEL', k.route, id) end
   end
-  if ttl > 0 then redis.call('HSET', k.res, id, record) end
+  if ttl > 0 then redis.call('HSET', k.res, id, record) else forget_tails({id}) end
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)
   redis.call('HINCRBY', k.meta, NAME_OF[letter], 1)
   tell({id})

@@ -2,6 +2,7 @@
 -- one that is blocked until the holder has ended, after 13 digits of the time it is due.
 -- KEYS: uniq lapses heirs
 -- @include clock
+-- @include followed
 -- @include place
 
 -- The job that holds a key now, or nil, and then whether one did until its time was over.
@@ -32,6 +33,7 @@ local function hand_over(keys, now)
       redis.call('HDEL', k.heirs, keys[i])
       redis.call('HSET', k.uniq, keys[i], id)
       start_waiting(id, due, now)
+      happened({id}, 'e')
     end
   end
 end

@@ -1,0 +1,130 @@
+"""What happens to one job, look after look: what is new each time. A look comes after a hint, not after a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any, TypeAlias
+
+from quaff.errors import JobNotFound, ResultTimeout
+from quaff.model import outcome, progress
+from quaff.model.events import Event, instant, read_line
+from quaff.model.ids import JobId
+from quaff.model.progress import Progress
+from quaff.model.states import JobState
+from quaff.store.keys import Partition
+from quaff.store.listener import Listener
+from quaff.store.queries import EVENTS, Followed, follow
+from quaff.store.transitions import Call
+from quaff.waiting import FIRST_LOOK, LAST_LOOK, LOOK_ANYWAY, TOLD_FOR, News
+
+Looks: TypeAlias = Generator[Call[Any] | float | list[Any], Any, None]
+
+
+class Following:
+    """One job, and what somebody wants to know of it.
+
+    Args:
+        listener: of this process.
+        home, id: where the job is.
+        until: monotonic seconds at which time is up.
+        timeout: what was said about that, for the error.
+    """
+
+    def __init__(self, listener: Listener, home: Partition, id: JobId, until: float, timeout: float | None) -> None:
+        self._listener = listener
+        self._home = home
+        self._id = id
+        self._until = until
+        self._timeout = timeout
+        self._pause = FIRST_LOOK
+
+    def look(self, what: bytes, position: int) -> Generator[Any, Any, Followed]:
+        """Ask the server; raises JobNotFound."""
+        found: Followed | None = yield follow(self._home, self._id.raw, what, position, lasts_ms=TOLD_FOR)
+        if found is None:
+            raise unknown(str(self._id))
+        return found
+
+    def events(self, news: News, every: float | None) -> Looks:
+        """Lists of events, the last one with the end; see ``Job.watch``."""
+        with self._listener.hearing(self._home.key("followed"), (self._id.raw + EVENTS,), news):
+            seen = _Seen()
+            told_at = time.monotonic()
+            while True:
+                sure = self._sure(news)
+                found = yield from self.look(EVENTS, seen.position)
+                events = seen.new(found)
+                if not events and every is not None and time.monotonic() >= told_at + every:
+                    events = [seen.state(found)]
+                if events:
+                    told_at = time.monotonic()
+                    yield events
+                if not found.page.all:
+                    continue
+                if seen.ended:
+                    return
+                yield self._wait(sure, None if every is None else told_at + every)
+
+    def _sure(self, news: News) -> bool:
+        """Whether what happens after the look that comes now is heard."""
+        news.take()
+        return self._home.key("followed") in self._listener.channels
+
+    def _wait(self, sure: bool, at: float | None = None) -> float:
+        """Seconds until the next look, if nothing is heard; raises ResultTimeout."""
+        now = time.monotonic()
+        if now >= self._until:
+            raise ResultTimeout(f"job {self._id} had not ended after {self._timeout:g} s; it goes on.", str(self._id))
+        wait = min(self._until - now, LOOK_ANYWAY if sure else self._pause)
+        self._pause = min(self._pause * 1.5, LAST_LOOK)
+        return wait if at is None else max(0.0, min(wait, at - now))
+
+
+class _Seen:
+    """What is known of a job already."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.ended = False
+        self._state: tuple[JobState | None, int] = (None, 0)
+        self._progress = b""
+
+    def new(self, found: Followed) -> list[Event]:
+        """What is new, in the order in which it happened as far as that is known."""
+        events: list[Event] = []
+        if not found.state.terminal and (found.state, found.attempt) != self._state:
+            self._state, self._progress = (found.state, found.attempt), b""
+            events.append(self.state(found))
+        at = instant(found.now_ms)
+        for position, data in found.page.items:
+            line = read_line(position, data)
+            events.append(Event("log", line.at, found.state, found.attempt, log=line))
+            self.position = position + 1
+        said = _last_word(found)
+        if said is not None and progress.encode(said) != self._progress:
+            self._progress = progress.encode(said)
+            events.append(Event("progress", at, found.state, found.attempt, progress=said))
+        if found.state.terminal and found.page.all:
+            self.ended = True
+            events.append(self.state(found))
+        return events
+
+    @staticmethod
+    def state(found: Followed) -> Event:
+        return Event("state", instant(found.now_ms), found.state, found.attempt)
+
+
+def _last_word(found: Followed) -> Progress | None:
+    if found.record:
+        return outcome.decode(found.record).attempt.progress
+    return progress.decode(found.progress) if found.progress else None
+
+
+def unknown(id: str) -> JobNotFound:
+    """Nobody knows a job of that id."""
+    return JobNotFound(
+        f"job {id} is not known: it never was, its quaff.batch() block has not ended, or its record and "
+        "tombstone are gone.",
+        id,
+    )
