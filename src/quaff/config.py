@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 import warnings
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         timeout: how long an attempt may run, where its task does not say; 0 sets no limit.
         failed_count, failed_bytes: the most dead letters that a queue keeps; the oldest make room.
         processes: 0 takes the number of CPUs.
+        job_log_level: of the least record that is kept with its job, ``INFO`` by default; ``OFF`` keeps none.
     """
 
     url: str = "embedded:"
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 8
     async_concurrency: int = 100
     max_crashes: int = 3
+    job_log_level: str = "INFO"
 
     def __repr__(self) -> str:
         from quaff.store.connect import mask
@@ -144,6 +147,11 @@ def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
             raise ConfigurationError(
                 f"{name}={value!r} from {source}: use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
             )
+        if name == "job_log_level":
+            values[name] = values[name].upper()
+            levels = [*logging.getLevelNamesMapping(), "OFF"]
+            if values[name] not in levels:
+                raise ConfigurationError(f"{name}={value!r} from {source}: give one of {', '.join(levels)}.")
     url, source = values.get("url", Settings().url), found["url"][1] if "url" in found else "default"
     return Settings(**{**values, **_settled(url, source)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
@@ -9,9 +10,11 @@ from typing import NoReturn
 
 import msgspec
 
+from quaff.model import events
 from quaff.model.ids import JobId
 from quaff.model.progress import Progress, checked
 from quaff.model.steering import Retry, Snooze
+from quaff.model.tail import LINES, Outgoing
 from quaff.model.times import Seconds
 
 
@@ -26,10 +29,12 @@ class Attempt(msgspec.Struct):
         scheduled_ms: the nominal instant of an occurrence of a schedule, Unix milliseconds; 0 for other jobs.
         stopping: empty until the worker is stopping; cancelled: somebody wants this job to end.
         should_stop: True if either is so: finish early if you can.
-        progress: how far it has come, as it said last.
+        progress: how far it has come, as it said last; noted: what the server was told of that.
+        said: its lines and values that the server does not know yet, by kind.
         home: where the job is at home, if it runs in another queue.
         flow: the id of the flow that it is of; empty for other jobs.
         tell: whom to tell that there is news; told: it has been, and has not looked yet.
+        ended: it says no more; heard: and the server knows all of it.
     """
 
     queue: str
@@ -45,7 +50,11 @@ class Attempt(msgspec.Struct):
     flow: str = ""
     cancelled: bool = False
     progress: Progress | None = None
+    noted: Progress | None = None
+    said: dict[bytes, Outgoing] = {}
     told: bool = False
+    ended: bool = False
+    heard: bool = False
 
     @property
     def id(self) -> str:
@@ -54,6 +63,19 @@ class Attempt(msgspec.Struct):
     @property
     def should_stop(self) -> bool:
         return self.cancelled or bool(self.stopping)
+
+    def log(self, level: int, logger: str, text: str, at: float | None = None) -> None:
+        """Keep a line; ``at``: Unix seconds, now by default."""
+        # One step: two threads of one attempt may both come with its first line.
+        outgoing = self.said.setdefault(LINES, Outgoing(LINES)) if LINES not in self.said else self.said[LINES]
+        outgoing.add(events.line(level, logger, self.attempt, text, at))
+        self.news()
+
+    def news(self) -> None:
+        """There is something to tell."""
+        if not self.told:
+            self.told = True
+            self.tell(self)
 
 
 _current: ContextVar[Attempt | None] = ContextVar("quaff_current_job", default=None)
@@ -118,9 +140,18 @@ class CurrentJob:
         """
         attempt = self._attempt()
         attempt.progress = checked(done, total, note)
-        if not attempt.told:
-            attempt.told = True
-            attempt.tell(attempt)
+        attempt.news()
+
+    def log(self, text: str, level: int = logging.INFO) -> None:
+        """Keep a line with the job: ``log("resized")``. ``job.info().logs`` and ``job.watch()`` have it.
+
+        What is logged with ``logging`` is kept, too. The newest lines of a job stay, some hundred or 32 KiB at least.
+
+        Args:
+            level: as of ``logging``; the setting JOB_LOG_LEVEL is not asked.
+        """
+        attempt = self._attempt()
+        attempt.log(level, attempt.task, str(text))
 
     def retry(self, why: str = "the task asked for another attempt", *, in_: Seconds | None = None) -> NoReturn:
         """``raise Retry(why, in_=...)``."""
@@ -149,6 +180,11 @@ def member_of(flow: str) -> bytes:
 def enter(attempt: Attempt) -> Token[Attempt | None]:
     """Make ``attempt`` the current one; for the executor."""
     return _current.set(attempt)
+
+
+def running() -> Attempt | None:
+    """The attempt that runs here."""
+    return _current.get()
 
 
 def leave(token: Token[Attempt | None]) -> None:

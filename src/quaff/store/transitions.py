@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from quaff.model.states import LETTER, JobState
+from quaff.model.tail import Packet
 from quaff.store.keys import Partition
 from quaff.store.scripts import Script, load
 
@@ -220,6 +221,11 @@ def release(partition: Partition, *, process: bytes, items: Sequence[tuple[bytes
 def note(partition: Partition, items: Sequence[tuple[bytes, bytes, bytes]]) -> Call[list[int]]:
     """Write down how far attempts have come: items of ``(id, token, progress)``; 3 for one that is held elsewhere."""
     return Call(load("note"), partition, _flat(items), list)
+
+
+def append(partition: Partition, items: Sequence[tuple[bytes, bytes, Packet]]) -> Call[list[int]]:
+    """Keep what attempts have said: items of ``(id, token, packet)``, STEP at most; 3 for one held elsewhere."""
+    return Call(load("append"), partition, _flat((id, token, *packet) for id, token, packet in items), list)
 
 
 def reap(partition: Partition, *, process: bytes, rules: Rules, started: Sequence[End]) -> Call[tuple[int, int, bool]]:

@@ -98,6 +98,8 @@ class Completer:
             items: list[tuple[bytes, bytes, JobState, int, bytes, bytes]] = []
             size = 0
             for finished in waiting[:BATCH]:
+                if finished.speaker is not None and not finished.speaker.heard:
+                    break
                 lease, settled = finished.claim.lease, finished.settled
                 size += len(settled.record)
                 if items and size > _BYTES:
@@ -112,8 +114,9 @@ class Completer:
                         settled.record,
                     )
                 )
-            calls.append(settle(partition, process=self._process, window_ms=self._window_ms, items=items))
-            self._sent.append((partition, len(items)))
+            if items:
+                calls.append(settle(partition, process=self._process, window_ms=self._window_ms, items=items))
+                self._sent.append((partition, len(items)))
         return calls
 
     def answered(self, verdicts: Sequence[list[Verdict] | QuaffError]) -> list[tuple[Claim, Verdict]]:

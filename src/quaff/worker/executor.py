@@ -120,10 +120,10 @@ class Executor:
             run.leave()
         except BaseException as error:  # noqa: BLE001  SystemExit or KeyboardInterrupt of a task ends the task, not the worker
             run.leave()
-            return self._over(run, error)
+            return self._last_words(run, self._over(run, error))
         finally:
             leave(token)
-        return self._returned(run, value)
+        return self._last_words(run, self._returned(run, value))
 
     async def arun(self, run: Run) -> Finished:
         """Await a coroutine function."""
@@ -146,10 +146,18 @@ class Executor:
             run.leave()
         except BaseException as error:  # noqa: BLE001  as in run
             run.leave()
-            return self._over(run, error)
+            return self._last_words(run, self._over(run, error))
         finally:
             leave(token)
-        return self._returned(run, value)
+        return self._last_words(run, self._returned(run, value))
+
+    def _last_words(self, run: Run, finished: Finished) -> Finished:
+        current = run.current
+        if not current.said:
+            return finished
+        current.ended = True
+        self._tell(current)
+        return msgspec.structs.replace(finished, speaker=current)
 
     # What an attempt came to
 

@@ -114,15 +114,15 @@ class Fetcher:
         self._gather()
         self._give_back_what_is_stuck()
         self._intake.begin_batches()
+        said = self._telling.calls()
         settles = self._completer.calls() if self._completer.pending else []
         releases = self._held.calls()
         comparison = self._comparison.call()
         if self._asked is None:
             self._asked = self._next_claim()
         calls: list[Call[Any]] = [] if comparison is None else [comparison]
-        calls += [*settles, *releases]
+        calls += [*said, *settles, *releases]
         calls += [] if self._asked is None else [self._asked.call]
-        calls += self._telling.calls()
         if not calls:
             return self._wait(longest)
         try:
@@ -133,6 +133,7 @@ class Fetcher:
         if comparison is not None:
             # Before the others: a script that the server had forgotten runs after all that was sent behind it.
             self._compared(next(answers))
+        self._telling.answered([next(answers) for _ in said])
         for refused, verdict in self._completer.answered([next(answers) for _ in settles]):
             log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
         self._held.answered([next(answers) for _ in releases])

@@ -8,10 +8,23 @@ import sys
 _FORMAT = "%(asctime)s %(name)s %(message)s"
 
 
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs alone
+    """The handler of a process whose application has none."""
+
+
 def set_up(level: str) -> None:
     """Give the root logger a handler if nobody else has, and Quaff's own loggers their level."""
     logging.getLogger("quaff").setLevel(level.upper())
     if not logging.getLogger().handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _Stderr(sys.stderr)
         handler.setFormatter(logging.Formatter(_FORMAT, "%H:%M:%S"))
         logging.getLogger().addHandler(handler)
+
+
+def loosen(level: int) -> None:
+    """Let records from this level on come to handlers, where the application leaves that to us; stderr stays quiet."""
+    root = logging.getLogger()
+    ours = next((handler for handler in root.handlers if isinstance(handler, _Stderr)), None)
+    if ours is not None and root.level == logging.WARNING and level < logging.WARNING:
+        root.setLevel(level)
+        ours.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.partition(".")[0] == "quaff")

@@ -21,6 +21,7 @@ from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 from quaff.store.keys import partition
 from quaff.store.link import Link
 from quaff.worker.batching import Batches
+from quaff.worker.capture import capture
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control, Orders, Word, adopt
 from quaff.worker.executor import Executor
@@ -163,6 +164,7 @@ def main() -> None:
     try:
         app = load(orders.app)
         app.override(**orders.flags)
+        capture(app.settings.job_log_level)
         process = Process(app, orders, control)
     except QuaffError as error:
         control.say(Word(said="failed", text=str(error)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from quaff.context import Attempt
 from quaff.model import message
 from quaff.model.ids import JobId
 from quaff.model.message import Message
@@ -59,12 +60,16 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """An attempt that ended; ``seconds`` it ran. ``fellows``: those of the other jobs of its batch."""
+    """An attempt that ended; ``seconds`` it ran. ``fellows``: those of the other jobs of its batch.
+
+    ``speaker`` has said something of which the server must know before this is settled: then nobody hears it any more.
+    """
 
     claim: Claim
     settled: Settled
     seconds: float
     fellows: tuple[Finished, ...] = ()
+    speaker: Attempt | None = None
 
 
 def together(finished: list[Finished]) -> Finished:

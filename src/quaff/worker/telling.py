@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from quaff.context import Attempt
+from quaff.errors import QuaffError
 from quaff.model import progress
-from quaff.store.keys import partition
-from quaff.store.transitions import BATCH, Call, note
+from quaff.model.tail import VALUES, Packet
+from quaff.store.keys import Partition, partition
+from quaff.store.transitions import BATCH, STEP, Call, append, note
 
-#: Seconds between two calls.
-_EVERY = 0.2
+log = logging.getLogger("quaff.worker")
+
+#: Seconds between two calls: for progress and lines, and for values, on which somebody waits.
+_EVERY, _EVERY_VALUES = 0.2, 0.05
+#: Bytes in one turn, and in one script.
+_TURN_BYTES, _CALL_BYTES = 4 * 1024 * 1024, 512 * 1024
+
+
+class _Line:
+    """Attempts that have news, heard at most so often."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self.news: deque[Attempt] = deque()
+        self.next_at = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self.next_at - time.monotonic()) if self.news else float("inf")
+
+    def due(self) -> int:
+        """How many to hear now."""
+        if self.seconds_left > 0:
+            return 0
+        self.next_at = time.monotonic() + self._every
+        return min(BATCH, len(self.news))
 
 
 class Telling:
@@ -27,31 +54,95 @@ class Telling:
     def __init__(self, namespace: str, wake: Callable[[], None]) -> None:
         self._namespace = namespace
         self._wake = wake
-        self._news: deque[Attempt] = deque()
-        self._next_at = 0.0
+        self._slow, self._quick = _Line(_EVERY), _Line(_EVERY_VALUES)
+        self._last_words: deque[Attempt] = deque()
+        self._calls: list[Call[list[int]]] = []
+        self._leaving: list[Attempt] = []
+        self._refused = False
 
     def tell(self, attempt: Attempt) -> None:
-        """An attempt has something to say; from any thread, once until it was heard."""
-        self._news.append(attempt)
-        if len(self._news) == 1:
+        """An attempt has something to say; from any thread, once until it was heard, and when it has ended."""
+        if attempt.ended:
+            self._last_words.append(attempt)
+            return
+        values = attempt.said.get(VALUES)
+        line = self._quick if values else self._slow
+        line.news.append(attempt)
+        full = values is not None and values.full
+        if full:
+            line.next_at = 0.0
+        if full or len(line.news) == 1:
             self._wake()
 
     @property
     def seconds_left(self) -> float:
         """Until there is something to send; infinite if nobody has said anything."""
-        return max(0.0, self._next_at - time.monotonic()) if self._news else float("inf")
+        return 0.0 if self._calls or self._last_words else min(self._slow.seconds_left, self._quick.seconds_left)
 
     def calls(self) -> list[Call[list[int]]]:
-        """What to send now. Nobody waits for the answers: what is lost is said again, or was the last word anyway."""
-        if not self._news or self.seconds_left > 0:
-            return []
-        self._next_at = time.monotonic() + _EVERY
-        by_queue: dict[tuple[str, int], list[tuple[bytes, bytes, bytes]]] = {}
-        for _ in range(min(BATCH, len(self._news))):
-            attempt = self._news.popleft()
-            # In this order: what is said from here on is news again.
-            attempt.told = False
-            said: Any = attempt.progress
-            item = (attempt.raw, attempt.token, progress.encode(said))
-            by_queue.setdefault((attempt.queue, attempt.partition), []).append(item)
-        return [note(partition(self._namespace, queue, number), items) for (queue, number), items in by_queue.items()]
+        """What to send now; the same again until it was answered."""
+        if self._calls or not (self._last_words or self._slow.news or self._quick.news):
+            return self._calls
+        room = _TURN_BYTES
+        notes: dict[Partition, list[tuple[bytes, bytes, bytes]]] = {}
+        packets: dict[Partition, list[tuple[bytes, bytes, Packet]]] = {}
+        while self._last_words and room > 0:
+            attempt = self._last_words.popleft()
+            self._leaving.append(attempt)
+            room -= self._hear(attempt, packets)
+        for line in (self._quick, self._slow):
+            for _ in range(line.due() if room > 0 else 0):
+                attempt = line.news.popleft()
+                # In this order: what is said from here on is news again.
+                attempt.told = False
+                room -= self._hear(attempt, packets)
+                said = attempt.progress
+                if said is not None and said is not attempt.noted and not attempt.ended:
+                    attempt.noted = said
+                    item = (attempt.raw, attempt.token, progress.encode(said))
+                    notes.setdefault(self._home(attempt), []).append(item)
+        self._calls = [note(home, items) for home, items in notes.items()]
+        self._calls += [append(home, some) for home, items in packets.items() for some in _portions(items)]
+        if not self._calls:
+            self._heard()
+        return self._calls
+
+    def answered(self, answers: Sequence[list[int] | QuaffError]) -> None:
+        """The answers to ``calls()``: what the server refuses is dropped; jobs count more than what they say."""
+        refused = next((answer for answer in answers if isinstance(answer, QuaffError)), None)
+        # Said once: it may go on, many times a second.
+        if refused is not None and not self._refused:
+            log.error("progress, lines or values of jobs are lost: %s", refused)
+        self._refused = refused is not None
+        self._calls = []
+        self._heard()
+
+    def _heard(self) -> None:
+        for attempt in self._leaving:
+            attempt.heard = True
+        self._leaving = []
+
+    def _home(self, attempt: Attempt) -> Partition:
+        return partition(self._namespace, attempt.queue, attempt.partition)
+
+    def _hear(self, attempt: Attempt, packets: dict[Partition, list[tuple[bytes, bytes, Packet]]]) -> int:
+        """Take what an attempt has said; how many bytes it is."""
+        size = 0
+        for outgoing in list(attempt.said.values()):
+            for packet in outgoing.take():
+                size += len(packet.data)
+                packets.setdefault(self._home(attempt), []).append((attempt.raw, attempt.token, packet))
+        return size
+
+
+def _portions(items: list[tuple[bytes, bytes, Packet]]) -> list[list[tuple[bytes, bytes, Packet]]]:
+    """Packets in portions that one script takes."""
+    portions: list[list[Any]] = [[]]
+    size = 0
+    for item in items:
+        size += len(item[2].data)
+        if portions[-1] and (size > _CALL_BYTES or len(portions[-1]) == STEP):
+            portions.append([])
+            size = len(item[2].data)
+        portions[-1].append(item)
+    return portions

@@ -27,6 +27,8 @@ local function append(what, id, token, before, count, bytes)
     tail[3], tail[4] = token, 0
     if kind.anew then
       for _ = 1, #pieces do drop_oldest(key, id, tail) end
+      -- One position is left out, so that whoever has all values of the attempt before sees that they are worth nothing.
+      if tail[2] > tail[1] then tail[2] = tail[2] + 1 end
       tail[1] = tail[2]
     end
   elseif count == 0 or before < tail[4] then
