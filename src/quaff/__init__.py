@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from quaff.errors import ResultTimeout as ResultTimeout
     from quaff.errors import ServerUnavailable as ServerUnavailable
     from quaff.errors import StoreError as StoreError
+    from quaff.errors import StreamGap as StreamGap
+    from quaff.errors import StreamRestarted as StreamRestarted
     from quaff.errors import UnknownTask as UnknownTask
     from quaff.flow import Flow as Flow
     from quaff.flow import FlowNode as FlowNode
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from quaff.queues import Change as Change
     from quaff.queues import Queue as Queue
     from quaff.queues import QueueStats as QueueStats
+    from quaff.streaming import Stream as Stream
     from quaff.task import Task as Task
     from quaff.workflow import Workflow as Workflow
     from quaff.workflow import chain as chain
@@ -123,6 +126,9 @@ _HOME = {
     "Retry": "model.steering",
     "Snooze": "model.steering",
     "SoftTimeout": "model.steering",
+    "Stream": "streaming",
+    "StreamGap": "errors",
+    "StreamRestarted": "errors",
     "Task": "task",
     "Unique": "model.limits",
     "UnknownTask": "errors",

@@ -227,12 +227,16 @@ class Quaff(Registry):
         return delivery.jobs()
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
-        backend = self.backend
-        return Job(backend.store, backend.settings, id, key=key, decode=self._decode_result, **known)
+        backend, decode, decode_value = self.backend, self._decode_result, self._decode_value
+        return Job(backend.store, backend.settings, id, key=key, decode=decode, decode_value=decode_value, **known)
 
     def _decode_result(self, name: str, data: bytes) -> Any:
         task = self.tasks.get(name)
         return task.signature.decode_result(data) if task else codec.unpack(data)
+
+    def _decode_value(self, name: str, data: bytes) -> Any:
+        task = self.tasks.get(name)
+        return task.signature.decode_value(data) if task else codec.unpack(data)
 
     # Settings and store
 

@@ -232,6 +232,30 @@ class JobExpired(JobError):
     code = "QF036"
 
 
+class StreamGap(JobError):
+    """Values of a stream that come next are gone: whoever reads them came too late, or was too slow.
+
+    Attributes:
+        position: of the first value that is still there: ``job.stream(start=error.position)`` goes on with it.
+    """
+
+    code = "QF038"
+
+    def __init__(self, message: str, id: str, position: int) -> None:
+        super().__init__(message, id)
+        self.position = position
+
+
+class StreamRestarted(StreamGap):
+    """The job runs again (a retry, a crash), so what it gave before is worth nothing; its values begin anew.
+
+    Attributes:
+        position: of the first value of the new attempt: ``job.stream(start=error.position)`` goes on with it.
+    """
+
+    code = "QF039"
+
+
 def with_article(noun: str) -> str:
     """The noun with its article."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

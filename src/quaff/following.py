@@ -6,15 +6,16 @@ import time
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
-from quaff.errors import JobNotFound, ResultTimeout
+from quaff.errors import JobNotFound, ResultTimeout, StreamGap, StreamRestarted
 from quaff.model import outcome, progress
 from quaff.model.events import Event, instant, read_line
 from quaff.model.ids import JobId
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
+from quaff.model.tail import Page
 from quaff.store.keys import Partition
 from quaff.store.listener import Listener
-from quaff.store.queries import EVENTS, Followed, follow
+from quaff.store.queries import EVENTS, VALUES, Followed, follow
 from quaff.store.transitions import Call
 from quaff.waiting import FIRST_LOOK, LAST_LOOK, LOOK_ANYWAY, TOLD_FOR, News
 
@@ -65,6 +66,44 @@ class Following:
                 if seen.ended:
                     return
                 yield self._wait(sure, None if every is None else told_at + every)
+
+    def values(self, news: News, position: int) -> Looks:
+        """Lists of ``(position, label, bytes)`` of values from a position on, until the job has ended."""
+        with self._listener.hearing(self._home.key("followed"), (self._id.raw + VALUES,), news):
+            while True:
+                sure = self._sure(news)
+                found = yield from self.look(VALUES, position)
+                page = found.page
+                position = self._next(page, position)
+                if page.items:
+                    position = page.items[-1][0] + 1
+                    yield [(at, page.label, data) for at, data in page.items]
+                if not page.all:
+                    continue
+                if found.state.terminal:
+                    return
+                yield self._wait(sure)
+
+    def _next(self, page: Page, position: int) -> int:
+        """The position of the next value; raises StreamRestarted or StreamGap where it is not the wanted one."""
+        if page == Page():
+            return position  # nothing was given yet, or nothing is kept any more
+        if 0 < position < page.begin:
+            raise StreamRestarted(
+                f"job {self._id} runs again: what it gave before counts no more, and its values begin anew at "
+                f"{page.begin}. Forget them and go on with job.stream(start={page.begin}).",
+                str(self._id),
+                page.begin,
+            )
+        wanted, first = max(position, page.begin), page.items[0][0] if page.items else page.next
+        if first != wanted:
+            raise StreamGap(
+                f"job {self._id} has no value {wanted} any more: the first one that is kept is {first}. Go on with "
+                f"job.stream(start={first}), and read sooner or give less.",
+                str(self._id),
+                first,
+            )
+        return wanted
 
     def _sure(self, news: News) -> bool:
         """Whether what happens after the look that comes now is heard."""

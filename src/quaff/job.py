@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any, Generic, TypeVar
 
+from quaff.answers import answer
 from quaff.config import Settings
-from quaff.errors import (
-    ConfigurationError,
-    JobCancelled,
-    JobExpired,
-    JobFailed,
-    ResultDropped,
-    ResultExpired,
-    ResultTimeout,
-)
+from quaff.errors import ConfigurationError, ResultTimeout
 from quaff.following import Following, unknown
 from quaff.info import JobInfo, info_of
 from quaff.model import codec, outcome
@@ -27,9 +21,14 @@ from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import Found, at_home, lookup
 from quaff.store.transitions import Call, cancel, discard, forget, prioritize, requeue
+from quaff.streaming import Stream
 from quaff.waiting import Place, aended, ataken, ended, taken
 
 R = TypeVar("R")
+
+
+def _unpacked(task: str, data: bytes) -> Any:
+    return codec.unpack(data)
 
 
 class Job(Generic[R]):
@@ -40,7 +39,7 @@ class Job(Generic[R]):
         settings: the application's.
         id: where the job lives.
         key: ``<queue>/<task>/<key>`` for a job with ``key=``.
-        decode: bytes of a value -> the value.
+        decode, decode_value: its task, and bytes of a result or of a value that it yielded -> the value.
         existing: True if ``delay`` found a job with its ``key=`` there already; also where a reply was lost and the job
             found by the second try may be the one that the first has made.
         fresh: it was put in line by the call that makes this handle.
@@ -53,7 +52,8 @@ class Job(Generic[R]):
         id: JobId,
         *,
         key: str | None = None,
-        decode: Callable[[str, bytes], Any] | None = None,
+        decode: Callable[[str, bytes], Any] = _unpacked,
+        decode_value: Callable[[str, bytes], Any] = _unpacked,
         existing: bool = False,
         fresh: bool = False,
     ) -> None:
@@ -61,7 +61,8 @@ class Job(Generic[R]):
         self._settings = settings
         self._home = partition(settings.namespace, id.queue, id.partition)
         self._id = id
-        self._decode = decode or (lambda task, data: codec.unpack(data))
+        self._decode = decode
+        self._decode_value = decode_value
         self.key = key
         self.existing = existing
         self._fresh = fresh
@@ -166,6 +167,30 @@ class Job(Generic[R]):
         async for events in ataken(self._store, lambda news: following.events(news, every)):
             for event in events:
                 yield event
+
+    def stream(self, start: int = 0, timeout: float | None = None) -> Stream[Any]:
+        """The values that a task which is a generator yields, as they come, for ``for`` and ``async for``.
+
+        It ends when the job has succeeded and raises what ``result`` raises where it has not; ``result`` has what the
+        generator returned. The newest values are kept as long as the outcome, some thousand or half a MiB at least.
+
+        Args:
+            start: the position of the first value. ``position`` of what this gives tells where to go on later. 0 begins
+                with the first value of the newest attempt.
+            timeout: seconds for all of it; None waits for ever.
+
+        Raises:
+            StreamGap, StreamRestarted, ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired
+            (ResultDropped: with ``result_ttl=0`` the end of the stream is not kept), JobNotFound, ServerUnavailable:
+            while iterating.
+        """
+        if type(start) is not int or start < 0:
+            raise TypeError(f"stream(start={start!r}): give a position, a whole number from 0.")
+        following, check = self._follow(timeout), partial(value_of, self)
+        return Stream(self._store, following, start, self._decode_value, self._call(), check)
+
+    #: The same, for symmetry with the others.
+    astream = stream
 
     def _follow(self, timeout: float | None) -> Following:
         return Following(self._store.listener, self._home, self._id, until_of(timeout), timeout)
@@ -276,24 +301,7 @@ class Job(Generic[R]):
         raise ResultTimeout(f"job {self.id} had not ended after {timeout:g} s; {how}", self.id)
 
     def _value(self, found: Found) -> R:
-        if found.state is JobState.EXPIRED:
-            raise JobExpired(f"job {self.id} expired: no worker came to it in time (expires=).", self.id)
-        if found.state is JobState.CANCELLED:
-            kept = outcome.decode(found.record).attempt.error if found.record else None
-            raise JobCancelled(self.id, kept.message if kept else "")
-        if found.dropped:
-            raise ResultDropped(
-                f"job {self.id} succeeded; its result is not kept (result_ttl=0), or somebody took it.", self.id
-            )
-        if not found.record:
-            raise ResultExpired(
-                f"job {self.id} ended as {found.state}; its result is kept no longer (RESULT_TTL).", self.id
-            )
-        record = outcome.decode(found.record)
-        error = record.attempt.error
-        if error is not None:
-            raise JobFailed(self.id, error.reason, error.type, error.message, error.traceback)
-        value: R = self._decode(record.task, bytes(record.value))
+        value: R = answer(self.id, found, self._decode)
         return value
 
     def __repr__(self) -> str:

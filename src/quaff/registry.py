@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
@@ -21,6 +21,7 @@ from quaff.task import BatchDecorator, GivenOptions, Task, TaskDecorator
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Y = TypeVar("Y")
 
 
 class Registry(ABC):
@@ -52,6 +53,16 @@ class Registry(ABC):
     def task(
         self, fn: Callable[P, Coroutine[Any, Any, R]], /, **given: Unpack[GivenOptions]
     ) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(
+        self, fn: Callable[P, Generator[Y, Any, R]], /, **given: Unpack[GivenOptions]
+    ) -> Task[P, R, Generator[Y, Any, R]]: ...
+    @overload
+    def task(
+        self, fn: Callable[P, AsyncIterator[Y]], /, **given: Unpack[GivenOptions]
+    ) -> Task[P, None, AsyncIterator[Y]]: ...
+    @overload
+    def task(self, fn: Callable[P, Iterator[Y]], /, **given: Unpack[GivenOptions]) -> Task[P, Any, Iterator[Y]]: ...
     @overload
     def task(self, fn: Callable[P, R], /, **given: Unpack[GivenOptions]) -> Task[P, R, R]: ...
     @overload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
@@ -26,6 +26,7 @@ from quaff.model.times import Seconds, seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Y = TypeVar("Y")
 F = TypeVar("F", covariant=True)
 
 _NO_TERMS: Mapping[str, Any] = MappingProxyType({})
@@ -94,6 +95,7 @@ class Task(Generic[P, R, F]):
         fn: the function.
         settings: its options.
         is_async: True for ``async def``.
+        streams: True for a generator, whose values ``job.stream()`` gives.
     """
 
     def __init__(self, sender: Sender, name: str, fn: Callable[..., Any], settings: TaskOptions) -> None:
@@ -103,7 +105,12 @@ class Task(Generic[P, R, F]):
         self.settings = settings
         # What messages need not say, because every worker knows it.
         self.own_timeout = settings.timeout
-        self.is_async = inspect.iscoroutinefunction(fn)
+        self.is_async = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+        self.streams = inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
+        if self.streams and settings.batch is not None:
+            raise ConfigurationError(
+                f"task {name!r} has batch= and is a generator; values of a batch cannot be streamed."
+            )
         self.signature = Signature(name, fn if settings.batch is None else shape_of(name, fn))
         _check_names(self.signature, settings)
         functools.update_wrapper(self, fn)
@@ -273,6 +280,12 @@ class TaskDecorator(Protocol):
 
     @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Generator[Y, Any, R]], /) -> Task[P, R, Generator[Y, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, AsyncIterator[Y]], /) -> Task[P, None, AsyncIterator[Y]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Iterator[Y]], /) -> Task[P, Any, Iterator[Y]]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
     def __call__(self, fn: Any, /) -> Any: ...

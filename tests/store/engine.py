@@ -376,10 +376,10 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
 
 def tail_of(kept: dict[bytes, bytes], id: bytes) -> list[Any]:
     """What is known of a job's lines or values; see lib/tail.lua."""
-    return _unpack(kept[id]) if id in kept else [0, 0, b"", 0, b"", 0, 0, []]
+    return _unpack(kept[id]) if id in kept else [0, 0, "", 0, "", 0, 0, []]
 
 
-_unpack = msgspec.msgpack.Decoder(tuple[int, int, bytes, int, bytes, int, int, list[list[int]]]).decode
+_unpack = msgspec.msgpack.Decoder(tuple[int, int, str, int, str, int, int, list[list[int]]]).decode
 
 
 def check_tails(d: Dump, places: set[bytes]) -> None:

@@ -5,6 +5,8 @@ A mark names mypy's code and pyright's rule; ``check_bad.py`` reads them, and ``
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 from quaff import Job, Quaff
 from quaff.flask import Quaff as FlaskQuaff
 
@@ -42,6 +44,22 @@ def calls() -> None:
     in_flask.delay("one")  # error: arg-type reportArgumentType
     add.options(queue="slow").delay("one")  # error: arg-type reportArgumentType
     add.map([1, 2])  # error: list-item reportArgumentType
+
+
+@quaff.task
+def chapters(book: str) -> Generator[str, None, int]:
+    """A generator."""
+    yield book
+    return 1
+
+
+def streaming() -> None:
+    """What is no position, and a result of another type."""
+    chapters.delay(5)  # error: arg-type reportArgumentType
+    chapters.delay("b").stream(start="5")  # error: arg-type reportArgumentType
+    result: str = chapters.delay("b").result()  # error: assignment reportAssignmentType
+    add.delay(1).watch(every="5")  # error: arg-type reportArgumentType
+    assert result
 
 
 async def in_coroutines() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from datetime import timedelta
 from typing import Any, assert_type
 
 from quaff import (
     Batch,
     Concurrency,
+    Event,
     Flow,
     FlowNode,
     Job,
@@ -19,6 +20,7 @@ from quaff import (
     Progress,
     Quaff,
     RateLimit,
+    Stream,
     Task,
     Unique,
     Workflow,
@@ -57,6 +59,25 @@ async def fetch(url: str, *, tries: int = 1) -> bytes:
 @quaff.task(result_ttl=0)
 async def ping() -> None:
     """With options too."""
+
+
+@quaff.task
+def chapters(book: str) -> Generator[str, None, int]:
+    """A generator: its jobs give values, and the result that it returns."""
+    yield book
+    return 1
+
+
+@quaff.task(queue="mail")
+async def lines(book: str) -> AsyncIterator[bytes]:
+    """As a coroutine, with no result."""
+    yield book.encode()
+
+
+@quaff.task
+def pages(book: str) -> Iterator[str]:
+    """A generator whose hint does not say what it returns."""
+    yield book
 
 
 @quaff.task(batch=Batch(100, within=0.5), queue="index")
@@ -142,6 +163,19 @@ def sending() -> None:
         assert_type(add.delay(1), Job[int])
 
 
+def streaming() -> None:
+    """Values as they come; which ones the handle does not know."""
+    assert_type(chapters.delay("b"), Job[int])
+    assert_type(chapters.options(queue="slow").delay("b").result(), int)
+    assert_type(chapters("b"), Generator[str, Any, int])
+    assert_type(pages.delay("b"), Job[Any])
+    assert_type(pages("b"), Iterator[str])
+    assert_type(lines.delay("b"), Job[None])
+    stream: Stream[str] = chapters.delay("b").stream(start=5)
+    assert_type(list(stream), list[str])
+    assert_type(stream.position, int)
+
+
 async def in_coroutines() -> None:
     """The twins of ``delay``, ``map`` and ``result``."""
     assert_type(await add.adelay(1, b=2), Job[int])
@@ -155,6 +189,9 @@ async def in_coroutines() -> None:
     assert_type([job async for job in quaff.as_completed([add.delay(1)])], list[Job[int]])
     task = asyncio.create_task(fetch("http://localhost"))
     assert_type(await task, bytes)
+    stream: Stream[bytes] = (await lines.adelay("b")).astream(timeout=5)
+    assert_type([value async for value in stream], list[bytes])
+    assert_type([event async for event in (await ping.adelay()).awatch()], list[Event])
 
 
 def asking(job: Job[int]) -> None:
@@ -173,6 +210,8 @@ def asking(job: Job[int]) -> None:
     assert_type(quaff.wait_all([job], 5), list[int])
     assert_type(quaff.wait_all([job], return_errors=True), list[int | JobError])
     assert_type([each.result() for each in quaff.as_completed([job])], list[int])
+    assert_type(list(job.watch(5, every=1)), list[Event])
+    assert_type([line.text for line in job.info().logs], list[str])
     number: Job[int] = quaff.job("id")
     assert_type(number.result(), int)
     text: str = job.state

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -14,6 +14,10 @@ from quaff.errors import EncodeError, with_article
 from quaff.model import codec
 
 _EXACT: frozenset[type] = frozenset({int, str, float, bool, bytes, type(None)})
+#: What a generator is said to return, and at which place of its parameters what it yields, and what it returns.
+_GENERATORS: dict[Any, tuple[int, int]] = {Generator: (0, 2)} | dict.fromkeys(
+    (AsyncGenerator, Iterator, Iterable, AsyncIterator, AsyncIterable), (0, -1)
+)
 _EMPTY: dict[str, Any] = {}
 _SEND_DATA = "Send plain data (numbers, text, bytes, dates, lists, dicts) or an id, and load the object in the task."
 
@@ -45,7 +49,11 @@ class Signature:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        return {name: hint for name, hint in type_hints(self._fn).items() if _buildable(hint)}
+        hints = type_hints(self._fn)
+        if inspect.isgeneratorfunction(self._fn) or inspect.isasyncgenfunction(self._fn):
+            # "yield" is no name that a parameter could have.
+            hints["yield"], hints["return"] = _parts(hints.get("return"))
+        return {name: hint for name, hint in hints.items() if _buildable(hint)}
 
     @cached_property
     def _by_keyword(self) -> dict[str, Any]:
@@ -202,27 +210,48 @@ class Signature:
         Raises:
             EncodeError: it cannot be stored so that it comes back as what it is.
         """
+        return self._encode(value, "return", "returned")
+
+    def encode_value(self, value: Any) -> bytes:
+        """A value that the generator yielded; as ``encode_result``."""
+        return self._encode(value, "yield", "yielded")
+
+    def decode_result(self, data: bytes) -> Any:
+        """A stored value as the return hint has it; as plain data where the hint does not fit it."""
+        return self._decode(data, "return")
+
+    def decode_value(self, data: bytes) -> Any:
+        """As ``decode_result``, for a value that the generator yielded."""
+        return self._decode(data, "yield")
+
+    def _encode(self, value: Any, what: str, did: str) -> bytes:
         data = codec.encode(value)
         if type(value) not in _EXACT:
-            lost = codec.lost(value, self.decode_result(data))
+            lost = codec.lost(value, self._decode(data, what))
             if lost is not None:
                 given, kind = with_article(type(value).__qualname__), with_article(lost.__qualname__)
                 raise EncodeError(
-                    f"{self._name} returned {given}; {kind} comes back only where "
+                    f"{self._name} {did} {given}; {kind} comes back only where "
                     "the function's return type hint says so"
                 )
         return data
 
-    def decode_result(self, data: bytes) -> Any:
-        """A stored value as the return hint has it; as plain data where the hint does not fit it."""
+    def _decode(self, data: bytes, what: str) -> Any:
         value = codec.unpack(data)
-        hint = self._hints.get("return", Any)
+        hint = self._hints.get(what, Any)
         if hint is Any or type(value) is hint:
             return value
         try:
             return codec.convert(value, hint)
         except msgspec.ValidationError:
             return value
+
+
+def _parts(hint: Any) -> tuple[Any, Any]:
+    """What a generator of that hint yields, and what it returns."""
+    yields, returns = _GENERATORS.get(get_origin(hint), (-1, -1))
+    arguments = dict(enumerate(get_args(hint)))
+    return arguments.get(yields, Any), arguments.get(returns, Any)
 
 
 def _is_one(value: Any, hint: Any) -> bool:

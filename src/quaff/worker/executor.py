@@ -23,6 +23,7 @@ from quaff.model.progress import Progress
 from quaff.model.retry import Again
 from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Snooze, SoftTimeout, TimeLimit
+from quaff.worker.giving import Giving
 from quaff.worker.ready import Claim, Finished, Parked, Ready, together
 from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
 
@@ -117,6 +118,8 @@ class Executor:
             run.open = True
             with self._app.attempt_scope():
                 value = ready.task.fn(*args, **kwargs)
+                if ready.task.streams:
+                    value = Giving(run.current, ready.task, self._settings.max_result).run(value)
             run.leave()
         except BaseException as error:  # noqa: BLE001  SystemExit or KeyboardInterrupt of a task ends the task, not the worker
             run.leave()
@@ -137,11 +140,14 @@ class Executor:
         try:
             run.open = True
             with self._app.attempt_scope():
-                coroutine: Callable[..., Coroutine[Any, Any, Any]] = ready.task.fn
+                called = ready.task.fn(*args, **kwargs)
+                coroutine: Coroutine[Any, Any, Any] = called
+                if ready.task.streams:
+                    coroutine = Giving(run.current, ready.task, self._settings.max_result).arun(called)
                 if ready.task.settings.soft_timeout is None:
-                    value = await coroutine(*args, **kwargs)
+                    value = await coroutine
                 else:
-                    run.steered = Steered(coroutine(*args, **kwargs))
+                    run.steered = Steered(coroutine)
                     value = await run.steered
             run.leave()
         except BaseException as error:  # noqa: BLE001  as in run
