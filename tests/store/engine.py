@@ -379,7 +379,7 @@ def tail_of(kept: dict[bytes, bytes], id: bytes) -> list[Any]:
     return _unpack(kept[id]) if id in kept else [0, 0, "", 0, "", 0, 0, []]
 
 
-_unpack = msgspec.msgpack.Decoder(tuple[int, int, str, int, str, int, int, list[list[int]]]).decode
+_unpack = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw, int, msgspec.Raw, int, int, list[list[int]]]).decode
 
 
 def check_tails(d: Dump, places: set[bytes]) -> None:

@@ -23,8 +23,11 @@ from hypothesis.stateful import (
 
 from quaff.model import ids
 from quaff.model.states import JobState
+from quaff.model.tail import LINES, VALUES, Packet, framed
 from quaff.store import transitions as t
 from quaff.store.keys import NAMES
+from quaff.store.queries import EVENTS, follow
+from quaff.store.queries import VALUES as FOLLOW_VALUES
 from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import HOUR, RULES, Desk, keyed
 from tests.store.engine_model import GHOST, LETTER, Job, Process, World
@@ -134,6 +137,21 @@ class Engine(World, RuleBasedStateMachine):
             self.tokens.add(lease.token)
             job.where, job.process, job.token = "active", process.id, lease.token
         return multiple(*((process, lease) for lease in answer.leases))
+
+    @rule(given=leases, what=st.sampled_from([LINES, VALUES]), before=st.integers(0, 3), many=st.integers(0, 2))
+    def say(self, given: tuple[Process, Lease], what: bytes, before: int, many: int) -> None:
+        """Lines and values: of whoever holds the job, at any time, and twice."""
+        process, lease = given
+        packet = Packet(what, before, many, framed(b"said") * many)
+        for _ in range(2):
+            answer = self.desk.store.run(t.append(self.desk.home, [(lease.id, lease.token, packet)]))
+            assert answer == [1 if self.holds(process, lease) else 3]
+
+    @rule(id=jobs_known, what=st.sampled_from([EVENTS, FOLLOW_VALUES]))
+    def follow(self, id: bytes, what: bytes) -> None:
+        """Whoever follows a job is told of its end: the dump must not have it then."""
+        found = self.desk.store.run(follow(self.desk.home, id, what, 0, lasts_ms=HOUR))
+        assert (found is None) == (id not in self.jobs)
 
     @rule(who=st.integers(0, 2))
     def claim_again(self, who: int) -> None:
