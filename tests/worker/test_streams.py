@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -323,3 +324,28 @@ def test_waiting_for_room_is_no_load(stage: Stage, quaff: Quaff) -> None:
     assert time.monotonic() - began < 10
     for job in hasty:
         job.result(timeout=40)
+
+
+@both
+def test_a_connection_that_breaks_loses_no_value_and_doubles_none(
+    stage: Stage, quaff: Quaff, tmp_path: Path, kind: str
+) -> None:
+    """All connections are cut again and again, in the middle of whatever is said."""
+    job = quaff.tasks[f"{kind}endless"].options(timeout=60).delay(str(tmp_path / "mark"))
+    stage.worker("-p", "1", app=APP)
+    values = iter(job.stream(timeout=50))
+    next(values)
+    stop, raw = threading.Event(), stage.raw()
+
+    def cut() -> None:
+        while not stop.wait(0.15):
+            raw.execute_command("CLIENT", "KILL", "TYPE", "NORMAL")
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        assert [next(values) for _ in range(400)] == list(range(1, 401))
+    finally:
+        stop.set()
+        cutter.join()
+    job.cancel()
