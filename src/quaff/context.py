@@ -149,7 +149,12 @@ class CurrentJob:
 
         Args:
             level: as of ``logging``; the setting JOB_LOG_LEVEL is not asked.
+
+        Raises:
+            ValueError: no level.
         """
+        if type(level) is not int:
+            raise ValueError(f"log(level={level!r}): give a number, such as logging.ERROR.")
         attempt = self._attempt()
         attempt.log(level, attempt.task, str(text))
 

@@ -39,6 +39,7 @@ class Following:
         self._until = until
         self._timeout = timeout
         self._pause = FIRST_LOOK
+        self._looked_at = 0.0
 
     def look(self, what: bytes, position: int) -> Generator[Any, Any, Followed]:
         """Ask the server; raises JobNotFound."""
@@ -98,7 +99,7 @@ class Following:
         wanted, first = max(position, page.begin), page.items[0][0] if page.items else page.next
         if first != wanted:
             raise StreamGap(
-                f"job {self._id} has no value {wanted} any more: the first one that is kept is {first}. Go on with "
+                f"value {wanted} of job {self._id} is not kept: the next one is {first}. Go on with "
                 f"job.stream(start={first}), and read sooner or give less.",
                 str(self._id),
                 first,
@@ -108,6 +109,7 @@ class Following:
     def _sure(self, news: News) -> bool:
         """Whether what happens after the look that comes now is heard."""
         news.take()
+        self._looked_at = time.monotonic()
         return self._home.key("followed") in self._listener.channels
 
     def _wait(self, sure: bool, at: float | None = None) -> float:
@@ -115,9 +117,10 @@ class Following:
         now = time.monotonic()
         if now >= self._until:
             raise ResultTimeout(f"job {self._id} had not ended after {self._timeout:g} s; it goes on.", str(self._id))
-        wait = min(self._until - now, LOOK_ANYWAY if sure else self._pause)
+        # From the look on: whoever took long over what it found may be told no more.
+        look_at = self._looked_at + (LOOK_ANYWAY if sure else self._pause)
         self._pause = min(self._pause * 1.5, LAST_LOOK)
-        return wait if at is None else max(0.0, min(wait, at - now))
+        return max(0.0, min(self._until, look_at, float("inf") if at is None else at) - now)
 
 
 class _Seen:

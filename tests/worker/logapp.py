@@ -103,3 +103,9 @@ def unkept(gate: str) -> None:
 def together(calls: list[tuple[int]]) -> None:
     """Once for all of them."""
     current_job.log(f"{len(calls)} calls")
+
+
+@quaff.task(name="odd")
+def odd() -> None:
+    """Gives a level that is none."""
+    current_job.log("text", "ERROR")  # type: ignore[arg-type]

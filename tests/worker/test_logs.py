@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quaff import Job, JobFailed, LogLine, Quaff
+from quaff.store.transitions import Verdict, release
 from quaff.task import Task
 from tests.helpers import wait_until
 from tests.worker import logapp
@@ -212,3 +213,28 @@ def test_an_applications_own_log_can_name_the_job(stage: Stage, quaff: Quaff) ->
     job.result(timeout=20)
     worker.wait_for(f"{job.id} many 1 line 0")
     worker.wait_for("- - 0 outside of jobs")
+
+
+def test_an_attempt_that_was_fenced_says_nothing_more(stage: Stage, quaff: Quaff, tmp_path: Path) -> None:
+    """Its job was taken from it, and is another one's now."""
+    gate = tmp_path / "gate"
+    job = quaff.tasks["talk"].delay(str(gate))
+    worker = stage.worker("-p", "1", app=APP)
+    wait_until(lambda: len(texts(job)) == 4, 10)
+    raw = stage.raw()
+    (member,), token = raw.zrange(stage.key("held"), 0, -1), raw.hget(stage.key("active"), job._id.raw)
+    back = release(job._home, process=member[:8], items=[(job._id.raw, token, 60_000)])
+    assert quaff.store.run(back) == [Verdict.OK]
+    gate.touch()
+    worker.wait_for("came too late")
+    assert len(texts(job)) == 4
+    assert job.info().parked
+
+
+def test_what_is_no_level_is_an_error_that_says_so(stage: Stage, quaff: Quaff) -> None:
+    """Where it was said."""
+    job = quaff.tasks["odd"].delay()
+    stage.worker("-p", "1", app=APP)
+    with pytest.raises(JobFailed, match=r"logging\.ERROR"):
+        job.result(timeout=20)
+    assert texts(job) == []

@@ -91,7 +91,10 @@ class Telling:
             self._leaving.append(attempt)
             room -= self._hear(attempt, packets)
         for line in (self._quick, self._slow):
-            for _ in range(line.due() if room > 0 else 0):
+            for _ in range(line.due()):
+                if room <= 0:
+                    line.next_at = 0.0  # the rest at once, in the next turn
+                    break
                 attempt = line.news.popleft()
                 # In this order: what is said from here on is news again.
                 attempt.told = False
