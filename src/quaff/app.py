@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from contextvars import ContextVar
 from typing import Any, Literal, TypeVar, overload
 
@@ -270,3 +276,13 @@ class Quaff(Registry):
     def attempt_scope(self) -> AbstractContextManager[Any]:
         """What surrounds each attempt in a worker; Flask's gives a fresh application context."""
         return _NOTHING
+
+    def async_attempt_scope(self) -> AbstractAsyncContextManager[Any]:
+        """What surrounds each attempt of a coroutine: the same, where a framework has nothing to await."""
+        return _entered(self.attempt_scope())
+
+
+@asynccontextmanager
+async def _entered(scope: AbstractContextManager[Any]) -> AsyncGenerator[Any]:
+    with scope as value:
+        yield value

@@ -139,7 +139,7 @@ class Executor:
         token = enter(run.current)
         try:
             run.open = True
-            with self._app.attempt_scope():
+            async with self._app.async_attempt_scope():
                 called = ready.task.fn(*args, **kwargs)
                 coroutine: Coroutine[Any, Any, Any] = called
                 if ready.task.streams:
