@@ -8,7 +8,6 @@ import shutil
 import stat
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +17,6 @@ from uuid import uuid4
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from quaff import ConfigurationError, Job
 from quaff.flask import Quaff
@@ -32,7 +30,7 @@ import asyncio, datetime, os, pathlib, time, uuid
 from flask import Flask, current_app, g, has_app_context
 from quaff.flask import Quaff
 
-quaff = Quaff(max_waiters=1)
+quaff = Quaff()
 NOTES = pathlib.Path(__file__).with_name("notes")
 
 def create_app():
@@ -297,43 +295,6 @@ def test_the_status_url_can_be_elsewhere_or_nowhere(server_url: str) -> None:
 # GET /jobs/<token>
 
 
-def test_a_job_is_followed_from_the_queue_to_its_value(shop: ModuleType, client: FlaskClient, tmp_path: Path) -> None:
-    """State, then value; ``Retry-After`` only while there is something to come."""
-    job = shop.hold.delay(str(tmp_path / "go"))
-    url = shop.quaff.ticket(job)["url"]
-    wait_until(lambda: job.state == "running")
-    answer = client.get(url)
-    assert (answer.status_code, answer.json) == (200, {"state": "running", "progress": None})
-    assert answer.headers["Retry-After"] == "1"
-    assert answer.headers["Cache-Control"] == "private, no-cache"
-    (tmp_path / "go").touch()
-    wait_until(lambda: ended(job))
-    answer = client.get(url)
-    assert answer.json == {"state": "succeeded", "progress": None, "value": "held"}
-    assert "Retry-After" not in answer.headers
-
-
-def test_an_etag_saves_sending_the_same_again(shop: ModuleType, client: FlaskClient) -> None:
-    """304 with no body for whoever has the answer already; another state is another tag."""
-    job = shop.add.delay(1, 2)
-    url = shop.quaff.ticket(job)["url"]
-    wait_until(lambda: ended(job))
-    tag = client.get(url).headers["ETag"]
-    answer = client.get(url, headers={"If-None-Match": tag})
-    assert (answer.status_code, answer.data) == (304, b"")
-    assert client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
-
-
-def test_a_failure_is_told_without_its_traceback(shop: ModuleType, client: FlaskClient) -> None:
-    """Reason, type and text, as a page may show them; what the code looks like stays inside."""
-    job = shop.mark.delay("bad")
-    wait_until(lambda: ended(job))
-    answer = client.get(shop.quaff.ticket(job)["url"])
-    error = {"reason": "error", "type": "ValueError", "message": "a secret of nobody"}
-    assert (answer.status_code, answer.json) == (200, {"state": "failed", "progress": None, "error": error})
-    assert b"Traceback" not in answer.data
-
-
 def test_an_expired_result_is_still_a_known_job(shop: ModuleType, client: FlaskClient) -> None:
     """200 with the state, and an error that says that the value is gone."""
     job = shop.forgotten.delay()
@@ -342,19 +303,6 @@ def test_an_expired_result_is_still_a_known_job(shop: ModuleType, client: FlaskC
     assert answer.status_code == 200
     assert answer.json is not None
     assert (answer.json["state"], answer.json["error"]["reason"]) == ("succeeded", "expired")
-
-
-def test_a_forged_token_and_a_missing_job_look_the_same(shop: ModuleType, client: FlaskClient) -> None:
-    """Nobody learns from the answer whether a token was right."""
-    missing = shop.quaff.job("default-0-" + "0" * 32)
-    with shop.app.app_context():
-        good = shop.quaff._signer(shop.app).dumps(missing.id)
-    answers = [client.get(f"/jobs/{token}") for token in (good, good[:-2], "x", "a.b.c")]
-    assert len({(answer.status_code, answer.data, answer.headers.get("Retry-After")) for answer in answers}) == 1
-    assert answers[0].status_code == 404
-    assert answers[0].json is not None
-    assert answers[0].json["error"]["reason"] == "not_found"
-    assert answers[0].headers["Cache-Control"] == "no-store"
 
 
 def test_only_the_own_key_and_its_fallbacks_are_good(shop: ModuleType) -> None:
@@ -377,12 +325,14 @@ def test_a_server_that_is_away_is_503(shop: ModuleType) -> None:
     """Not a 500, and the answer does not say where the server was."""
     app = make_app("redis://127.0.0.1:1", QUAFF_DEADLINE=0.2)
     Quaff(app)
-    answer = app.test_client().get(shop.quaff.ticket(shop.add.delay(1, 2))["url"])
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
-    assert b"127.0.0.1" not in answer.data
-    assert answer.json is not None
-    assert answer.json["error"]["reason"] == "unavailable"
+    url = shop.quaff.ticket(shop.add.delay(1, 2))["url"]
+    for each in (url, f"{url}?wait=5", f"{url}/events"):
+        answer = app.test_client().get(each, environ_overrides={"wsgi.multithread": True})
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert b"127.0.0.1" not in answer.data
+        assert answer.json is not None
+        assert answer.json["error"]["reason"] == "unavailable"
 
 
 def test_values_that_json_lacks_become_text(shop: ModuleType, client: FlaskClient) -> None:
@@ -397,56 +347,6 @@ def test_values_that_json_lacks_become_text(shop: ModuleType, client: FlaskClien
         "id": "00000000-0000-0000-0000-000000000007",
         "(1, 2)": 2**70,
     }
-
-
-# ?wait=
-
-
-def test_a_request_may_wait_for_the_end(shop: ModuleType, client: FlaskClient, tmp_path: Path) -> None:
-    """It is answered as soon as the job has ended, long before the seconds are over."""
-    url = shop.quaff.ticket(shop.hold.delay(str(tmp_path / "go")))["url"]
-    threading.Timer(0.3, (tmp_path / "go").touch).start()
-    answer, seconds = timed(client, f"{url}?wait=20")
-    assert answer.json == {"state": "succeeded", "progress": None, "value": "held"}
-    assert 0.2 < seconds < 10
-
-
-def test_a_request_waits_no_longer_than_it_said(shop: ModuleType, client: FlaskClient, tmp_path: Path) -> None:
-    """Then the job is told as it is; and what is no number of seconds does not wait."""
-    url = shop.quaff.ticket(shop.hold.delay(str(tmp_path / "go")))["url"]
-    answer, seconds = timed(client, f"{url}?wait=0.4")
-    assert 0.35 < seconds < 5
-    assert answer.json is not None
-    assert "value" not in answer.json
-    for nonsense in ("", "-1", "nan", "soon"):
-        assert timed(client, f"{url}?wait={nonsense}")[1] < 0.3
-    (tmp_path / "go").touch()
-
-
-def test_more_waiters_than_allowed_are_answered_at_once(shop: ModuleType, client: FlaskClient, tmp_path: Path) -> None:
-    """Long polls never take up all threads of a server (here: one is allowed)."""
-    url = shop.quaff.ticket(shop.hold.delay(str(tmp_path / "go")))["url"]
-    first = threading.Thread(target=timed, args=(client, f"{url}?wait=20"))
-    first.start()
-    # Its turn is taken when another one no longer waits.
-    wait_until(lambda: timed(shop.app.test_client(), f"{url}?wait=0.5", multithread=True)[1] < 0.3)
-    (tmp_path / "go").touch()
-    first.join(10)
-    assert not first.is_alive()
-
-
-def test_a_server_without_threads_does_not_wait(shop: ModuleType, tmp_path: Path) -> None:
-    """One waiting request would be the only one that is served."""
-    url = shop.quaff.ticket(shop.hold.delay(str(tmp_path / "go")))["url"]
-    assert timed(shop.app.test_client(), f"{url}?wait=5", multithread=False)[1] < 1
-    (tmp_path / "go").touch()
-
-
-def timed(client: FlaskClient, url: str, *, multithread: bool = True) -> tuple[TestResponse, float]:
-    """An answer and the seconds it took."""
-    began = time.monotonic()
-    answer = client.get(url, environ_overrides={"wsgi.multithread": multithread})
-    return answer, time.monotonic() - began
 
 
 # Without SECRET_KEY

@@ -14,7 +14,8 @@ The house, from the ground up; imports only point down::
     inspector                          reads and operates queues; workers do without it
     worker/                            one supervisor, N processes
     cli/                               the commands
-    flask / snippet                    Flask, and the names of the 2011 snippet
+    http/                              jobs over HTTP, whatever the framework
+    flask / quart / asgi / snippet     the frameworks, and the names of the 2011 snippet
 
 Nothing below is imported before it is used: ``import quaff`` stays cheap for every ``flask`` command of an application.
 """

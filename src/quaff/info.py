@@ -82,6 +82,11 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
     )
 
 
+def task_of(found: Found) -> str | None:
+    """The name of the task, from what a look with ``all`` has found; None if that is kept no longer."""
+    return _origin(found, outcome.decode(found.record) if found.record else None)[0]
+
+
 def _instant(ms: int) -> datetime | None:
     return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 

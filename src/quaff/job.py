@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -161,7 +161,7 @@ class Job(Generic[R]):
         following = self._follow(timeout)
         return (event for events in taken(self._store, lambda news: following.events(news, every)) for event in events)
 
-    async def awatch(self, timeout: float | None = None, *, every: float | None = None) -> AsyncIterator[Event]:
+    async def awatch(self, timeout: float | None = None, *, every: float | None = None) -> AsyncGenerator[Event]:
         """As ``watch``, in a coroutine: ``async for event in job.awatch()``."""
         following = self._follow(timeout)
         async for events in ataken(self._store, lambda news: following.events(news, every)):
@@ -324,6 +324,16 @@ def place_of(job: Job[Any]) -> Place:
 def look_at(job: Job[Any]) -> Call[Found]:
     """What to ask the server of a job that has ended."""
     return job._call()
+
+
+def found_of(job: Job[Any], *, all: bool = False) -> Found:
+    """What the server says of a job now. Raises ServerUnavailable."""
+    return job._look(all)
+
+
+async def afound_of(job: Job[Any], *, all: bool = False) -> Found:
+    """As ``found_of``, in a coroutine."""
+    return await job._store.aio.run(job._call(all))
 
 
 def value_of(job: Job[R], found: Found) -> R:

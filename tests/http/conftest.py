@@ -1,0 +1,68 @@
+"""Real web servers before a real worker."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests import helpers
+from tests.helpers import Program, wait_until
+from tests.http.site import SERVERS
+from tests.http.support import Site
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def environment(server_url: str) -> dict[str, str]:
+    """What makes the programs of one file belong together."""
+    return {"QUAFF_URL": server_url, "QUAFF_NAMESPACE": f"n{uuid4().hex[:12]}", "SITE_WORKER": "1"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def worker(environment: dict[str, str]) -> Iterator[Program]:
+    """It runs the jobs of a file's sites."""
+    worker = helpers.start_worker("tests.http.site:worker_quaff", "-p", "1", "-c", "20", cwd=ROOT, env=environment)
+    yield worker
+    worker.end()
+
+
+@pytest.fixture(scope="module")
+def open_site(environment: dict[str, str]) -> Iterator[Callable[[str], Site]]:
+    """Gives the site that a server of that name serves; it is started once for a file."""
+    programs: list[Program] = []
+    sites: dict[str, Site] = {}
+
+    def give(name: str) -> Site:
+        if name not in sites:
+            sites[name] = _start(name, environment, programs)
+        return sites[name]
+
+    yield give
+    for program in programs:
+        program.end()
+
+
+def _start(name: str, environment: dict[str, str], programs: list[Program]) -> Site:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    first, *rest = SERVERS[name]
+    command = [sys.executable, *rest, port] if first == sys.executable else [sys.executable, "-m", first, *rest]
+    program = Program(*(word.format(port=port) for word in command), cwd=ROOT, env=environment)
+    programs.append(program)
+
+    def answers() -> bool:
+        assert program.process.poll() is None, program.output
+        with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+            return True
+        return False
+
+    wait_until(answers, 20, f"{name}: {program.output}")
+    return Site(f"http://127.0.0.1:{port}/")
