@@ -1,4 +1,4 @@
-"""The demo's web application: hand in Python files, and see on its page what is in them.
+"""The demo's web application: hand in Python files, and see on its pages what is in them.
 
 ``flask --app app quaff dev`` runs it: web page, worker and server, with one Ctrl+C. ``python run.py`` (make demo) hands
 in a few thousand files and kills a process of the worker half-way.
@@ -7,27 +7,33 @@ in a few thousand files and kills a process of the worker half-way.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 import threading
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
 from analysis import Report, examine
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, abort, jsonify, redirect, render_template, request, url_for
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from quaff import JobError, ResultTimeout, current_job
+from quaff import JobError, JobNotFound, ResultTimeout, current_job
 from quaff.flask import Quaff
 from quaff.job import Job
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
+app.config["MAX_FORM_PARTS"] = 5000
 quaff = Quaff(app)
 
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 SPOOL = Path(os.environ.get("DEMO_SPOOL") or Path(app.instance_path, "spool"))
 
 
@@ -37,6 +43,35 @@ def analyse(name: str, digest: str) -> Report:
     # The file stays where it is: after a crash this function runs again, and then wants it again.
     report = examine(name, (SPOOL / digest).read_bytes())
     return replace(report, pid=os.getpid(), attempt=current_job.attempt)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is in the files of one upload; ``largest`` has the ten with the most lines."""
+
+    files: int
+    lines: int
+    functions: int
+    problems: int
+    largest: list[Report]
+
+
+@quaff.task
+def analyse_all(manifest: str) -> Summary:
+    """All files of one upload, with a word on how far it is; ``manifest`` is a list of their names and digests."""
+    files = json.loads((SPOOL / manifest).read_bytes())
+    reports: list[Report] = []
+    for name, digest in files:
+        current_job.progress(len(reports), len(files), name)
+        reports.append(examine(name, (SPOOL / digest).read_bytes()))
+    current_job.progress(len(reports), len(files))
+    return Summary(
+        files=len(reports),
+        lines=sum(each.lines for each in reports),
+        functions=sum(each.functions for each in reports),
+        problems=sum(each.problem is not None for each in reports),
+        largest=nlargest(10, reports, key=lambda each: each.lines),
+    )
 
 
 class Board:
@@ -90,9 +125,41 @@ board = Board()
 
 
 @app.get("/")
-def page() -> Response:
-    """The page."""
-    return app.send_static_file("index.html")
+def page() -> str:
+    """The first page."""
+    return render_template("index.html", told=board.look())
+
+
+@app.post("/uploads")
+def upload() -> Response:
+    """Take the files of the form, all for one job, and lead to the page that shows how it goes on."""
+    files = [(each.filename, store(each.read())) for each in request.files.getlist("files") if each.filename]
+    if not files:
+        abort(400, "choose at least one file")
+    job = analyse_all.delay(store(json.dumps(files).encode()))
+    token = str(quaff.ticket(job)["url"]).rpartition("/")[2]
+    return redirect(url_for("show", token=token), 303)
+
+
+@app.get("/uploads/<token>")
+def show(token: str) -> str:
+    """How an upload is now. Without JavaScript a reload shows more; with it the page listens (static/upload.js)."""
+    summary: Summary | None = None
+    problem: JobError | None = None
+    try:
+        job: Job[Summary] = quaff.job_of(token)
+        info = job.info()
+        summary = job.result(timeout=0)
+    except JobNotFound:
+        abort(404)
+    except ResultTimeout:
+        pass  # it goes on
+    except JobError as error:
+        problem = error
+    url = quaff.ticket(job)["url"]
+    return render_template(
+        "upload.html", job=info, summary=summary, problem=problem, status_url=url, script_url=quaff.script_url
+    )
 
 
 @app.post("/files")
@@ -110,6 +177,13 @@ def hand_in() -> tuple[Response, int]:
 def progress() -> Response:
     """How far it is."""
     return jsonify(board.look())
+
+
+@app.after_request
+def secure(response: Response) -> Response:
+    """Nothing but what comes from here, and nothing inline."""
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
 
 
 def store(data: bytes) -> str:
