@@ -36,27 +36,26 @@ def worker(environment: dict[str, str]) -> Iterator[Program]:
 @pytest.fixture(scope="module")
 def open_site(environment: dict[str, str]) -> Iterator[Callable[[str], Site]]:
     """Gives the site that a server of that name serves; it is started once for a file."""
-    programs: list[Program] = []
-    sites: dict[str, Site] = {}
+    sites: dict[str, tuple[Program, Site]] = {}
 
     def give(name: str) -> Site:
         if name not in sites:
-            sites[name] = _start(name, environment, programs)
-        return sites[name]
+            sites[name] = start_site(name, environment)
+        return sites[name][1]
 
     yield give
-    for program in programs:
+    for program, _ in sites.values():
         program.end()
 
 
-def _start(name: str, environment: dict[str, str], programs: list[Program]) -> Site:
+def start_site(name: str, environment: dict[str, str]) -> tuple[Program, Site]:
+    """A server of its own; whoever calls it calls ``end()``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     first, *rest = SERVERS[name]
     command = [sys.executable, *rest, port] if first == sys.executable else [sys.executable, "-m", first, *rest]
     program = Program(*(word.format(port=port) for word in command), cwd=ROOT, env=environment)
-    programs.append(program)
 
     def answers() -> bool:
         assert program.process.poll() is None, program.output
@@ -64,5 +63,9 @@ def _start(name: str, environment: dict[str, str], programs: list[Program]) -> S
             return True
         return False
 
-    wait_until(answers, 20, f"{name}: {program.output}")
-    return Site(f"http://127.0.0.1:{port}/")
+    try:
+        wait_until(answers, 20, f"{name}: {program.output}")
+    except BaseException:
+        program.end()
+        raise
+    return program, Site(f"http://127.0.0.1:{port}/")

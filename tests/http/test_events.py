@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from quaff.store.connect import Endpoint
-from tests.helpers import wait_until
+from tests.helpers import Program, wait_until
+from tests.http.conftest import start_site
 from tests.http.site import WAITERS
 from tests.http.support import Event, Listening, Site
+from tests.proxy import Proxy
 
 #: Those on which requests can be kept open.
 OPEN = ["werkzeug", "threads", "quart", "asgi"]
@@ -189,3 +191,29 @@ def test_a_request_for_the_headers_alone_keeps_no_place(site: Site, tmp_path: Pa
     for _ in range(3 * WAITERS):
         assert site.ask(url, method="HEAD").status == 200
     (tmp_path / "end").touch()
+
+
+# The job server
+
+
+def test_a_job_server_that_is_away_for_a_moment_ends_no_page(
+    environment: dict[str, str], proxy: Proxy, running: Callable[[Program], Program], tmp_path: Path
+) -> None:
+    """A stream survives a broken connection; if the server stays away it ends, and is 503 until there is one again."""
+    program, site = start_site("threads", environment | {"QUAFF_URL": proxy.url, "QUAFF_DEADLINE": "2"})
+    running(program)
+    url = site.start("steps", str(tmp_path), 2)["url"] + "/events"
+    stream = site.listen(url)
+    until(stream, "state", {"state": "running", "progress": None})
+    proxy.cut()
+    (tmp_path / "1").touch()
+    until(stream, "progress", {"done": 1, "total": 2, "note": "step 1"})
+    proxy.swallow()
+    assert [event.kind for event in stream] == []
+    assert site.ask(url).status == 503
+    proxy.swallow_no_more()
+    proxy.cut()
+    again = site.listen(url)
+    (tmp_path / "2").touch()
+    (tmp_path / "end").touch()
+    assert events(again)[-1][1]["value"] == "done"
