@@ -231,8 +231,7 @@ class Signature:
             if lost is not None:
                 given, kind = with_article(type(value).__qualname__), with_article(lost.__qualname__)
                 raise EncodeError(
-                    f"{self._name} {did} {given}; {kind} comes back only where "
-                    "the function's return type hint says so"
+                    f"{self._name} {did} {given}; {kind} comes back only where the function's return type hint says so"
                 )
         return data
 

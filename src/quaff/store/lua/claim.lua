@@ -16,17 +16,7 @@
 -- @include wake
 -- @include followed
 -- @include tries
--- @include route
--- @include lanes
--- @include unique
 -- @include ghosts
--- @include due
--- @include order
-
--- Milliseconds that a job which must run alone waits for a process that is idle anyway.
-local SOLO_PATIENCE = 1000
--- And until it asks again for room in a concurrency limit.
-local SOLO_RETRY = 200
 local process, number, claim = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local want, free, idle, lease_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 -- How many there are that a process could be handed.
@@ -63,6 +53,82 @@ end
 redis.call('HSET', k.claims, process, ms(number) .. ':' .. claim)
 -- Its first: from now on its silence is noticed, or nothing would ever remove this entry.
 if not last then redis.call('ZADD', k.lease, ms(now + lease_ms), process) end
+local flags = redis.call('HMGET', k.meta, 'paused', 'solo_for', 'solo_since', 'blocks')
+local serving, since, blocks = flags[2], tonumber(flags[3]), tonumber(flags[4] or 0)
+local paused_until = tonumber(flags[1])
+if paused_until and (paused_until == 0 or paused_until > now) then
+  return {0, 0, 0, paused_until > 0 and paused_until - now or -1, 0, 0}
+elseif paused_until then
+  redis.call('HDEL', k.meta, 'paused')
+end
+-- Puts jobs under the lease of this process: the answer. `others`: somebody else has a reason to look as well.
+local function hand_out(ids, alone, again, others)
+  local messages = redis.call('HMGET', k.msg, unpack(ids))
+  local running = redis.call('HMGET', k.active, unpack(ids))
+  local tried = redis.call('EXISTS', k.tries) == 1 and redis.call('HMGET', k.tries, unpack(ids)) or {}
+  local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0, blocks}, {}, 0
+  for i, id in ipairs(ids) do
+    -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
+    if messages[i] and not running[i] and not given[id] then
+      local number = '1'
+      if tried[i] then
+        local t = read_tries(tried[i])
+        number = (t.attempts + 1) .. (t.failures > 0 and '~' .. t.failures or '')
+      end
+      local token = claim .. '.' .. i .. '.' .. number .. (alone == 1 and '!' or '')
+      leases[#leases + 1] = id
+      leases[#leases + 1] = token
+      members[#members + 1] = 0
+      members[#members + 1] = process .. id
+      answer[#answer + 1] = id
+      answer[#answer + 1] = messages[i]
+      answer[#answer + 1] = token
+      given[id] = true
+    else
+      strangers = strangers + 1
+    end
+  end
+  answer[2] = waiting()
+  if #leases > 0 then
+    answer[5] = now
+    redis.call('HSET', k.active, unpack(leases))
+    redis.call('ZADD', k.held, unpack(members))
+    redis.call('ZADD', k.lease, ms(now + lease_ms), process)
+    happened(ids, 'e')
+  else
+    answer[3] = 0
+  end
+  if strangers > 0 then redis.call('HINCRBY', k.meta, 'strangers', strangers) end
+  if answer[2] > 0 or others then hint() elseif answer[3] == 0 then redis.call('DEL', k.wake) end
+  return answer
+end
+
+-- Nothing is handed out.
+local function none(again, others)
+  local left = waiting()
+  if others or left > 0 then hint() else redis.call('DEL', k.wake) end
+  return {0, left, 0, again, 0, 0}
+end
+
+-- Whether there is more than the one line; a plain job pays for this question alone.
+local special = redis.call('EXISTS', k.sched, k.opens, k.prio, k.turn, k.route) > 0
+if not special and want > 0 and redis.call('LLEN', k.solo) == 0 then
+  if serving == process then redis.call('HDEL', k.meta, 'solo_for') end
+  local ids = pop_ready(want)
+  return #ids > 0 and hand_out(ids, 0, -1, false) or none(-1, false)
+end
+
+-- The pieces below are made where they are needed: most calls end above.
+-- @include route
+-- @include lanes
+-- @include unique
+-- @include due
+-- @include order
+
+-- Milliseconds that a job which must run alone waits for a process that is idle anyway.
+local SOLO_PATIENCE = 1000
+-- And until it asks again for room in a concurrency limit.
+local SOLO_RETRY = 200
 -- A job that must run alone, with what its limits ask for; one that they keep waiting comes back later.
 local function next_alone()
   local id = pop_solo()
@@ -78,16 +144,7 @@ local function next_alone()
   return id and {id}
 end
 
-local flags = redis.call('HMGET', k.meta, 'paused', 'solo_for', 'solo_since', 'blocks')
-local serving, since, blocks = flags[2], tonumber(flags[3]), tonumber(flags[4] or 0)
-local paused_until = tonumber(flags[1])
-if paused_until and (paused_until == 0 or paused_until > now) then
-  return {0, 0, 0, paused_until > 0 and paused_until - now or -1, 0, 0}
-elseif paused_until then
-  redis.call('HDEL', k.meta, 'paused')
-end
--- Whether there is more than the one line; a plain job pays for this question alone.
-local special = redis.call('EXISTS', k.sched, k.opens, k.prio, k.turn, k.route) > 0
+
 if special then
   looks = looks - promote(now, looks / 2)
   open_due(now)
@@ -133,51 +190,17 @@ ids = ids or (special and next_in_line(want, free, now)) or pop_ready(want)
 local due = special and next_due(now) or -1
 if due >= 0 then again = again >= 0 and math.min(again, due) or due end
 if #ids == 0 then
-  local left = waiting()
-  if others or left > 0 then hint() else redis.call('DEL', k.wake) end
-  return {free == 0 and left > 0 and left == redis.call('ZCARD', k.turn) and 3 or 0, left, 0, again, 0, 0}
+  local answer = none(again, others)
+  if free == 0 and answer[2] > 0 and answer[2] == redis.call('ZCARD', k.turn) then answer[1] = 3 end
+  return answer
 end
 
-local messages = redis.call('HMGET', k.msg, unpack(ids))
-local running = redis.call('HMGET', k.active, unpack(ids))
-local tried = redis.call('EXISTS', k.tries) == 1 and redis.call('HMGET', k.tries, unpack(ids)) or {}
-local routes = special and routes_of(ids) or {}
-local started = {}
-local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0, blocks}, {}, 0
-for i, id in ipairs(ids) do
-  -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
-  if messages[i] and not running[i] and not given[id] then
-    local number = '1'
-    if tried[i] then
-      local t = read_tries(tried[i])
-      number = (t.attempts + 1) .. (t.failures > 0 and '~' .. t.failures or '')
-    end
-    local token = claim .. '.' .. i .. '.' .. number .. (alone == 1 and '!' or '')
-    leases[#leases + 1] = id
-    leases[#leases + 1] = token
-    members[#members + 1] = 0
-    members[#members + 1] = process .. id
-    answer[#answer + 1] = id
-    answer[#answer + 1] = messages[i]
-    answer[#answer + 1] = token
-    given[id] = true
-    started[id] = routes[id]
-  else
-    strangers = strangers + 1
-  end
-end
-if next(started) then let_go(started, 'start', now) end
-local left = waiting()
-answer[2] = left
-if #leases == 0 then answer[3], alone = 0, 0 end
-if #leases > 0 then
-  answer[5] = now
-  redis.call('HSET', k.active, unpack(leases))
-  redis.call('ZADD', k.held, unpack(members))
-  redis.call('ZADD', k.lease, ms(now + lease_ms), process)
-  happened(ids, 'e')
-end
-if strangers > 0 then redis.call('HINCRBY', k.meta, 'strangers', strangers) end
 -- Somebody who waits must also know when the next job is due: this process may be busy then.
-if left > 0 or others or due >= 0 then hint() elseif alone == 0 then redis.call('DEL', k.wake) end
+local answer = hand_out(ids, alone, again, others or due >= 0)
+local routes, started = special and routes_of(ids) or {}, {}
+for i = 7, #answer, 3 do started[answer[i]] = routes[answer[i]] end
+if next(started) then
+  let_go(started, 'start', now)
+  answer[2] = waiting()
+end
 return answer

@@ -13,12 +13,8 @@
 -- @include progress
 -- @include tries
 -- @include route
--- @include lanes
--- @include unique
 -- @include tail
--- @include end
--- @include again
--- @include away
+-- @include travels
 -- @include nodes
 
 local process, window = ARGV[1], tonumber(ARGV[2])
@@ -39,7 +35,7 @@ end
 
 local answers, mine, members, others = {}, {}, {}, {}
 local succeeded, tombs, records, expiries, unkept = {}, {}, {}, {}, {}
-local here, routes, over = {}, routes_of(ids), {}
+local here, routes, over, ran = {}, routes_of(ids), {}, {}
 for i, id in ipairs(ids) do
   local at = 6 * i - 3
   local token, letter, ttl = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
@@ -47,10 +43,8 @@ for i, id in ipairs(ids) do
     answers[i] = 1
     holders[id] = nil
     here[id] = token
-    local route = routes[id]
-    -- What had expired was not begun.
-    if route then give_back(route[6], now, letter == 'e') end
-    local plain = letter == 's' and not (travels(id) or is_node(id))
+    local route, plain = routes[id], letter == 's' and not (travels(id) or is_node(id))
+    if route then ran[#ran + 1] = {route[6], letter} end
     if route and plain then over[id] = route end
     mine[#mine + 1] = id
     members[#members + 1] = process .. id
@@ -87,16 +81,25 @@ if #mine > 0 then
   forget_progress(mine)
   redis.call('ZREM', k.held, unpack(members))
 end
-if next(over) then
-  let_go(over, 'done', now)
-  redis.call('HDEL', k.route, unpack(succeeded))
-end
 if #succeeded > 0 then
   redis.call('HDEL', k.msg, unpack(succeeded))
   if redis.call('EXISTS', k.tries) == 1 then redis.call('HDEL', k.tries, unpack(succeeded)) end
   if redis.call('EXISTS', k.stop) == 1 then redis.call('HDEL', k.stop, unpack(succeeded)) end
   redis.call('HINCRBY', k.meta, 'succeeded', #succeeded)
   tell(succeeded)
+end
+if #others + #ran == 0 then return answers end
+
+-- The pieces below are made where they are needed: most calls end above.
+-- @include lanes
+-- @include unique
+-- @include end
+-- @include again
+-- What had expired was not begun.
+for _, each in ipairs(ran) do give_back(each[1], now, each[2] == 'e') end
+if next(over) then
+  let_go(over, 'done', now)
+  redis.call('HDEL', k.route, unpack(succeeded))
 end
 for _, at in ipairs(others) do
   local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]

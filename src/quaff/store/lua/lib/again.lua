@@ -9,6 +9,7 @@
 -- @include history
 -- @include stopped
 -- @include away
+-- @include travels
 -- @include end
 local COUNTED = {r = 'retried', w = 'snoozed'}
 local function come_back(id, letter, token, delay, record, now, window, elsewhere)

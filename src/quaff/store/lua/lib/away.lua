@@ -25,12 +25,6 @@ local function send_away(id, route, now)
   post('g' .. there, {'go', route[7], there, id}, now)
 end
 
-local travellers = nil
-local function travels(id)
-  if travellers == nil then travellers = redis.call('EXISTS', k.origin) == 1 end
-  return travellers and redis.call('HEXISTS', k.origin, id) == 1
-end
-
 -- What a traveller brings home: how it ended there, or, 'r', that it goes on elsewhere in so many ms.
 local function send_home(id, letter, ttl, record, priority, queue, now)
   local from, tries, history = redis.call('HGET', k.origin, id), redis.call('HGET', k.tries, id), redis.call('HGET', k.history, id)

@@ -10,6 +10,7 @@
 -- @include tail
 -- @include dead
 -- @include away
+-- @include travels
 -- @include flow
 local NAME_OF = {s = 'succeeded', f = 'failed', c = 'cancelled', e = 'expired'}
 
