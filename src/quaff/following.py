@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from quaff.errors import JobNotFound, ResultTimeout, StreamGap, StreamRestarted
@@ -13,9 +14,9 @@ from quaff.model.ids import JobId
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
 from quaff.model.tail import Page
-from quaff.store.keys import Partition
+from quaff.store.keys import partition
 from quaff.store.listener import Listener
-from quaff.store.queries import EVENTS, VALUES, Followed, follow
+from quaff.store.queries import EVENTS, VALUES, Followed, follow, on_the_way
 from quaff.store.transitions import Call
 from quaff.waiting import FIRST_LOOK, LAST_LOOK, LOOK_ANYWAY, TOLD_FOR, News
 
@@ -27,35 +28,52 @@ class Following:
 
     Args:
         listener: of this process.
-        home, id: where the job is.
+        namespace: of the application.
+        id: the job's.
         until: monotonic seconds at which time is up.
         timeout: what was said about that, for the error.
     """
 
-    def __init__(self, listener: Listener, home: Partition, id: JobId, until: float, timeout: float | None) -> None:
+    def __init__(self, listener: Listener, namespace: str, id: JobId, until: float, timeout: float | None) -> None:
         self._listener = listener
-        self._home = home
+        self._namespace = namespace
         self._id = id
+        #: The next line, by where the job runs.
+        self._lines: dict[JobId, int] = {}
+        self._heard_at: set[JobId] = set()
         self._until = until
         self._timeout = timeout
         self._pause = FIRST_LOOK
         self._looked_at = 0.0
 
-    def look(self, what: bytes, position: int) -> Generator[Any, Any, Followed]:
+    def look(self, at: JobId, what: bytes, position: int) -> Generator[Any, Any, Followed]:
         """Ask the server; raises JobNotFound."""
-        found: Followed | None = yield follow(self._home, self._id.raw, what, position, lasts_ms=TOLD_FOR)
+        home = partition(self._namespace, at.queue, at.partition)
+        found: Followed | None = yield follow(home, at.raw, what, position, lasts_ms=TOLD_FOR)
         if found is None:
             raise unknown(str(self._id))
         return found
 
     def events(self, news: News, every: float | None) -> Looks:
         """Lists of events, the last one with the end; see ``Job.watch``."""
-        with self._listener.hearing(self._home.key("followed"), (self._id.raw + EVENTS,), news):
+        with ExitStack() as hearing:
+            self._hear(self._id, EVENTS, hearing, news)
             seen = _Seen()
             told_at = time.monotonic()
             while True:
                 sure = self._sure(news)
-                found = yield from self.look(EVENTS, seen.position)
+                found = yield from self.look(self._id, EVENTS, self._lines.get(self._id, 0))
+                at = self._id
+                if found.away is not None:
+                    there = found.away
+                    sure = not self._hear(there, EVENTS, hearing, news) and sure
+                    try:
+                        found = on_the_way((yield from self.look(there, EVENTS, self._lines.get(there, 0))))
+                        at = there
+                    except JobNotFound:
+                        pass  # it is not there yet
+                if found.page.items:
+                    self._lines[at] = found.page.items[-1][0] + 1
                 events = seen.new(found)
                 if not events and every is not None and time.monotonic() >= told_at + every:
                     events = [seen.state(found)]
@@ -70,10 +88,18 @@ class Following:
 
     def values(self, news: News, position: int) -> Looks:
         """Lists of ``(position, label, bytes)`` of values from a position on, until the job has ended."""
-        with self._listener.hearing(self._home.key("followed"), (self._id.raw + VALUES,), news):
+        with ExitStack() as hearing:
+            self._hear(self._id, VALUES, hearing, news)
             while True:
                 sure = self._sure(news)
-                found = yield from self.look(VALUES, position)
+                found = yield from self.look(self._id, VALUES, position)
+                if found.away is not None:
+                    raise StreamGap(
+                        f"job {self._id} runs in the queue {found.away.queue} and not in its own, so its values cannot "
+                        "be streamed. Send such a job to the queue where it is to run.",
+                        str(self._id),
+                        position,
+                    )
                 page = found.page
                 position = self._next(page, position)
                 if page.items:
@@ -84,6 +110,15 @@ class Following:
                 if found.state.terminal:
                     return
                 yield self._wait(sure)
+
+    def _hear(self, at: JobId, what: bytes, hearing: ExitStack, news: News) -> bool:
+        """Hear of the job there, too; False if that is so already."""
+        if at in self._heard_at:
+            return False
+        self._heard_at.add(at)
+        channel = partition(self._namespace, at.queue, at.partition).key("followed")
+        hearing.enter_context(self._listener.hearing(channel, (at.raw + what,), news))
+        return True
 
     def _next(self, page: Page, position: int) -> int:
         """The position of the next value; raises StreamRestarted or StreamGap where it is not the wanted one."""
@@ -110,7 +145,8 @@ class Following:
         """Whether what happens after the look that comes now is heard."""
         news.take()
         self._looked_at = time.monotonic()
-        return self._home.key("followed") in self._listener.channels
+        channels = (partition(self._namespace, at.queue, at.partition).key("followed") for at in self._heard_at)
+        return self._listener.channels.issuperset(channels)
 
     def _wait(self, sure: bool, at: float | None = None) -> float:
         """Seconds until the next look, if nothing is heard; raises ResultTimeout."""
@@ -127,22 +163,23 @@ class _Seen:
     """What is known of a job already."""
 
     def __init__(self) -> None:
-        self.position = 0
         self.ended = False
-        self._state: tuple[JobState | None, int] = (None, 0)
+        self._state: JobState | None = None
+        self._attempt = 0
         self._progress = b""
 
     def new(self, found: Followed) -> list[Event]:
         """What is new, in the order in which it happened as far as that is known."""
         events: list[Event] = []
-        if not found.state.terminal and (found.state, found.attempt) != self._state:
-            self._state, self._progress = (found.state, found.attempt), b""
+        # On its way home it has no attempt.
+        moved = found.state is not self._state or found.attempt not in (0, self._attempt)
+        if moved and not found.state.terminal:
+            self._state, self._attempt, self._progress = found.state, found.attempt, b""
             events.append(self.state(found))
         at = instant(found.now_ms)
         for position, data in found.page.items:
             line = read_line(position, data)
             events.append(Event("log", line.at, found.state, found.attempt, log=line))
-            self.position = position + 1
         said = _last_word(found)
         if said is not None and progress.encode(said) != self._progress:
             self._progress = progress.encode(said)

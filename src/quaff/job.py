@@ -193,7 +193,7 @@ class Job(Generic[R]):
     astream = stream
 
     def _follow(self, timeout: float | None) -> Following:
-        return Following(self._store.listener, self._home, self._id, until_of(timeout), timeout)
+        return Following(self._store.listener, self._settings.namespace, self._id, until_of(timeout), timeout)
 
     def cancel(self, reason: str = "") -> bool:
         """Call the job off: one that waits never starts, one that runs is asked to end and does not come back.

@@ -168,13 +168,13 @@ def test_it_goes_with_the_outcome(desk: Desk, state: JobState) -> None:
     assert desk.look(lease.id).lines.items == ()
     desk.sweep()
     dump = desk.dump()
-    assert (dump.logs, dump.values) == ({}, {})
+    assert (dump.logs, dump.chunks) == ({}, {})
     assert lease.id in dump.tomb
     me, lease = begin(desk)
     say(desk, lease, packet(VALUES, 0, b"a"), packet(LINES, 0, b"x"))
     desk.settle(me, lease, state=state, ttl_ms=0)
     dump = desk.dump()
-    assert (dump.logs, dump.values) == ({}, {})
+    assert (dump.logs, dump.chunks) == ({}, {})
 
 
 def test_a_dead_letter_counts_it_and_takes_it_along(desk: Desk) -> None:
@@ -185,7 +185,7 @@ def test_a_dead_letter_counts_it_and_takes_it_along(desk: Desk) -> None:
     assert desk.dump().number("dead_bytes") > 50_000
     desk.sweep(keep=Kept(1000, 40_000))
     dump = desk.dump()
-    assert (dump.logs, dump.values, dump.number("dead_bytes")) == ({}, {}, 0)
+    assert (dump.logs, dump.chunks, dump.number("dead_bytes")) == ({}, {}, 0)
 
 
 def test_one_call_says_things_of_many_jobs(desk: Desk) -> None:

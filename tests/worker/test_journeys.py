@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quaff import JobCancelled, JobFailed
+from quaff import JobCancelled, JobFailed, StreamGap
 from tests.helpers import wait_until
 from tests.worker.support import Stage, children, kill
 
@@ -63,3 +63,18 @@ def test_jobs_on_their_way_survive_the_loss_of_every_process(stage: Stage) -> No
     for job in jobs:
         value = job.result(timeout=60)
         assert value[-1] == f"default {job.id}" or "crashed" in {each.outcome for each in job.info().attempts}
+
+
+def test_whoever_watches_sees_it_run_in_the_other_queue(stage: Stage) -> None:
+    """What it logs and how far it comes there, and its end at home; its values cannot be streamed, which is said."""
+    gate = stage.file()
+    stage.worker("-p", "1", "-Q", "default,slow,slower")
+    job = stage.send("reporter", str(gate))
+    seen: list[str] = []
+    for event in job.watch(20):
+        seen.append(event.log.text if event.log else event.state.value)
+        if event.log:
+            with pytest.raises(StreamGap, match="queue slow"):
+                list(job.stream(timeout=5))
+            gate.touch()
+    assert seen[-3:] == ["running", "in slow", "succeeded"]

@@ -157,7 +157,7 @@ def test_whoever_is_too_slow_is_told_what_is_gone(stage: Stage, quaff: Quaff) ->
     rest = [int.from_bytes(value[:4], "big") for value in job.stream(start=first)]
     assert rest == list(range(first, 1000))
     assert 524_288 / 4005 < len(rest) <= 17 * 65_536 / 4005
-    kept = stage.raw().hgetall(stage.key("values"))
+    kept = stage.raw().hgetall(stage.key("chunks"))
     assert sum(map(len, kept.values())) < 17 * 65_536 + 1000
     many = quaff.tasks["numbers"].delay(50_000)
     many.result(timeout=20)
@@ -177,7 +177,7 @@ def test_a_generator_that_fails_half_way(stage: Stage, quaff: Quaff) -> None:
         list(job.stream(start=5))
     assert "fails" in caught.value.traceback
     job.discard()
-    assert stage.raw().exists(stage.key("values")) == 0
+    assert stage.raw().exists(stage.key("chunks")) == 0
 
 
 @pytest.mark.parametrize(("how", "text"), [("object", "object cannot be sent"), ("large", "MAX_RESULT")])
@@ -279,7 +279,7 @@ def test_with_result_ttl_0_nothing_stays(stage: Stage, quaff: Quaff) -> None:
     stage.worker("-p", "1", app=APP)
     with pytest.raises(ResultDropped):
         list(job.stream(timeout=20))
-    assert stage.raw().exists(stage.key("values")) == 0
+    assert stage.raw().exists(stage.key("chunks")) == 0
 
 
 def test_what_gives_no_values_is_an_empty_stream(stage: Stage, quaff: Quaff) -> None:

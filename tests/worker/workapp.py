@@ -749,6 +749,16 @@ def wanderer(tag: str, failures: int) -> list[str]:
         return (Path(os.environ[ledger.FOLDER]) / f"way-{tag}").read_text().splitlines()
 
 
+@quaff.task(name="reporter", retries=1, backoff=_elsewhere)
+def reporter(gate: str) -> None:
+    """Fail here; over there say something and wait for a file."""
+    if current_job.attempt == 1:
+        raise ConnectionError("not here")
+    current_job.log(f"in {current_job.queue}")
+    while not Path(gate).exists():
+        time.sleep(0.01)
+
+
 @quaff.task(name="lost_on_the_way", retries=1, backoff=_elsewhere, timeout=60)
 def lost_on_the_way(tag: str) -> str:
     """Fail here; over there kill the process at the first try."""

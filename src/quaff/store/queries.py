@@ -64,6 +64,7 @@ class Followed(NamedTuple):
     Attributes:
         now_ms: the server's clock, Unix milliseconds.
         page: lines or values.
+        away: where it runs, if that is another queue: look there.
     """
 
     state: JobState
@@ -72,6 +73,12 @@ class Followed(NamedTuple):
     record: bytes
     progress: bytes
     page: Page
+    away: JobId | None = None
+
+
+def on_the_way(there: Followed) -> Followed:
+    """What is found of a job in the queue where it runs, as its home sees it: it has ended when that knows."""
+    return there._replace(state=JobState.RUNNING, record=b"") if there.state.terminal else there
 
 
 #: What to follow: what happens to a job, or the values it gives.
@@ -87,7 +94,8 @@ def follow(partition: Partition, id: bytes, what: bytes, position: int, *, lasts
     def read(reply: list[Any]) -> Followed | None:
         where, detail, now_ms, record, progress, found = reply
         state, attempt = _state(where, detail)
-        return Followed(state, attempt, now_ms, record, progress, page(found, position)) if state else None
+        away = _there(detail) if where == b"away" else None
+        return Followed(state, attempt, now_ms, record, progress, page(found, position), away) if state else None
 
     args = (id, what, b"%d" % lasts_ms, b"%d" % position)
     return Call(load("follow"), partition, args, read, notes_only=True)

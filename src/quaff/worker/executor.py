@@ -23,6 +23,7 @@ from quaff.model.progress import Progress
 from quaff.model.retry import Again
 from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Snooze, SoftTimeout, TimeLimit
+from quaff.worker.calling import arguments
 from quaff.worker.giving import Giving
 from quaff.worker.ready import Claim, Finished, Parked, Ready, together
 from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
@@ -110,7 +111,7 @@ class Executor:
         ready = run.job
         run.at = time.time()
         try:
-            args, kwargs = _arguments(run)
+            args, kwargs = arguments(run)
         except BaseException as error:  # noqa: BLE001  a class of the user's was to be made, and may raise anything
             return self._undeliverable(run, error)
         token = enter(run.current)
@@ -133,7 +134,7 @@ class Executor:
         ready = run.job
         run.at = time.time()
         try:
-            args, kwargs = _arguments(run)
+            args, kwargs = arguments(run)
         except BaseException as error:  # noqa: BLE001  as in run
             return self._undeliverable(run, error)
         token = enter(run.current)
@@ -329,22 +330,6 @@ class Executor:
     ) -> Attempt:
         number, started_ms, ended_ms = claim.lease.attempt, int(began * 1000), int(ended * 1000)
         return Attempt(number, started_ms, ended_ms, self._worker, self._pid, word, error, said)
-
-
-def _arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
-    """What to call the function with. Raises whatever is wrong with a message's arguments, or the user's classes do."""
-    ready = run.job
-    if ready.task.settings.batch is None:
-        return ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
-    calls: list[Any] = []
-    for job in ready.all:
-        try:
-            calls.append(job.task.signature.made(job.message.args, job.message.kwargs))
-        except BaseException as error:  # noqa: BLE001  one that does not fit must not keep the others from running
-            run.unfit[job.claim.lease.token] = error
-    if not calls:
-        raise next(iter(run.unfit.values()))
-    return [calls], {}
 
 
 def first_line(text: str, limit: int = 200) -> str:

@@ -11,7 +11,8 @@
 -- @include tail
 local id, what, now = ARGV[1], ARGV[2], clock()
 local state, detail, kept = where_is(id)
-if state ~= 'ended' and state ~= '' then redis.call('ZADD', k.followed, ms(now + tonumber(ARGV[3])), id .. what) end
+-- Also where nobody knows it: it may be on its way here, from the queue where it is at home.
+if state ~= 'ended' then redis.call('ZADD', k.followed, ms(now + tonumber(ARGV[3])), id .. what) end
 return {
   state,
   detail,
