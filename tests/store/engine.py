@@ -467,7 +467,7 @@ def check_flows(d: Dump) -> list[bytes]:
     nodes = flow_nodes(d)
     assert d.member == {node.job: field for field, node in nodes.items()}
     assert set(d.drafts) <= set(nodes)
-    assert set(d.chunks) <= {field for field, node in nodes.items() if node.state == "s"}
+    assert set(d.values) <= {field for field, node in nodes.items() if node.state == "s"}
     waiting = [node.job for node in nodes.values() if node.state == ""]
     assert d.number("blocked") == len(waiting)
     going_on = {name[1:] for name in d.outbox if name[:1] == b"a"}
