@@ -17,6 +17,7 @@ import redis
 from quaff import Job, JobNotFound, Quaff, ServerUnavailable
 from quaff.model.message import Submission
 from quaff.store import embedded
+from quaff.task import submission
 from tests.conftest import end_server
 from tests.helpers import Program, python
 from tests.proxy import Proxy
@@ -137,7 +138,7 @@ def test_what_was_stored_before_the_server_would_no_longer_is_counted(own_server
     quaff = Quaff(f"unix://{own_server}", deadline=0.1)
     task = quaff.task(double)
     with redis.Redis(unix_socket_path=own_server) as raw:
-        submissions = [task._submission((number,), {}) for number in range(502)]
+        submissions = [submission(task, (number,), {}) for number in range(502)]
         text = refusal(quaff, lambda quaff: quaff.send(Interrupted(submissions, lambda: raw.replicaof("::1", "1"))))
     assert text.endswith("500 of 502 jobs were stored before. [QF011]")
 
@@ -289,6 +290,7 @@ def test_many_threads_share_an_application(make: Callable[[str], Quaff]) -> None
 FORKS = """
 import os
 from quaff import Quaff
+from quaff.task import submission
 quaff = Quaff()
 task = quaff.task(len, name="size")
 first = task.delay("x")

@@ -172,7 +172,7 @@ def cut(server_url: str) -> Iterator[tuple[Quaff, Proxy]]:
 
 @pytest.mark.parametrize("fate", ["cut", 7])
 def test_a_reply_that_is_lost_stores_nothing_twice(cut: tuple[Quaff, Proxy], fate: str | int) -> None:
-    """F14: each part of a flow, and what is added, called off and sent back, is sent again as it was."""
+    """F28: each part of a flow, and what is added, called off and sent back, is sent again as it was."""
     quaff, proxy = cut
     add = quaff.tasks["add"]
     quaff.queue("default").stats()

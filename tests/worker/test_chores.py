@@ -12,6 +12,7 @@ from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
+from quaff.worker.courier import Courier
 from quaff.worker.maintenance import Chores
 from quaff.worker.timekeeping import Timekeeper
 from tests.helpers import wait_until
@@ -21,7 +22,8 @@ def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: s
     """F60: a job is called off while the sweep that would have found it has passed it already."""
     store = Store(Endpoint(server_url, "a test", 5), 5)
     keeper = Timekeeper(store, [partition(namespace, "q")], "test", 30.0, 1000, 1000)
-    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper)
+    courier = Courier(store, namespace, [partition(namespace, "q")], 1000)
+    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
     (sweep,) = chores._sweeps
     begun: list[int] = []
     usual = sweep.step
@@ -45,6 +47,7 @@ def test_a_server_that_is_away_is_told_once_for_all_queues(caplog: pytest.LogCap
     queues = [partition(namespace, name) for name in ("a", "b", "c")]
     store = Store(Endpoint("redis://127.0.0.1:1", "a test", 0.05), 0.05)
     keeper = Timekeeper(store, queues, "test", 30.0, 1000, 1000)
+    courier = Courier(store, namespace, queues, 1000)
     tried: Counter[str] = Counter()
 
     def counted(name: str, usual: Callable[[], float]) -> Callable[[], float]:
@@ -55,7 +58,7 @@ def test_a_server_that_is_away_is_told_once_for_all_queues(caplog: pytest.LogCap
         return step
 
     with caplog.at_level(logging.ERROR, "quaff.worker"):
-        chores = Chores(store, queues, 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper)
+        chores = Chores(store, queues, 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
         for sweep in chores._sweeps:
             sweep.step = counted(sweep.name, sweep.step)
         wait_until(lambda: len(tried) == 3 and min(tried.values()) >= 2, 20, "two tries for each queue")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from quaff import JobFailed
+from quaff.task import submission
 from tests.helpers import gone, wait_until
 from tests.proxy import Proxy
 from tests.worker.support import Stage, after, children, kill, side_by_side
@@ -166,8 +167,8 @@ def test_jobs_that_were_claimed_and_not_started_cost_nothing(stage: Stage) -> No
     stage.learn_tiny()
     killer, *waiting = stage.quaff.send(
         [
-            stage.quaff.tasks["die"]._submission(("killer", "exit 9"), {}),
-            *(stage.quaff.tasks["mark"]._submission((f"waiting {number}",), {}) for number in range(50)),
+            submission(stage.quaff.tasks["die"], ("killer", "exit 9"), {}),
+            *(submission(stage.quaff.tasks["mark"], (f"waiting {number}",), {}) for number in range(50)),
         ]
     )
     for job in waiting:
@@ -200,8 +201,8 @@ def test_a_task_that_forks_and_returns_runs_nothing_twice(stage: Stage) -> None:
     stage.learn_tiny()
     jobs = stage.quaff.send(
         [
-            stage.quaff.tasks["fork_and_return"]._submission(("forks",), {}),
-            *(stage.quaff.tasks["mark"]._submission((f"job {number}",), {}) for number in range(20)),
+            submission(stage.quaff.tasks["fork_and_return"], ("forks",), {}),
+            *(submission(stage.quaff.tasks["mark"], (f"job {number}",), {}) for number in range(20)),
         ]
     )
     for job in jobs:

@@ -8,6 +8,7 @@ import pytest
 
 from quaff import JobNotFound
 from quaff.store.keys import NAMES
+from quaff.task import submission
 from tests.helpers import wait_until
 from tests.worker.support import Stage, children, kill, side_by_side
 
@@ -154,9 +155,9 @@ def test_comparing_notes_takes_nothing_from_a_busy_process(stage: Stage) -> None
         for number in range(6)
         for job in stage.quaff.send(
             [
-                *(tasks["mark"]._submission((f"tiny {number} {n}",), {}) for n in range(300)),
-                tasks["nap"]._submission((f"long {number}", 0.5), {}),
-                *(tasks["amark"]._submission((f"coroutine {number} {n}",), {}) for n in range(100)),
+                *(submission(tasks["mark"], (f"tiny {number} {n}",), {}) for n in range(300)),
+                submission(tasks["nap"], (f"long {number}", 0.5), {}),
+                *(submission(tasks["amark"], (f"coroutine {number} {n}",), {}) for n in range(100)),
             ]
         )
     ]

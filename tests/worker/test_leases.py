@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from quaff.task import submission
 from tests.chaos import ledger
 from tests.helpers import wait_until
 from tests.worker.support import Stage, kill, side_by_side
@@ -123,7 +124,7 @@ def test_an_orphan_starts_nothing_while_its_server_is_away(own_server: tuple[Cal
     worker = stage.worker("-p", "1", "-c", "1")
     stage.learn_tiny()
     tasks = stage.quaff.tasks
-    jobs = [tasks["nap"]._submission((f"nap {n}", 0.02), {}) for n in range(250)]
+    jobs = [submission(tasks["nap"], (f"nap {n}", 0.02), {}) for n in range(250)]
     stage.quaff.send(jobs)
     wait_until(stage.runs)
     kill(server, signal.SIGSTOP)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from quaff.task import submission
 from tests.chaos import ledger
 from tests.helpers import gone, wait_until
 from tests.worker.support import Stage, after, children, kill, side_by_side, tree
@@ -176,8 +177,8 @@ def test_a_process_without_supervisor_starts_nothing_and_is_soon_gone(new_stage:
         stage = new_stage()
         worker = stage.worker("-p", "1", "-c", "1")
         stage.learn_tiny()
-        jobs = [stage.quaff.tasks["hold_gil"]._submission(("hog", 3.0), {})]
-        jobs += [stage.quaff.tasks["mark"]._submission((f"waiting {n}",), {}) for n in range(100)]
+        jobs = [submission(stage.quaff.tasks["hold_gil"], ("hog", 3.0), {})]
+        jobs += [submission(stage.quaff.tasks["mark"], (f"waiting {n}",), {}) for n in range(100)]
         stage.quaff.send(jobs)
         stage.started("hog")
         assert gone_in_time(stage, worker.pid, set()) < 5.5

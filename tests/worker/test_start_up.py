@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from quaff.store.embedded import find_binary
+from quaff.task import submission
 from tests.helpers import Program, python, wait_until
 from tests.worker.support import Stage, children, side_by_side
 
@@ -171,8 +172,8 @@ def test_nothing_waits_behind_a_long_job_while_a_slot_is_free(new_stage: Callabl
         tasks = stage.quaff.tasks
         long, *tiny = stage.quaff.send(
             [
-                tasks["nap"]._submission(("long", 3.0), {}),
-                *(tasks["mark"]._submission((f"tiny {n}",), {}) for n in range(300)),
+                submission(tasks["nap"], ("long", 3.0), {}),
+                *(submission(tasks["mark"], (f"tiny {n}",), {}) for n in range(300)),
             ]
         )
         began = stage.started("long").started

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from quaff.store import embedded
+from quaff.task import submission
 from tests.conftest import end_server
 from tests.helpers import Program, wait_until
 from tests.worker.support import Stage, after, children, kill, side_by_side, tree
@@ -100,8 +101,8 @@ def test_jobs_behind_a_running_one_go_back_at_no_cost(stage: Stage, blocker: str
     tasks, path = stage.quaff.tasks, stage.file()
     first, *waiting = stage.quaff.send(
         [
-            tasks[blocker]._submission(("first", str(path)), {}),
-            *(tasks[kind]._submission((f"waits {n}",), {}) for n in range(30)),
+            submission(tasks[blocker], ("first", str(path)), {}),
+            *(submission(tasks[kind], (f"waits {n}",), {}) for n in range(30)),
         ]
     )
     run = stage.started("first")
