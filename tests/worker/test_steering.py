@@ -34,6 +34,12 @@ def test_a_job_that_snoozes_runs_later_as_the_same_attempt(stage: Stage) -> None
     assert [(each.number, each.outcome) for each in job.info().attempts] == [(1, "snoozed"), (1, "succeeded")]
 
 
+def test_a_job_that_has_begun_in_time_does_not_expire_while_it_snoozes(stage: Stage) -> None:
+    """Though its attempt has the same number again: ``expires=`` is about the beginning."""
+    job = stage.send("snooze_for", 2.5, str(stage.file()), expires=2)
+    assert job.result(timeout=15) == "ran"
+
+
 def test_a_job_asks_for_another_attempt_through_current_job(stage: Stage) -> None:
     """As ``raise Retry``."""
     assert stage.send("steer", "retry").result(timeout=15) == "attempt 2"

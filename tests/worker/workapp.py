@@ -266,6 +266,15 @@ def steer(what: str) -> str:
 _snoozed = Path(os.environ.get(ledger.FOLDER, "/nowhere")) / "snoozed"
 
 
+@quaff.task(name="snooze_for")
+def snooze_for(seconds: float, path: str) -> str:
+    """Come back once."""
+    if Path(path).exists():
+        return "ran"
+    Path(path).touch()
+    raise Snooze(seconds)
+
+
 @quaff.task(name="given_up")
 def given_up(id: str) -> None:
     """Sign for a job that was given up."""

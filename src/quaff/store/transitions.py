@@ -74,8 +74,8 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def begun(self) -> bool:
-        """Whether it may have run before: attempts that lapse or are lost are not counted; it runs alone since."""
-        return self.attempt > 1 or self.token.endswith(b"!")
+        """Whether the job has begun before: an attempt that was snoozed or lapsed has the same number as the next."""
+        return b"~" in self.token.rpartition(b".")[2]
 
 
 def attempt_of(token: bytes) -> int:

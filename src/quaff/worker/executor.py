@@ -75,7 +75,7 @@ class Executor:
             return Parked(claim, self._unknown(sent.task), sent.created_ms)
         limit = self._limit if task.settings.timeout is None else task.settings.timeout
         if sent.terms:
-            # Not for an attempt after the first: it has begun in time.
+            # Not for one that has begun in time, also where its attempt was not counted.
             if 0 < sent.terms.get(message.EXPIRES, 0) < now_ms and not claim.lease.begun:
                 return self._expired(claim, sent.task, sent.created_ms)
             limit = sent.terms.get(message.TIMEOUT, limit * 1000) / 1000

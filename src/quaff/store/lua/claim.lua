@@ -7,7 +7,7 @@
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle;
 --   3 what is left must start at once, in a free slot.
 --   alone is 1 if the one job handed out must run alone in its process. A token ends with the attempt's number, then '~'
---   and the number of failures if there were any, then '!' if it runs alone.
+--   and the number of failures if it has begun before, then '!' if it runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
 -- KEYS: ready prio turn claims meta held active msg lease sched opens route solo wake tries
@@ -73,7 +73,7 @@ local function hand_out(ids, alone, again, others)
       local number = '1'
       if tried[i] then
         local t = read_tries(tried[i])
-        number = (t.attempts + 1) .. (t.failures > 0 and '~' .. t.failures or '')
+        number = (t.attempts + 1) .. '~' .. t.failures
       end
       local token = claim .. '.' .. i .. '.' .. number .. (alone == 1 and '!' or '')
       leases[#leases + 1] = id
