@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from quaff.errors import EnqueueUnknown as EnqueueUnknown
     from quaff.errors import IdConflict as IdConflict
     from quaff.errors import JobCancelled as JobCancelled
+    from quaff.errors import JobEnded as JobEnded
     from quaff.errors import JobError as JobError
     from quaff.errors import JobExpired as JobExpired
     from quaff.errors import JobFailed as JobFailed
@@ -47,13 +48,17 @@ if TYPE_CHECKING:
     from quaff.errors import ResultExpired as ResultExpired
     from quaff.errors import ResultTimeout as ResultTimeout
     from quaff.errors import ServerUnavailable as ServerUnavailable
+    from quaff.errors import SignalTimeout as SignalTimeout
+    from quaff.errors import StepError as StepError
     from quaff.errors import StoreError as StoreError
     from quaff.errors import StreamGap as StreamGap
     from quaff.errors import StreamRestarted as StreamRestarted
+    from quaff.errors import TooManySignals as TooManySignals
     from quaff.errors import UnknownTask as UnknownTask
     from quaff.flow import Flow as Flow
     from quaff.flow import FlowNode as FlowNode
     from quaff.info import JobInfo as JobInfo
+    from quaff.info import StepInfo as StepInfo
     from quaff.inspector import DeadLetter as DeadLetter
     from quaff.inspector import Inspector as Inspector
     from quaff.job import Job as Job
@@ -103,6 +108,7 @@ _HOME = {
     "Inspector": "inspector",
     "Job": "job",
     "JobCancelled": "errors",
+    "JobEnded": "errors",
     "JobError": "errors",
     "JobExpired": "errors",
     "JobFailed": "errors",
@@ -123,6 +129,9 @@ _HOME = {
     "ResultExpired": "errors",
     "ResultTimeout": "errors",
     "ServerUnavailable": "errors",
+    "SignalTimeout": "errors",
+    "StepError": "errors",
+    "StepInfo": "info",
     "StoreError": "errors",
     "Retry": "model.steering",
     "Snooze": "model.steering",
@@ -131,6 +140,7 @@ _HOME = {
     "StreamGap": "errors",
     "StreamRestarted": "errors",
     "Task": "task",
+    "TooManySignals": "errors",
     "Unique": "model.limits",
     "UnknownTask": "errors",
     "Workflow": "workflow",

@@ -6,14 +6,17 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
+from quaff.durable.current import Durable
+from quaff.durable.iteration import Iteration
+from quaff.durable.steps import Memory, Steps
 from quaff.model import events
 from quaff.model.ids import JobId
 from quaff.model.progress import Progress, checked
-from quaff.model.steering import Retry, Snooze
+from quaff.model.steering import Pause, Retry, Snooze
 from quaff.model.tail import LINES, Outgoing
 from quaff.model.times import Seconds
 
@@ -34,6 +37,8 @@ class Attempt(msgspec.Struct):
         home: where the job is at home, if it runs in another queue.
         flow: the id of the flow that it is of; empty for other jobs.
         tell: whom to tell that there is news; told: it has been, and has not looked yet.
+        memory: where steps are remembered, None for a batch; steps: what is, once somebody has asked.
+        iterations: those that were begun; cursors: how far they have come, if the server does not know yet.
         ended: it says no more; heard: and the server knows all of it.
     """
 
@@ -53,6 +58,10 @@ class Attempt(msgspec.Struct):
     noted: Progress | None = None
     said: dict[bytes, Outgoing] = {}
     told: bool = False
+    memory: Memory | None = None
+    steps: Steps | None = None
+    iterations: tuple[Iteration[Any], ...] = ()
+    cursors: dict[str, bytes] = {}
     ended: bool = False
     heard: bool = False
 
@@ -63,6 +72,11 @@ class Attempt(msgspec.Struct):
     @property
     def should_stop(self) -> bool:
         return self.cancelled or bool(self.stopping)
+
+    @property
+    def pause(self) -> Pause | None:
+        """What the attempt has ended itself with to wait, whatever its task made of that."""
+        return self.steps.pause if self.steps else None
 
     def log(self, level: int, logger: str, text: str, at: float | None = None) -> None:
         """Keep a line; ``at``: Unix seconds, now by default."""
@@ -81,7 +95,7 @@ class Attempt(msgspec.Struct):
 _current: ContextVar[Attempt | None] = ContextVar("quaff_current_job", default=None)
 
 
-class CurrentJob:
+class CurrentJob(Durable):
     """Stands for the running attempt; false outside a task."""
 
     def _attempt(self) -> Attempt:
@@ -89,6 +103,9 @@ class CurrentJob:
         if attempt is None:
             raise RuntimeError("current_job is only there inside a task that a worker runs; here nothing is running.")
         return attempt
+
+    def _running(self) -> Attempt:
+        return self._attempt()
 
     def __bool__(self) -> bool:
         return _current.get() is not None

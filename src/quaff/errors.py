@@ -12,12 +12,16 @@ QuaffError
 │   ├── EncodeError             an argument (also a TypeError)
 │   └── UnknownTask             a name nobody registered here
 ├── LimitReached                ``quaff.limit()`` lets nobody more in now
+├── StepError                   a step, sleep, wait or iteration of a task is used wrongly
+├── SignalTimeout               no signal came within ``wait_for(timeout=)`` (also a TimeoutError)
 ├── StoreError                  the server answered with something no retry can mend
 └── JobError                    the answer about one job is not its value
     ├── JobNotFound             never existed, or record and tombstone are gone
     ├── JobFailed               it ran and failed; the reason and the traceback are data
     ├── JobCancelled            somebody, or the task itself, called it off
     ├── JobExpired              it had not begun by its ``expires=``
+    ├── JobEnded                it takes no signals any more
+    ├── TooManySignals          it has not taken those that it was sent before
     ├── ResultTimeout           not finished within ``timeout=``
     └── ResultExpired           it ended; the value is gone
         └── ResultDropped       because it is not kept (``result_ttl=0``), or somebody took it (``take()``)
@@ -146,6 +150,18 @@ class LimitReached(QuaffError):
         self.retry_after = retry_after
 
 
+class StepError(QuaffError):
+    """A name that is used twice in one attempt, too many steps, or a cursor that does not fit its source."""
+
+    code = "QF050"
+
+
+class SignalTimeout(QuaffError, TimeoutError):
+    """The signal did not come within ``timeout=`` of ``wait_for``; each later attempt is told the same."""
+
+    code = "QF051"
+
+
 class StoreError(QuaffError):
     """The server refused for a reason that trying again does not mend (rights, a damaged key, an old version)."""
 
@@ -192,6 +208,18 @@ class JobFailed(JobError):
         self.type = type
         self.message = message
         self.traceback = traceback
+
+
+class JobEnded(JobError):
+    """The job has ended: nobody would take the signal."""
+
+    code = "QF052"
+
+
+class TooManySignals(JobError):
+    """The job was sent more, or larger, signals than are kept for one that has not taken them."""
+
+    code = "QF053"
 
 
 class ResultTimeout(JobError, TimeoutError):

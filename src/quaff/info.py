@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from quaff.model import ids, message, outcome, progress
+from quaff.model import codec, ids, message, outcome, progress, steps
 from quaff.model.events import LogLine, read_line
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
@@ -29,13 +29,33 @@ class AttemptInfo(msgspec.Struct, frozen=True):
     error: Failure | None
 
 
+class StepInfo(msgspec.Struct, frozen=True):
+    """What a job remembers under one name.
+
+    Attributes:
+        name: the step's.
+        kind: ``step``, ``sleep``, ``wait`` or ``iteration``.
+        state: ``done``, ``waiting`` (a sleep that is not over, a wait), ``timed out``, or ``begun`` (an iteration).
+        at: when it was written; of a sleep, and of what waits, until when. An aware UTC datetime.
+        attempt: the number of the attempt that wrote it.
+    """
+
+    name: str
+    kind: str
+    state: str
+    at: datetime | None
+    attempt: int
+
+
 class JobInfo(msgspec.Struct, frozen=True):
     """Everything the server knows of one job; times are aware UTC datetimes.
 
     ``scheduled_for`` is when it is due, for a job that is scheduled or retrying;
     ``progress`` is what the running attempt, or the last one of a job that has ended, said of itself last;
     ``logs`` are the newest lines of all attempts;
-    ``parked`` is True for a job that waits because no worker that saw it knows its task.
+    ``parked`` is True for a job that waits because no worker that saw it knows its task;
+    ``steps`` is what it remembers, in the order in which it came, as long as it has not ended otherwise than failed;
+    ``waiting_for`` is the name of the signal that it waits for now.
     """
 
     id: str
@@ -52,6 +72,8 @@ class JobInfo(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     attempts: list[AttemptInfo]
     error: Failure | None
+    steps: list[StepInfo]
+    waiting_for: str | None
 
 
 def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInfo:
@@ -61,6 +83,7 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
     if found.attempt:
         attempts.append(AttemptInfo(found.attempt, None, None, "", 0, "running", None))
     last = record.attempt if record else None
+    remembered = steps.decode(found.steps)
     if last and last.number:
         attempts.append(_attempt_info(last))
     task, created = _origin(found, record)
@@ -79,12 +102,33 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
         ended_at=_instant(last.ended_ms) if last else None,
         attempts=attempts,
         error=last.error if last else None,
+        steps=[_step_info(step, found.due_ms) for step in remembered],
+        waiting_for=next((s.signal for s in remembered if s.kind == steps.WAIT and s.ms == found.due_ms), None),
     )
 
 
 def task_of(found: Found) -> str | None:
     """The name of the task, from what a look with ``all`` has found; None if that is kept no longer."""
     return _origin(found, outcome.decode(found.record) if found.record else None)[0]
+
+
+_KINDS = {
+    steps.DONE: ("step", "done"),
+    steps.ITERATION: ("iteration", "begun"),
+    steps.SLEEP: ("sleep", "done"),
+    steps.WAIT: ("wait", "waiting"),
+    steps.RECEIVED: ("wait", "done"),
+    steps.TIMED_OUT: ("wait", "timed out"),
+}
+
+
+def _step_info(step: steps.Step, due_ms: int) -> StepInfo:
+    kind, state = _KINDS[step.kind]
+    if step.kind == steps.SLEEP and step.ms == due_ms:
+        state = "waiting"
+    elif step.kind == steps.ITERATION and codec.unpack(step.value)[1]:
+        state = "done"
+    return StepInfo(step.name, kind, state, _instant(step.ms), step.attempt)
 
 
 def _instant(ms: int) -> datetime | None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from quaff.answers import answer
 from quaff.config import Settings
+from quaff.durable.sending import Remembering
 from quaff.errors import ConfigurationError, ResultTimeout
 from quaff.following import Following, unknown
 from quaff.info import JobInfo, info_of
@@ -20,7 +21,7 @@ from quaff.model.states import JobState
 from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import Found, at_home, lookup
-from quaff.store.transitions import Call, cancel, discard, forget, prioritize, requeue
+from quaff.store.transitions import Call, cancel, discard, forget, prioritize
 from quaff.streaming import Stream
 from quaff.waiting import Place, aended, ataken, ended, taken
 
@@ -31,7 +32,7 @@ def _unpacked(task: str, data: bytes) -> Any:
     return codec.unpack(data)
 
 
-class Job(Generic[R]):
+class Job(Remembering, Generic[R]):
     """The handle of one job; making one costs no I/O.
 
     Args:
@@ -235,21 +236,6 @@ class Job(Generic[R]):
         if type(priority) is not int or priority not in PRIORITIES:
             raise ConfigurationError(f"prioritize({priority!r}): give a whole number from -100 to 100.")
         return self._store.run(prioritize(self._home, priority, [self._id.raw])) == [1]
-
-    def requeue(self) -> bool:
-        """Send a job that failed back to its queue; its attempts are counted anew, those before are remembered.
-
-        Returns:
-            True if it is on its way (again); False if it has ended otherwise, was discarded, or another job holds its
-            unique key now.
-
-        Raises:
-            JobNotFound, ServerUnavailable
-        """
-        (answer,) = self._store.run(requeue(self._home, [self._id.raw]))
-        if not answer:
-            raise unknown(self.id)
-        return answer in (b"q", b"n")
 
     def discard(self) -> bool:
         """Delete what is kept of a job that failed. It stays ``failed`` until its id is forgotten.

@@ -27,7 +27,7 @@ KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_
 KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
 KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
 KINDS |= dict.fromkeys("guests blocks watched followed".split(), "zset")
-KINDS |= dict.fromkeys("prog logs chunks".split(), "hash")
+KINDS |= dict.fromkeys("prog logs chunks steps signals".split(), "hash")
 KINDS |= {"away": "hash", "origin": "hash", "parcels": "hash", "outbox": "zset"}
 KINDS |= dict.fromkeys("flows nodes values drafts member".split(), "hash")
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
@@ -101,6 +101,8 @@ class Dump(NamedTuple):
     values: dict[bytes, bytes]
     drafts: dict[bytes, bytes]
     member: dict[bytes, bytes]
+    steps: dict[bytes, bytes]
+    signals: dict[bytes, bytes]
 
     def waiting(self) -> tuple[list[bytes], list[bytes]]:
         """``ready`` and ``solo`` without their ghosts."""
@@ -350,6 +352,7 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
         assert crashes + lapses + failures > 0 or text.split()[4:], "an entry for nothing"
     # I10: nothing without an owner.
     assert set(d.tries) <= set(places)
+    assert set(d.steps) | set(d.signals) <= set(d.msg), "steps of what has ended"
     assert set(d.res) <= set(d.tomb)
     assert set(d.history) <= set(d.tomb) | set(places)
     sowing = {field[:16] for field in d.flows if field[16:] == b"sow"}
@@ -361,7 +364,7 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert {p for p, claim in d.claims.items() if claim != b"closed"} <= set(d.lease), "a claim that nobody will forget"
     # A dead letter is listed as long as anything of it is kept.
     assert {id for id in dead if id in d.msg} == set(d.dead)
-    sizes = (len(kept.get(id, b"")) for id in d.dead for kept in (d.msg, d.res, d.history))
+    sizes = (len(kept.get(id, b"")) for id in d.dead for kept in (d.msg, d.res, d.history, d.steps, d.signals))
     assert d.number("dead_bytes") == sum(sizes) + sum(
         tail_of(kept, id)[6] for id in d.dead for kept in (d.logs, d.chunks)
     )

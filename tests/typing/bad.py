@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from quaff import Job, Quaff
+from quaff import Job, Quaff, current_job
 from quaff.flask import Quaff as FlaskQuaff
 
 quaff = Quaff()
@@ -75,6 +75,25 @@ def options() -> None:
     add.options(queue=5)  # error: arg-type reportArgumentType
     quaff.task(key="k")  # error: call-overload reportCallIssue
     quaff.task(result_ttl="5")  # error: call-overload reportArgumentType
+
+
+@quaff.task
+def charge(order: int) -> None:
+    """A step has the arguments and the value of its function."""
+    current_job.step("charge", plain, "one")  # error: arg-type reportArgumentType
+    current_job.step("charge", plain)  # error: call-arg reportCallIssue
+    current_job.step("charge", plain, 1, c=2)  # error: call-arg reportCallIssue
+    text: str = current_job.step("charge", plain, 1)  # error: assignment reportAssignmentType
+    paid: str = current_job.wait_for("paid", type=int)  # error: assignment reportAssignmentType
+    current_job.sleep([2])  # error: arg-type reportArgumentType
+    for item in current_job.iterate([1, 2]):
+        add.delay(1).signal(item)  # error: arg-type reportArgumentType
+    print(text, paid)
+
+
+def plain(a: int, b: int = 0) -> int:
+    """What a step calls."""
+    return a + b
 
 
 def results() -> None:

@@ -131,6 +131,51 @@ def tasks() -> None:
     assert_type(add.name, str)
 
 
+async def rows(after: int | None) -> AsyncIterator[bytes]:
+    """What comes behind a cursor."""
+    yield bytes(after or 0)
+
+
+@quaff.task
+def durable(order: int) -> int:
+    """A step has the arguments and the type of its function; a signal the one that is asked for."""
+    assert_type(current_job.step("plain", plain, "1"), float)
+    assert_type(current_job.step("send", lambda: [order]), list[int])
+    assert_type(current_job.step("add", add, 1, exact=True), int)
+    current_job.sleep("2d")
+    current_job.sleep(timedelta(days=2), name="cool down")
+    assert_type(current_job.wait_for("approved", timeout=60), Any)
+    assert_type(current_job.wait_for("paid", type=int), int)
+    for item in current_job.iterate(["a", "b"], key=len):
+        assert_type(item, str)
+    for number in current_job.iterate(lambda done: range(done, 10)):
+        assert_type(number, int)
+    return order
+
+
+@quaff.task
+async def adurable(order: int) -> int:
+    """The twins."""
+    assert_type(await current_job.astep("aplain", aplain, "1"), float)
+    assert_type(await current_job.astep("plain", plain, "1"), float)
+    await current_job.asleep(1.5)
+    assert_type(await current_job.await_for("paid", "1h", type=int), int)
+    async for row in current_job.aiterate(rows, key=len):
+        assert_type(row, bytes)
+    async for text in current_job.aiterate(["a"]):
+        assert_type(text, str)
+    return order
+
+
+async def signals(job: Job[int]) -> None:
+    """From outside."""
+    job.signal("approved", {"by": "ann"}, key="k")
+    await job.asignal("approved")
+    assert_type(job.rerun(from_step="charge"), bool)
+    assert_type([step.name for step in job.info().steps], list[str])
+    assert_type(job.info().waiting_for, str | None)
+
+
 def calls() -> None:
     """A direct call gives what the function gives."""
     assert_type(add(1, 2, 3, exact=True), int)

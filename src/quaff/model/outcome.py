@@ -53,7 +53,8 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True):
 class Settled(msgspec.Struct, frozen=True):
     """An attempt's outcome on its way to the server. ``ttl_ms`` is how long ``record`` is kept (0: not at all).
 
-    For a job that comes back it is the time until then, and ``priority`` and ``queue`` its new ones (None: as before).
+    For a job that comes back it is the time until then, and ``priority`` and ``queue`` its new ones (None: as before),
+    or ``step`` what it waits for (``model.steps``).
     """
 
     state: JobState
@@ -61,6 +62,7 @@ class Settled(msgspec.Struct, frozen=True):
     record: bytes
     priority: int | None = None
     queue: str | None = None
+    step: bytes = b""
 
 
 def cancelled(reason: str) -> bytes:

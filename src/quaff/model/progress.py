@@ -12,12 +12,16 @@ _LONGEST = 500
 
 
 class Progress(msgspec.Struct, array_like=True, frozen=True):
-    """``done`` of ``total`` (None where nobody knows), in whatever unit the task likes, and a word about it."""
+    """``done`` of ``total`` (None where nobody knows), in whatever unit the task likes, and a word about it.
+
+    ``seconds_left`` is an estimate, where ``current_job.iterate()`` could make one.
+    """
 
     # Not float alone: what was told as 3 is seen as 3.
     done: int | float
     total: int | float | None = None
     note: str = ""
+    seconds_left: float | None = None
 
     @property
     def fraction(self) -> float | None:

@@ -61,3 +61,27 @@ class SoftTimeout(TimeoutError):
 
 class TimeLimit(TimeoutError):
     """What an attempt that was ended at its ``timeout`` is recorded with, and what ``retry_on`` and a backoff see."""
+
+
+class Pause(BaseException):
+    """Ends an attempt so that its job goes on later, at no cost; raised by ``current_job.sleep()`` and the like.
+
+    No ``Exception``: a task that catches those must not catch it.
+
+    Args:
+        step: what the job waits for, as ``model.steps.encode`` makes it.
+        delay: seconds from now, where the job has not begun to wait before.
+        word: what the attempt is recorded as.
+    """
+
+    def __init__(self, step: bytes, delay: float, word: str) -> None:
+        super().__init__("the job waits, and runs again from the top when it may go on")
+        self.step = step
+        self.delay = delay
+        self.word = word
+
+
+class Lost(BaseException):
+    """Ends an attempt that does not hold its job any more: another one runs, or has ended it."""
+
+    in_ = 0.0

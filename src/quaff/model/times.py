@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -11,6 +12,11 @@ from quaff.errors import ConfigurationError
 LONGEST = 366 * 24 * 3600.0
 
 Seconds: TypeAlias = "float | timedelta"
+#: Also as a text: ``"2d"``, ``"1h30m"``.
+Duration: TypeAlias = "float | timedelta | str"
+
+_UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+_TEXT = re.compile(r"(?:\d+[wdhms])+", re.ASCII)
 
 
 def checked(value: Any) -> float:
@@ -32,3 +38,12 @@ def seconds(where: str, given: Any) -> float:
 def milliseconds(given: float) -> int:
     """Seconds, to the microsecond, as whole milliseconds: rounded up, so that nothing comes before its time."""
     return -(-round(given * 1_000_000) // 1000)
+
+
+def duration(where: str, given: Any) -> float:
+    """Seconds, of an argument that may also be a text such as ``"1h30m"``. Raises ConfigurationError."""
+    if not isinstance(given, str):
+        return seconds(where, given)
+    if not _TEXT.fullmatch(given):
+        raise ConfigurationError(f"{where}: {given!r} is no time to wait: give '2d', '1h30m', seconds, or a timedelta.")
+    return seconds(where, sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)(.)", given)))

@@ -13,7 +13,8 @@ _WAITING, _ROUTED, _LIMITED, _RUNNING, _FLOWS, _ENDED = (
     "flows nodes values drafts member",
     "res done dead tomb watched followed",
 )
-NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} {_FLOWS} tries history {_ENDED}".split())
+_MEMORY = "tries history steps signals"
+NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} {_FLOWS} {_MEMORY} {_ENDED}".split())
 
 
 class Partition:
@@ -26,6 +27,7 @@ class Partition:
     """
 
     def __init__(self, namespace: str, queue: str, number: int = 0) -> None:
+        self.namespace = namespace
         self.queue = queue
         self.number = number
         self.prefix = f"quaff:{{{namespace}/{queue}#{number}}}:"

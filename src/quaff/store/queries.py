@@ -30,6 +30,7 @@ class Found(NamedTuple):
         progress: what the running attempt has said; empty if nothing.
         away: where it runs, if that is another queue; its state is what it is there.
         lines: what was logged; only if asked for.
+        steps: what it remembers (``model.steps``); only if asked for.
     """
 
     state: JobState | None
@@ -42,6 +43,7 @@ class Found(NamedTuple):
     history: bytes
     progress: bytes
     lines: Page
+    steps: bytes
     away: JobId | None = None
 
 
@@ -161,13 +163,13 @@ _STATES = {
 
 
 def _found(reply: list[Any]) -> Found:
-    where, detail, record, message, history, progress, lines = reply
+    where, detail, record, message, history, progress, lines, steps = reply
     state, attempt = _state(where, detail)
     due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
     dropped = where == b"ended" and detail[:1] == b"S"
     parked = where == b"parked"
     away = _there(detail) if where == b"away" else None
-    return Found(state, attempt, due_ms, dropped, parked, record, message, history, progress, page(lines), away)
+    return Found(state, attempt, due_ms, dropped, parked, record, message, history, progress, page(lines), steps, away)
 
 
 def _there(detail: bytes) -> JobId:
@@ -196,6 +198,7 @@ def at_home(here: Found, there: Found) -> Found:
         history=there.history or here.history,
         progress=there.progress,
         lines=there.lines,
+        steps=there.steps,
     )
 
 

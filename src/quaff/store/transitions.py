@@ -207,7 +207,8 @@ def settle(
     """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``.
 
     With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, the record that
-    of the attempt, and the digest another priority and, after a space, another partition (``queue#number``).
+    of the attempt, and the digest another priority and, after a space, another partition (``queue#number``), or for
+    ``scheduled`` the step for which the job waits.
     """
     flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
     return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)

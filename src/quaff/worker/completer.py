@@ -153,9 +153,11 @@ class Completer:
 
 
 def _note(finished: Finished) -> bytes:
-    """Beside the record: of a job that comes back its new priority and queue, of one that has ended its digest."""
+    """Beside the record: of a job that comes back its new priority and queue, or what it waits for; else its digest."""
     settled = finished.settled
     if not settled.state.terminal:
+        if settled.step:
+            return settled.step
         priority = b"" if settled.priority is None else b"%d" % settled.priority
         return priority if settled.queue is None else b"%b %b#0" % (priority, settled.queue.encode())
     return message.digest(finished.claim.lease.message)

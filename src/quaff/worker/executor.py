@@ -15,6 +15,7 @@ import msgspec
 from quaff.app import Quaff
 from quaff.context import Attempt as Current
 from quaff.context import enter, leave
+from quaff.durable.steps import Memory
 from quaff.errors import EncodeError, did_you_mean, with_article
 from quaff.model import message, outcome
 from quaff.model.message import CorruptMessage, NewerMessage
@@ -22,11 +23,11 @@ from quaff.model.outcome import Attempt, Failure, Outcome, Settled
 from quaff.model.progress import Progress
 from quaff.model.retry import Again
 from quaff.model.states import JobState
-from quaff.model.steering import Cancel, Snooze, SoftTimeout, TimeLimit
-from quaff.worker.calling import arguments
+from quaff.model.steering import Cancel, Lost, Snooze, SoftTimeout, TimeLimit
 from quaff.worker.giving import Giving
+from quaff.worker.logs import first_line, printable
 from quaff.worker.ready import Claim, Finished, Parked, Ready, together
-from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
+from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered, arguments
 
 log = logging.getLogger("quaff.worker")
 
@@ -51,6 +52,7 @@ class Executor:
         self._talks = log.isEnabledFor(logging.DEBUG)  # asked once: it is a question for each job
         self._stopping = stopping
         self._tell = tell
+        self._memory = Memory(app.store, app.settings.namespace, app.settings.max_result)
         self._result_ms = int(app.settings.result_ttl * 1000)
         self._failed_ms = int(app.settings.failed_ttl * 1000)
         self._limit = app.settings.timeout
@@ -101,6 +103,7 @@ class Executor:
             self._tell,
             message.origin(lease.message),
             flow,
+            memory=self._memory if settings.batch is None else None,
         )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft
@@ -160,7 +163,7 @@ class Executor:
 
     def _last_words(self, run: Run, finished: Finished) -> Finished:
         current = run.current
-        if not current.said:
+        if not (current.said or current.cursors):
             return finished
         current.ended = True
         self._tell(current)
@@ -171,12 +174,16 @@ class Executor:
     def _returned(self, run: Run, value: Any) -> Finished:
         if run.cut == LIMIT:
             return self._over(run, Interrupt())
+        if (pause := run.current.pause) is not None:
+            return self._over(run, pause)
         if run.job.task.settings.batch is None:
             return self._succeeded(run.job, value, run)
         return self._answered(run, value)
 
     def _over(self, run: Run, error: BaseException) -> Finished:
         """An attempt that ended by an exception: its own, or one that was set to end it."""
+        for iteration in run.current.iterations:
+            iteration.last_word()
         return together([self._ended_by(job, error, run) for job in run.job.all])
 
     def _undeliverable(self, run: Run, error: BaseException) -> Finished:
@@ -209,7 +216,12 @@ class Executor:
                 outcome.failure_of(error, "timeout", frames=1), type=TimeLimit.__name__, message=text
             )
             return self._failed(job, TimeLimit(text), run, failure=failure)
-        if isinstance(error, Snooze):
+        if (pause := run.current.pause) is not None:
+            if error is not pause:
+                text = "%s %s caught what ends its attempt (a BaseException) and went on: what came of that is dropped"
+                log.warning(text, job.claim.id, job.task.name)
+            return self._comes_back(job, JobState.SCHEDULED, Again(pause.delay), pause.word, None, run, pause.step)
+        if isinstance(error, (Snooze, Lost)):  # what a lost one says will be refused
             return self._comes_back(job, JobState.SCHEDULED, Again(error.in_), "snoozed", None, run)
         if isinstance(error, Cancel) or (run.cut == CANCEL and isinstance(error, (Interrupt, asyncio.CancelledError))):
             return self._cancelled(job, error, run)
@@ -264,16 +276,20 @@ class Executor:
         return self._comes_back(ready, JobState.RETRYING, again, "failed", failure, run)
 
     def _comes_back(
-        self, ready: Ready, state: JobState, again: Again, word: str, failure: Failure | None, run: Run
+        self,
+        ready: Ready,
+        state: JobState,
+        again: Again,
+        word: str,
+        failure: Failure | None,
+        run: Run,
+        step: bytes = b"",
     ) -> Finished:
         ended = time.time()
         record = outcome.encode(self._attempt(ready.claim, run.at, ended, word, failure, run.current.progress))
         # At least a millisecond: a task that asks to run again at once must not keep the others from running.
-        return Finished(
-            ready.claim,
-            Settled(state, max(1, int(again.seconds * 1000)), record, again.priority, again.queue),
-            ended - run.at,
-        )
+        settled = Settled(state, max(1, int(again.seconds * 1000)), record, again.priority, again.queue, step)
+        return Finished(ready.claim, settled, ended - run.at)
 
     def _cancelled(self, ready: Ready, error: BaseException, run: Run) -> Finished:
         failure = outcome.failure_of(error, "cancelled", frames=1)
@@ -330,13 +346,3 @@ class Executor:
     ) -> Attempt:
         number, started_ms, ended_ms = claim.lease.attempt, int(began * 1000), int(ended * 1000)
         return Attempt(number, started_ms, ended_ms, self._worker, self._pid, word, error, said)
-
-
-def first_line(text: str, limit: int = 200) -> str:
-    """The beginning of a text as one printable line, so that one record is one line of the log."""
-    return printable(text.splitlines()[0][:limit]) if text.strip() else ""
-
-
-def printable(line: str) -> str:
-    """A line that does nothing to a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

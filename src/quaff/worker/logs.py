@@ -28,3 +28,13 @@ def loosen(level: int) -> None:
     if ours is not None and root.level == logging.WARNING and level < logging.WARNING:
         root.setLevel(level)
         ours.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.partition(".")[0] == "quaff")
+
+
+def first_line(text: str, limit: int = 200) -> str:
+    """The beginning of a text as one printable line, so that one record is one line of the log."""
+    return printable(text.splitlines()[0][:limit]) if text.strip() else ""
+
+
+def printable(line: str) -> str:
+    """A line that does nothing to a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -137,6 +137,22 @@ class Steered:
                 error = thrown
 
 
+def arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
+    """What to call the function with. Raises whatever is wrong with a message's arguments, or the user's classes do."""
+    ready = run.job
+    if ready.task.settings.batch is None:
+        return ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
+    calls: list[Any] = []
+    for job in ready.all:
+        try:
+            calls.append(job.task.signature.made(job.message.args, job.message.kwargs))
+        except BaseException as error:  # noqa: BLE001  one that does not fit must not keep the others from running
+            run.unfit[job.claim.lease.token] = error
+    if not calls:
+        raise next(iter(run.unfit.values()))
+    return [calls], {}
+
+
 def left_programs(since: float) -> bool:
     """Whether a program that was started after ``since`` (monotonic seconds) still runs in this process's group.
 

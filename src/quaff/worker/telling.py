@@ -13,6 +13,7 @@ from quaff.errors import QuaffError
 from quaff.model import progress
 from quaff.model.tail import VALUES, Packet
 from quaff.store.keys import Partition, partition
+from quaff.store.steps import step
 from quaff.store.transitions import BATCH, STEP, Call, append, note
 
 log = logging.getLogger("quaff.worker")
@@ -56,7 +57,7 @@ class Telling:
         self._wake = wake
         self._slow, self._quick = _Line(_EVERY), _Line(_EVERY_VALUES)
         self._last_words: deque[Attempt] = deque()
-        self._calls: list[Call[list[int]]] = []
+        self._calls: list[Call[Any]] = []
         self._leaving: list[Attempt] = []
         self._refused = False
 
@@ -79,17 +80,18 @@ class Telling:
         """Until there is something to send; infinite if nobody has said anything."""
         return 0.0 if self._calls or self._last_words else min(self._slow.seconds_left, self._quick.seconds_left)
 
-    def calls(self) -> list[Call[list[int]]]:
+    def calls(self) -> list[Call[Any]]:
         """What to send now; the same again until it was answered."""
         if self._calls or not (self._last_words or self._slow.news or self._quick.news):
             return self._calls
         room = _TURN_BYTES
         notes: dict[Partition, list[tuple[bytes, bytes, bytes]]] = {}
         packets: dict[Partition, list[tuple[bytes, bytes, Packet]]] = {}
+        cursors: dict[Partition, list[tuple[bytes, bytes, bytes]]] = {}
         while self._last_words and room > 0:
             attempt = self._last_words.popleft()
             self._leaving.append(attempt)
-            room -= self._hear(attempt, packets)
+            room -= self._hear(attempt, packets) + self._take_cursors(attempt, cursors)
         for line in (self._quick, self._slow):
             for _ in range(line.due()):
                 if room <= 0:
@@ -98,7 +100,7 @@ class Telling:
                 attempt = line.news.popleft()
                 # In this order: what is said from here on is news again.
                 attempt.told = False
-                room -= self._hear(attempt, packets)
+                room -= self._hear(attempt, packets) + self._take_cursors(attempt, cursors)
                 said = attempt.progress
                 if said is not None and said is not attempt.noted and not attempt.ended:
                     attempt.noted = said
@@ -106,11 +108,14 @@ class Telling:
                     notes.setdefault(self._home(attempt), []).append(item)
         self._calls = [note(home, items) for home, items in notes.items()]
         self._calls += [append(home, some) for home, items in packets.items() for some in _portions(items)]
+        self._calls += [
+            step(home, items[at : at + BATCH]) for home, items in cursors.items() for at in range(0, len(items), BATCH)
+        ]
         if not self._calls:
             self._heard()
         return self._calls
 
-    def answered(self, answers: Sequence[list[int] | QuaffError]) -> None:
+    def answered(self, answers: Sequence[Any]) -> None:
         """The answers to ``calls()``: what the server refuses is dropped; jobs count more than what they say."""
         refused = next((answer for answer in answers if isinstance(answer, QuaffError)), None)
         # Said once: it may go on, many times a second.
@@ -135,6 +140,15 @@ class Telling:
             for packet in outgoing.take():
                 size += len(packet.data)
                 packets.setdefault(self._home(attempt), []).append((attempt.raw, attempt.token, packet))
+        return size
+
+    def _take_cursors(self, attempt: Attempt, cursors: dict[Partition, list[tuple[bytes, bytes, bytes]]]) -> int:
+        """Take how far its iterations have come; how many bytes that is."""
+        size = 0
+        for name in list(attempt.cursors):
+            cursor = attempt.cursors.pop(name)
+            size += len(cursor)
+            cursors.setdefault(self._home(attempt), []).append((attempt.raw, attempt.token, cursor))
         return size
 
 

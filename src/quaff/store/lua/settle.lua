@@ -2,7 +2,8 @@
 --- settle: running -> succeeded | failed | cancelled | expired | retrying | scheduled
 -- ARGV: process (8 bytes), tombstone window in ms, then for each job: id, token, letter ('s' 'f' 'c' 'e'; 'r' after a failure
 --   and 'w' at no cost it comes back), result ttl in ms (for 'r' and 'w': ms until it is due), digest (16 bytes or empty; for
---   'r' and 'w': another priority and queue, with a space between them, or empty), record (for 'r' and 'w': that of the attempt)
+--   'r' another priority and queue, with a space between them, or empty, for 'w' the step for which it waits or empty), record (for
+--   'r' and 'w': that of the attempt)
 -- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
@@ -11,6 +12,7 @@
 -- @include clock
 -- @include watched
 -- @include progress
+-- @include forget_steps
 -- @include tries
 -- @include route
 -- @include tail
@@ -85,6 +87,7 @@ if #succeeded > 0 then
   redis.call('HDEL', k.msg, unpack(succeeded))
   if redis.call('EXISTS', k.tries) == 1 then redis.call('HDEL', k.tries, unpack(succeeded)) end
   if redis.call('EXISTS', k.stop) == 1 then redis.call('HDEL', k.stop, unpack(succeeded)) end
+  forget_steps(succeeded)
   redis.call('HINCRBY', k.meta, 'succeeded', #succeeded)
   tell(succeeded)
 end

@@ -7,7 +7,7 @@
 --   that were asked to stop, ms until a schedule is to be looked at or -1, ms until something is to be sent to other partitions or -1}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history msg route claims sched_seen sched_next stop outbox flows
+-- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history steps signals msg route claims sched_seen sched_next stop outbox flows
 -- @include schema
 -- @include clock
 -- @include wake
@@ -132,7 +132,7 @@ if #old > 0 then
   if redis.call('EXISTS', k.dead) == 1 then
     for _, id in ipairs(old) do unlist(id) end
   end
-  for _, key in ipairs({k.res, k.history, k.msg, k.route}) do redis.call('HDEL', key, unpack(old)) end
+  for _, key in ipairs({k.res, k.history, k.steps, k.signals, k.msg, k.route}) do redis.call('HDEL', key, unpack(old)) end
   forget_tails(old)
   if #kept > 0 then redis.call('ZADD', k.done, unpack(kept)) end
   if #gone > 0 then

@@ -1,9 +1,11 @@
 -- Dead letters by the time they were given up; `meta.dead_bytes` is what they take together.
--- KEYS: msg res history dead meta route tomb done
+-- KEYS: msg res history steps signals dead meta route tomb done
 -- @include clock
 -- @include tail
 local function size_of(id)
-  return redis.call('HSTRLEN', k.msg, id) + redis.call('HSTRLEN', k.res, id) + redis.call('HSTRLEN', k.history, id) + tail_bytes(id)
+  local size = tail_bytes(id)
+  for _, key in ipairs({k.msg, k.res, k.history, k.steps, k.signals}) do size = size + redis.call('HSTRLEN', key, id) end
+  return size
 end
 
 -- Onto the list, when all of it is stored.
@@ -17,10 +19,10 @@ local function unlist(id)
   if redis.call('ZREM', k.dead, id) == 1 then redis.call('HINCRBY', k.meta, 'dead_bytes', -size_of(id)) end
 end
 
--- Message, result, history and what it has said go; the tombstone keeps its time, so that nothing that comes late revives the job.
+-- All of it goes; the tombstone keeps its time, so that nothing that comes late revives the job.
 local function drop(id)
   unlist(id)
-  for _, key in ipairs({k.msg, k.route, k.res, k.history}) do redis.call('HDEL', key, id) end
+  for _, key in ipairs({k.msg, k.route, k.res, k.history, k.steps, k.signals}) do redis.call('HDEL', key, id) end
   forget_tails({id})
   local tomb = redis.call('HGET', k.tomb, id)
   if tomb then redis.call('ZADD', k.done, tomb:sub(2, 14), id) end

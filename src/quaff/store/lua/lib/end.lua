@@ -12,6 +12,7 @@
 -- @include away
 -- @include travels
 -- @include flow
+-- @include forget_steps
 local NAME_OF = {s = 'succeeded', f = 'failed', c = 'cancelled', e = 'expired'}
 
 -- The message that a job carries for this case becomes a job: the time, then what tells the first job from all others.
@@ -46,10 +47,11 @@ local function finish(id, letter, token, record, ttl, now, window)
   redis.call('HDEL', k.stop, id)
   local route = route_of(id)
   if route then let_go({[id] = route}, 'done', now) end
-  -- A dead letter keeps its message, so that it can be sent back.
+  -- A dead letter keeps its message and its steps, so that it can be sent back.
   local dead = letter == 'f' and not traveller
   if not dead then
     redis.call('HDEL', k.msg, id)
+    forget_steps({id})
     if route then redis.call('HDEL', k.route, id) end
   end
   if ttl > 0 then redis.call('HSET', k.res, id, record) else forget_tails({id}) end

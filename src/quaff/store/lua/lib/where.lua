@@ -6,6 +6,7 @@
 -- @include heirs
 -- @include away
 -- @include nodes
+-- @include awaited
 local function where_is(id)
   local token = redis.call('HGET', k.active, id)
   if token then return 'running', token, false end
@@ -19,7 +20,10 @@ local function where_is(id)
   if there then return 'away', there .. route_of(id)[7], false end
   if redis.call('ZSCORE', k.parked, id) then return 'parked', '', false end
   local at = redis.call('ZSCORE', k.sched, id)
-  if at then return read_tries(redis.call('HGET', k.tries, id)).failures > 0 and 'retrying' or 'scheduled', ms(tonumber(at)), false end
+  if at then
+    local retrying = read_tries(redis.call('HGET', k.tries, id)).failures > 0 and not awaited(id, tonumber(at))
+    return retrying and 'retrying' or 'scheduled', ms(tonumber(at)), false
+  end
   if redis.call('HEXISTS', k.msg, id) == 1 then
     return (follows(id, route_of(id)) or waits_in_flow(id)) and 'blocked' or 'queued', '', false
   end

@@ -1,0 +1,1 @@
+"""What a job remembers from one attempt to the next: steps, sleeps, signals, iterations."""
