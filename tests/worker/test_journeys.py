@@ -78,3 +78,22 @@ def test_whoever_watches_sees_it_run_in_the_other_queue(stage: Stage) -> None:
                 list(job.stream(timeout=5))
             gate.touch()
     assert seen[-3:] == ["running", "in slow", "succeeded"]
+
+
+def test_what_it_remembers_and_what_it_is_sent_goes_where_the_job_goes(stage: Stage) -> None:
+    """A step that was done at home is not done again; a signal finds the job before, on and after its way."""
+    stage.worker("-p", "1", "-Q", "default")
+    jobs = [stage.send("remembers", f"r{number}") for number in range(3)]
+    jobs[0].signal("go", "before it left")
+    wait_until(lambda: all(job.state == "queued" and job.info().attempts for job in jobs), 15)
+    jobs[1].signal("go", "on its way")
+    stage.worker("-p", "1", "-Q", "slow")
+    wait_until(lambda: jobs[2].state == "scheduled", 15)
+    jobs[2].signal("go", "while it waits")
+    said = [job.result(timeout=20) for job in jobs]
+    assert said == [
+        ["R0", "slow", "before it left"],
+        ["R1", "slow", "on its way"],
+        ["R2", "slow", "while it waits"],
+    ]
+    assert [len(stage.runs(f"r{number} step")) for number in range(3)] == [1, 1, 1]

@@ -768,6 +768,21 @@ def reporter(gate: str) -> None:
         time.sleep(0.01)
 
 
+def _noted(tag: str) -> str:
+    with ledger.run(f"{tag} step"):
+        return tag.upper()
+
+
+@quaff.task(name="remembers", retries=1, backoff=_elsewhere)
+def remembers(tag: str) -> list[str]:
+    """What it did here it does not do again over there, where it waits to be told something."""
+    with ledger.run(tag):
+        done = current_job.step("first", _noted, tag)
+        if current_job.queue == "default":
+            raise ConnectionError("not here")
+        return [done, current_job.queue, current_job.wait_for("go", timeout=60)]
+
+
 @quaff.task(name="lost_on_the_way", retries=1, backoff=_elsewhere, timeout=60)
 def lost_on_the_way(tag: str) -> str:
     """Fail here; over there kill the process at the first try."""

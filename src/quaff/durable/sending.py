@@ -9,12 +9,11 @@ from typing import Any
 from quaff.errors import JobEnded, JobNotFound, StepError, TooManySignals
 from quaff.model import codec
 from quaff.model.ids import JobId
-from quaff.model.message import partition_of
 from quaff.model.states import BY_LETTER
 from quaff.model.steps import MOST_SIGNAL_BYTES, MOST_SIGNALS, checked_name
 from quaff.store import steps
 from quaff.store.client import Store
-from quaff.store.keys import Partition, partition
+from quaff.store.keys import Partition
 from quaff.store.transitions import Call, requeue
 
 
@@ -67,18 +66,12 @@ class Remembering:
             JobEnded, JobNotFound, TooManySignals, EncodeError, ServerUnavailable
         """
         call = _signal(self._home, self._id.raw, name, value, key)
-        answer = self._store.run(call)
-        if there := _onward(self._home.namespace, call, answer):
-            answer = self._store.run(there)
-        _sent(self.id, name, answer)
+        _sent(self.id, name, self._store.run(call))
 
     async def asignal(self, name: str, value: Any = None, *, key: str | None = None) -> None:
         """As ``signal``, in a coroutine."""
         call = _signal(self._home, self._id.raw, name, value, key)
-        answer = await self._store.aio.run(call)
-        if there := _onward(self._home.namespace, call, answer):
-            answer = await self._store.aio.run(there)
-        _sent(self.id, name, answer)
+        _sent(self.id, name, await self._store.aio.run(call))
 
 
 def _signal(home: Partition, id: bytes, name: str, value: Any, key: str | None) -> Call[bytes]:
@@ -87,14 +80,6 @@ def _signal(home: Partition, id: bytes, name: str, value: Any, key: str | None) 
     data = codec.encode(value)
     signal_id = os.urandom(16) if key is None else hashlib.blake2b(f"{name}\0{key}".encode(), digest_size=16).digest()
     return steps.signal(home, id, signal_id=signal_id, name=named, value=data)
-
-
-def _onward(namespace: str, call: Call[bytes], answer: bytes) -> Call[bytes] | None:
-    """The same signal, to where the job runs, if that is another queue."""
-    if len(answer) <= 16:
-        return None
-    raw, home = answer[:16], partition(namespace, *partition_of(answer[16:]))
-    return steps.to(home, raw, call)
 
 
 def _sent(id: str, name: str, answer: bytes) -> None:

@@ -72,11 +72,18 @@ def _advance(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterato
     yield Delivery(advance(there, steps), [])
 
 
+def _signal(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator[Delivery]:
+    for each in parcels:
+        # Unknown there: as with a cancellation.
+        yield Delivery(Call(load("signal"), there, tuple(each.parts), bool), [each.name])
+
+
 _KINDS: dict[str, Callable[[Partition, list[Parcel], int], Iterator[Delivery]]] = {
     "go": _arrive,
     "back": _return,
     "cancel": _cancel,
     "advance": _advance,
+    "signal": _signal,
 }
 
 

@@ -198,7 +198,7 @@ def at_home(here: Found, there: Found) -> Found:
         history=there.history or here.history,
         progress=there.progress,
         lines=there.lines,
-        steps=there.steps,
+        steps=there.steps or here.steps,
     )
 
 

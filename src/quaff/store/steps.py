@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import IntEnum
 
 from quaff.model import steps as model
@@ -58,11 +57,6 @@ def signal(partition: Partition, id: bytes, *, signal_id: bytes, name: bytes, va
     """
     bounds = (b"%d" % model.MOST_SIGNALS, b"%d" % model.MOST_SIGNAL_BYTES)
     return Call(load("signal"), partition, (id, signal_id, name, value, *bounds), bytes)
-
-
-def to(partition: Partition, id: bytes, call: Call[bytes]) -> Call[bytes]:
-    """A signal, to another place."""
-    return replace(call, partition=partition, args=(id, *call.args[1:]))
 
 
 def rerun(partition: Partition, id: bytes, *, call_id: bytes, from_step: bytes) -> Call[bytes]:

@@ -1,17 +1,18 @@
 #!lua flags=allow-oom
 --- outgoing: what other partitions have to hear, a page of what is due
 -- ARGV: most, ms after which somebody else may send the same
--- Answer: {{name, kind, to whom, ...}, ...}; after these, of kind 'go': id there, message, route, numbers of its limits, tries,
---   history, origin; 'back': id there, id at home, letter, ttl or ms until it is due, record, tries, history, priority, queue;
---   'advance': as it has it; 'cancel': id there, id here, ttl in ms, tombstone window in ms, outcome
+-- Answer: {{name, kind, to whom, ...}, ...}; after these, of kind 'go': id there, message, route, numbers of its limits,
+--   baggage, origin; 'back': id there, id at home, letter, ttl or ms until it is due, record, baggage, priority, queue;
+--   'advance' and 'signal': as they have it; 'cancel': id there, id here, ttl in ms, tombstone window in ms, outcome
 -- Guarantees: nothing leaves the list by this.
--- KEYS: msg tries history limits outbox parcels
+-- KEYS: msg limits outbox parcels
 -- @include schema
 -- @include clock
 -- @include message
 -- @include route
 -- @include parcels
 -- @include away
+-- @include baggage
 
 -- What a job takes along: all that it is here, less the unique key, which stays.
 local function luggage(id, there, to)
@@ -23,7 +24,7 @@ local function luggage(id, there, to)
   local asks = (route[1] ~= 0 or route[4] ~= '') and cmsgpack.pack({route[1], '', 'done', route[4], route[5], route[6]}) or ''
   local origin = id .. HERE
   return {'g' .. there, 'go', to, there, layer(5, origin, redis.call('HGET', k.msg, id) or ''), asks, cmsgpack.pack(numbers),
-    redis.call('HGET', k.tries, id) or '', redis.call('HGET', k.history, id) or '', origin}
+    packed(id), origin}
 end
 
 local now, size, answer = clock(), 0, {}
@@ -32,7 +33,11 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', k.outbox, '-inf', ms(now), 'LI
   local kind, to, there, id = unpack(parcel)
   if (kind == 'go' or kind == 'cancel') and is_away(id) ~= there then
     unpost(name)
+  elseif kind == 'signal' and redis.call('HEXISTS', k.msg, there) == 0 then
+    unpost(name)
   else
+    -- To wherever the job is by now.
+    if kind == 'signal' and is_away(there) then parcel[2], parcel[3] = route_of(there)[7], is_away(there) end
     answer[#answer + 1] = kind == 'go' and luggage(id, there, to) or {name, unpack(parcel)}
     redis.call('ZADD', k.outbox, ms(now + tonumber(ARGV[2])), name)
     for _, part in ipairs(answer[#answer]) do size = size + #part end

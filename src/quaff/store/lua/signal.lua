@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- signal: scheduled -> queued for a job that waits for it; any other that has not ended finds it when it looks
 -- ARGV: id, signal's id (16 bytes, repeated when it is sent again), name, value, most signals of a job, most bytes of them
--- Answer: its id where it runs and that partition, for a job that is away; 'd' it is there; 's' 'f' 'c' 'e' the job has ended; '' nobody knows it; 'n' too many are there, 'b' too many bytes
+-- Answer: 'd' it is there, or on its way to where the job runs; 's' 'f' 'c' 'e' the job has ended; '' nobody knows it; 'n' too many are there, 'b' too many bytes
 -- Guarantees: the same signal is delivered once, as long as the job remembers it.
 -- KEYS: tomb msg signals sched tries
 -- @include schema
@@ -13,14 +13,17 @@
 -- @include place
 -- @include wake
 -- @include away
--- @include route
+-- @include parcels
+-- @include clock
 
 local id, signal, name, value = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local ended = redis.call('HGET', k.tomb, id)
 if ended then return ended:sub(1, 1):lower() end
 if redis.call('HEXISTS', k.msg, id) == 0 then return '' end
-local there = is_away(id)
-if there then return there .. route_of(id)[7] end
+if is_away(id) then
+  post('s' .. id .. signal, {'signal', HERE, unpack(ARGV)}, clock())
+  return 'd'
+end
 local sent, bytes = signals_of(id), #value
 for _, record in ipairs(sent) do
   if record:sub(1, 16) == signal then return 'd' end

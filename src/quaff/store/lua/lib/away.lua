@@ -1,10 +1,11 @@
 -- A job that runs in another queue. Here, at home, it keeps its id and its message, and gets its outcome; `away` has its id over
 -- there, another one for each journey. There it is a job like others, and `origin` has its id here and then this partition.
 -- A traveller ends twice: there, which leaves nothing to read, and then here.
--- KEYS: away origin meta tries history
+-- KEYS: away origin meta history
 -- @include clock
 -- @include route
 -- @include parcels
+-- @include baggage
 -- The partition of this script, as `queue#number`.
 local HERE = k.meta:match('/([^/]+)}:meta$')
 
@@ -27,8 +28,8 @@ end
 
 -- What a traveller brings home: how it ended there, or, 'r', that it goes on elsewhere in so many ms.
 local function send_home(id, letter, ttl, record, priority, queue, now)
-  local from, tries, history = redis.call('HGET', k.origin, id), redis.call('HGET', k.tries, id), redis.call('HGET', k.history, id)
-  post('b' .. id, {'back', from:sub(17), id, from:sub(1, 16), letter, ms(ttl), record, tries or '', history or '', priority, queue}, now)
+  local from = redis.call('HGET', k.origin, id)
+  post('b' .. id, {'back', from:sub(17), id, from:sub(1, 16), letter, ms(ttl), record, packed(id), priority, queue}, now)
   redis.call('HDEL', k.origin, id)
   redis.call('HDEL', k.history, id)
 end
