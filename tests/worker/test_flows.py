@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -21,15 +22,18 @@ from quaff import (
     group,
     starmap,
 )
-from quaff.store.keys import NAMES
 from quaff.task import Task
 from tests.helpers import wait_until
+from tests.proxy import Proxy
+from tests.store.engine import Desk
 from tests.worker import flowapp
 from tests.worker.support import Stage, children, kill
 
 APP = "tests.worker.flowapp:quaff"
 #: How many fan-ins, and of how many each.
 FANS, WIDTH = (1000, 200) if os.environ.get("FULL") else (12, 200)
+#: How many flows of all kinds.
+KINDS = 1000 if os.environ.get("FULL") else 60
 
 
 class Flows:
@@ -218,8 +222,75 @@ def test_fan_ins_under_fire_come_to_their_end(alone: Flows) -> None:
         first = min(run.started for run in own if run.tag == f"{fan}-gather")
         assert {run.tag for run in own} >= {f"{fan}-{number}" for number in range(WIDTH - 1)}
         assert all(ended[run.tag] <= first for run in own if run.tag != f"{fan}-gather" and run.started < first)
-    raw = stage.raw()
-    for name in ("msg", "active", "outbox", "sched", "ready", "solo"):
+    nothing_left(alone)
+
+
+def nothing_left(flows: Flows) -> None:
+    """No job is anywhere, and what is kept of the flows is as the rules of the engine have it."""
+    raw, stage = flows.stage.raw(), flows.stage
+    for name in ("active", "outbox", "sched", "ready", "solo"):
         wait_until(lambda name=name: not raw.exists(stage.key(name)), 20, f"{name} to be empty")
-    prefix = stage.key("msg").removesuffix(b"msg")
-    assert {key.removeprefix(prefix).decode() for key in raw.keys(prefix + b"*")} <= set(NAMES)
+    desk = Desk(stage.url, stage.namespace, queue="default")
+    dump = desk.dump()
+    assert set(dump.msg) == set(dump.dead)
+    assert not dump.away
+    desk.close()
+
+
+def test_any_kind_of_flow_under_fire_comes_to_its_declared_end(alone: Flows, proxy: Proxy) -> None:
+    """F1, F28: processes are killed, replies are lost, jobs fail, flows are called off; each ends as it was drawn."""
+    stage, choice = alone.stage, random.Random(7)
+    workers = [
+        stage.worker("-p", "1", "-c", "4", app=APP),
+        stage.worker("-p", "1", "-c", "4", app=APP, URL=proxy.url),
+    ]
+    drawn = [_draw(alone, number, choice) for number in range(KINDS)]
+    flows = [(flow.delay(), expected) for flow, expected in drawn]
+    called_off = set(choice.sample(range(KINDS), KINDS // 8))
+    for number in called_off:
+        flows[number][0].cancel("called off")
+    turn = 0
+    while any(not flow.state.terminal for flow, _ in flows):
+        for pid in children(workers[turn % 2]):
+            kill(pid)
+        for _ in range(3):
+            proxy.on_reply(choice.choice(["lose", "cut"]))
+        turn += 1
+        goal = len(stage.runs()) + 40
+        wait_until(
+            lambda goal=goal: len(stage.runs()) >= goal or all(flow.state.terminal for flow, _ in flows),
+            60,
+            "more runs",
+        )
+    for number, (flow, expected) in enumerate(flows):
+        if number in called_off:
+            assert flow.state in ("cancelled", "failed", "succeeded")
+        elif expected is None:
+            with pytest.raises(JobFailed, match="ValueError"):
+                flow.result(timeout=1)
+        else:
+            assert flow.result(timeout=1) == expected
+    assert sum(flows[number][0].state == "cancelled" for number in called_off) > 0
+    nothing_left(alone)
+
+
+def _draw(flows: Flows, number: int, choice: random.Random) -> tuple[Any, Any]:
+    """A flow of some kind, and what comes of it; None: it fails."""
+    kind = choice.choice(["chain", "diamond", "fan", "broken", "patched"])
+    tag = f"{kind}-{number}"
+    if kind == "chain":
+        return chain(
+            flows.part.si(tag, 1), flows.elsewhere.s(tag), group(flows.elsewhere.s(tag), flows.elsewhere.s(tag))
+        ), [3, 3]
+    if kind == "fan":
+        return chord([flows.part.si(tag, each) for each in range(20)], flows.gather.s(tag)), 190
+    work = Workflow()
+    work.add("top", flows.part.s(tag, 1))
+    work.add("left", flows.part.s(tag, 10, work["top"]))
+    work.add("right", flows.elsewhere.s(work["top"], tag) if kind == "diamond" else flows.fails.si(tag), after="top")
+    if kind == "diamond":
+        work.add("end", flows.gather.s([work["left"], work["right"]], tag))
+        return work, {"top": 1, "left": 11, "right": 2, "end": 13}
+    policy: Any = "fail" if kind == "broken" else "ignore"
+    work.add("end", flows.part.s(tag, 5, work["left"]), after="right", if_failed=policy)
+    return work, None if kind == "broken" else {"top": 1, "left": 11, "right": None, "end": 16}
