@@ -33,6 +33,7 @@ SAMPLES: dict[str, Any] = {
     "processes": 3,
     "concurrency": 4,
     "async_concurrency": 5,
+    "job_log_level": "DEBUG",
     "max_crashes": 6,
 }
 
