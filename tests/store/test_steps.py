@@ -9,6 +9,7 @@ from quaff.model.states import JobState
 from quaff.model.steps import DONE, ITERATION, SLEEP, WAIT, Step
 from quaff.store import steps as s
 from quaff.store import transitions as t
+from quaff.store.queries import follow
 from quaff.store.steps import Heard, Kept
 from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import HOUR, Desk, process_id, unchanged
@@ -272,6 +273,16 @@ class TestSignals:
         signal(desk, lease.id)
         assert desk.look(lease.id).state is JobState.QUEUED
         assert len(desk.dump().wake) == 1
+
+    def test_whoever_follows_the_job_is_told_that_its_wait_is_over(self, desk: Desk) -> None:
+        """A signal that ends no wait tells nothing."""
+        lease = begun(desk)
+        suspend(desk, lease)
+        desk.store.run(follow(desk.home, lease.id, b"e", 0, lasts_ms=HOUR))
+        signal(desk, lease.id, "other")
+        assert list(desk.dump().followed) == [lease.id + b"e"]
+        signal(desk, lease.id)
+        assert desk.dump().followed == {}
 
     def test_a_signal_that_is_sent_again_is_one(self, desk: Desk) -> None:
         """Before it is taken and after."""

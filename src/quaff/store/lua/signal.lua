@@ -12,6 +12,7 @@
 -- @include tries
 -- @include place
 -- @include wake
+-- @include followed
 -- @include away
 -- @include parcels
 -- @include clock
@@ -43,5 +44,6 @@ if step and step.kind == 'w' and step.signal == name then
   redis.call('ZREM', k.sched, id)
   place(id, read_tries(redis.call('HGET', k.tries, id)), false)
   hint()
+  happened({id}, 'e')
 end
 return 'd'
