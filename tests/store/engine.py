@@ -220,9 +220,9 @@ class Desk:
         items = [(id, token, state, ttl_ms, digest, record) for id, token in pairs]
         return self.store.run(t.settle(self.home, process=process, window_ms=window_ms, items=items))
 
-    def release(self, process: bytes, *jobs: Lease, park_ms: int = 0) -> list[Verdict]:
+    def release(self, process: bytes, *jobs: Lease, park_ms: int = 0, record: bytes = b"") -> list[Verdict]:
         """Give jobs back."""
-        items = [(job.id, job.token, park_ms) for job in jobs]
+        items = [(job.id, job.token, park_ms, record) for job in jobs]
         return self.store.run(t.release(self.home, process=process, items=items))
 
     def cancel(self, *jobs: bytes, outcome: bytes = b"cancelled", ttl_ms: int = HOUR) -> list[bytes]:

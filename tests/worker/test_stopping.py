@@ -124,7 +124,7 @@ def test_jobs_behind_a_running_one_go_back_at_no_cost(stage: Stage, blocker: str
 
 @pytest.mark.parametrize("task", ["gate", "agate"])
 def test_what_runs_at_the_end_of_grace_runs_elsewhere(new_stage: NewStage, task: str) -> None:
-    """Given back, charged nothing: the other worker's run is attempt 1 again and is the one that is recorded."""
+    """Given back, charged nothing: the other run is attempt 1 again, and that the first one began is remembered."""
     stage = new_stage()
     worker = stage.worker("-p", "1", "--grace", "0.5")
     path = stage.file()
@@ -137,7 +137,9 @@ def test_what_runs_at_the_end_of_grace_runs_elsewhere(new_stage: NewStage, task:
     assert again.attempt == 1
     path.touch()
     assert job.result(timeout=10) == "long"
-    assert [(each.number, each.outcome) for each in job.info().attempts] == [(1, "succeeded")]
+    attempts = job.info().attempts
+    assert [(each.number, each.outcome) for each in attempts] == [(1, "released"), (1, "succeeded")]
+    assert attempts[0].pid == stage.runs()[0].pid
     assert len(stage.runs()) == 2
 
 

@@ -214,8 +214,13 @@ def settle(
     return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
 
 
-def release(partition: Partition, *, process: bytes, items: Sequence[tuple[bytes, bytes, int]]) -> Call[list[Verdict]]:
-    """Give jobs back at no cost: items of ``(id, token, ms to park)``; -1: to the head, and it may have begun."""
+def release(
+    partition: Partition, *, process: bytes, items: Sequence[tuple[bytes, bytes, int, bytes]]
+) -> Call[list[Verdict]]:
+    """Give jobs back at no cost: items of ``(id, token, ms to park, record)``; -1: to the head, and it may have begun.
+
+    The record is that of the attempt which had begun; empty where none had.
+    """
     return Call(load("release"), partition, (process, *_flat(items)), _verdicts)
 
 

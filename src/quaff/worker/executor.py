@@ -39,7 +39,7 @@ class Executor:
 
     Args:
         app: the application.
-        worker: this worker's name, kept with each attempt.
+        worker: this worker's name, kept with each attempt; an attribute, too.
         stopping: empty until the worker is stopping; ``current_job.should_stop`` looks at it.
         tell: called by an attempt that has news of itself.
     """
@@ -47,7 +47,7 @@ class Executor:
     def __init__(self, app: Quaff, worker: str, stopping: list[bool], tell: Callable[[Current], None]) -> None:
         self._app = app
         self._settings = app.settings
-        self._worker = worker
+        self.worker = worker
         self._pid = os.getpid()
         self._talks = log.isEnabledFor(logging.DEBUG)  # asked once: it is a question for each job
         self._stopping = stopping
@@ -345,4 +345,4 @@ class Executor:
         said: Progress | None,
     ) -> Attempt:
         number, started_ms, ended_ms = claim.lease.attempt, int(began * 1000), int(ended * 1000)
-        return Attempt(number, started_ms, ended_ms, self._worker, self._pid, word, error, said)
+        return Attempt(number, started_ms, ended_ms, self.worker, self._pid, word, error, said)

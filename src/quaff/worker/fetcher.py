@@ -28,6 +28,7 @@ from quaff.worker.holdings import Comparison, Holdings
 from quaff.worker.intake import Intake
 from quaff.worker.lookout import Line, Lookout
 from quaff.worker.prefetch import PATIENCE, Prefetch
+from quaff.worker.run import released
 from quaff.worker.runners import Runner
 from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
@@ -82,6 +83,7 @@ class Fetcher:
         self._link = link
         self._lookout = lookout
         self._runners = runners
+        self._executor = executor
         self._completer = completer
         self._batches = batches
         self._telling = telling
@@ -223,7 +225,8 @@ class Fetcher:
 
     def give_back_everything(self) -> None:
         """Give back all that is held, running or not; what runs on will be fenced."""
-        self._held.give_back_everything()
+        running = [run for runner in self._runners.values() for run in runner.running if run is not None]
+        self._held.give_back_everything(dict(pair for run in running for pair in released(run, self._executor.worker)))
 
     def leave(self) -> None:
         """The last words: a token that was taken in the meantime goes on to somebody who stays."""

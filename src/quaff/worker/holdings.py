@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from quaff.errors import QuaffError
 from quaff.store.keys import Partition
@@ -20,6 +20,14 @@ LATER = 2.0
 _BEGUN = -1
 
 
+class Back(NamedTuple):
+    """A job that goes back, parked for so many milliseconds or to the head; ``record``: of an attempt that had begun."""
+
+    claim: Claim
+    park_ms: int
+    record: bytes = b""
+
+
 class Holdings:
     """What is held, by token: a server that lost its last writes may hand the same id out again.
 
@@ -32,8 +40,8 @@ class Holdings:
     def __init__(self, process: bytes) -> None:
         self._process = process
         self._held: dict[bytes, tuple[Claim, Runner | None]] = {}
-        self._back: list[tuple[Claim, int]] = []
-        self._sent: list[list[tuple[Claim, int]]] = []
+        self._back: list[Back] = []
+        self._sent: list[list[Back]] = []
         self._later: dict[Partition, float] = {}
 
     def __len__(self) -> int:
@@ -56,7 +64,7 @@ class Holdings:
     def give_back(self, claim: Claim, park_ms: int = 0) -> None:
         """A job that was not started goes back, and is parked for so many milliseconds (0: to the queue's head)."""
         self._held.setdefault(claim.lease.token, (claim, None))
-        self._back.append((claim, park_ms))
+        self._back.append(Back(claim, park_ms))
 
     def give_back_stranger(self, claim: Claim) -> None:
         """A job that this process does not know goes back; whether it had begun, nobody can say."""
@@ -68,24 +76,32 @@ class Holdings:
             self._held[job.claim.lease.token] = (job.claim, None)
             self.give_back(job.claim)
 
-    def give_back_everything(self) -> None:
-        """All that is held goes back, running or not; what runs on will be fenced."""
-        going = {each.lease.token for each, _ in self._back}
-        self._back += [(each, _BEGUN) for token, (each, _) in self._held.items() if token not in going]
+    def give_back_everything(self, records: Mapping[bytes, bytes]) -> None:
+        """All that is held goes back, running or not; what runs on will be fenced.
+
+        Args:
+            records: what is remembered of those that had begun, by token.
+        """
+        going = {each.claim.lease.token for each in self._back}
+        self._back += [
+            Back(claim, _BEGUN, records.get(token, b""))
+            for token, (claim, _) in self._held.items()
+            if token not in going
+        ]
 
     def calls(self) -> list[Call[list[Verdict]]]:
         """Releases for what goes back, at most one batch in all."""
         now = time.monotonic()
-        by_partition: dict[Partition, list[tuple[Claim, int]]] = {}
+        by_partition: dict[Partition, list[Back]] = {}
         for each in self._back[:BATCH]:
-            if self._later.get(each[0].partition, 0.0) <= now:
-                by_partition.setdefault(each[0].partition, []).append(each)
+            if self._later.get(each.claim.partition, 0.0) <= now:
+                by_partition.setdefault(each.claim.partition, []).append(each)
         self._sent = list(by_partition.values())
         return [
             release(
                 partition,
                 process=self._process,
-                items=[(each.lease.id, each.lease.token, park_ms) for each, park_ms in going],
+                items=[(each.claim.lease.id, each.claim.lease.token, each.park_ms, each.record) for each in going],
             )
             for partition, going in by_partition.items()
         ]
@@ -95,13 +111,13 @@ class Holdings:
         done: set[bytes] = set()
         for going, answer in zip(self._sent, answers, strict=True):
             if isinstance(answer, QuaffError):
-                self._later[going[0][0].partition] = time.monotonic() + LATER
+                self._later[going[0].claim.partition] = time.monotonic() + LATER
             else:
-                for each, _ in going:
-                    self.drop(each)
-                    done.add(each.lease.token)
+                for each in going:
+                    self.drop(each.claim)
+                    done.add(each.claim.lease.token)
         if done:
-            self._back = [each for each in self._back if each[0].lease.token not in done]
+            self._back = [each for each in self._back if each.claim.lease.token not in done]
         self._sent = []
 
 

@@ -12,12 +12,14 @@ import ctypes
 import os
 import threading
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Iterator
 from typing import Any
 
 import msgspec
 
 from quaff.context import Attempt as Current
+from quaff.model import outcome
+from quaff.model.outcome import Attempt
 from quaff.model.steering import SoftTimeout
 from quaff.worker.ready import Ready
 
@@ -151,6 +153,15 @@ def arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
     if not calls:
         raise next(iter(run.unfit.values()))
     return [calls], {}
+
+
+def released(run: Run, worker: str) -> Iterator[tuple[bytes, bytes]]:
+    """What is remembered of an attempt that is given back, by the token of each of its jobs."""
+    for job in run.job.all:
+        lease, started_ms = job.claim.lease, int(run.at * 1000)
+        ended_ms, said = time.time_ns() // 1_000_000, run.current.progress
+        attempt = Attempt(lease.attempt, started_ms, ended_ms, worker, os.getpid(), "released", None, said)
+        yield lease.token, outcome.encode(attempt)
 
 
 def left_programs(since: float) -> bool:

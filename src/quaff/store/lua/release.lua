@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- release: running -> queued, at no cost; -> cancelled, where it was asked to stop
 -- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue; -1: likewise, and
---   it may have begun)
+--   it may have begun), record of the attempt, if it had begun
 -- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
 -- Guarantees: nothing is charged, where it was not begun not even to a rate; the order of the jobs given back is kept; what must
 --   run alone goes on waiting for that.
@@ -15,18 +15,19 @@
 -- @include route
 -- @include lanes
 -- @include place
+-- @include history
 -- @include stopped
 
 local process = ARGV[1]
 local ids = {}
-for i = 2, #ARGV, 3 do ids[#ids + 1] = ARGV[i] end
+for i = 2, #ARGV, 4 do ids[#ids + 1] = ARGV[i] end
 local holders = {}
 for i, token in ipairs(redis.call('HMGET', k.active, unpack(ids))) do holders[ids[i]] = token end
 local now = clock()
 
 local answers, back = {}, false
 for i = #ids, 1, -1 do
-  local id, token, wait = ids[i], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
+  local id, token, wait, record = ids[i], ARGV[4 * i - 1], tonumber(ARGV[4 * i]), ARGV[4 * i + 1]
   if holders[id] == token then
     answers[i] = 1
     holders[id] = nil
@@ -35,6 +36,7 @@ for i = #ids, 1, -1 do
     redis.call('ZREM', k.held, process .. id)
     local route = route_of(id)
     if route then give_back(route[6], now, wait >= 0) end
+    if record ~= '' then remember(id, record) end
     local ended = stopped(id, token, now)
     if wait > 0 and not ended then
       redis.call('ZADD', k.parked, ms(now + wait), id)
