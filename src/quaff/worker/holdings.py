@@ -21,7 +21,7 @@ _BEGUN = -1
 
 
 class Back(NamedTuple):
-    """A job that goes back, parked for so many milliseconds or to the head; ``record``: of an attempt that had begun."""
+    """A job that goes back, parked for some milliseconds or to the head; ``record``: of an attempt that had begun."""
 
     claim: Claim
     park_ms: int
