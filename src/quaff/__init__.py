@@ -10,7 +10,7 @@ The house, from the ground up; imports only point down::
     store/                             the engine: Lua scripts, calls, senders, the embedded server
     config  context                    settings; current_job
     job / queues / flow                the handles
-    task / workflow / app              the function, jobs that wait for each other, the application's object
+    task / workflows / app             the function, jobs that wait for each other, the application's object
     inspector                          reads and operates queues; workers do without it
     worker/                            one supervisor, N processes
     cli/                               the commands
@@ -83,11 +83,12 @@ if TYPE_CHECKING:
     from quaff.queues import QueueStats as QueueStats
     from quaff.streaming import Stream as Stream
     from quaff.task import Task as Task
-    from quaff.workflow import Workflow as Workflow
-    from quaff.workflow import chain as chain
-    from quaff.workflow import chord as chord
-    from quaff.workflow import group as group
-    from quaff.workflow import starmap as starmap
+    from quaff.workflows import Workflow as Workflow
+    from quaff.workflows import chain as chain
+    from quaff.workflows import chord as chord
+    from quaff.workflows import group as group
+    from quaff.workflows import starmap as starmap
+    from quaff.workflows import workflow as workflow
 
 _HOME = {
     "Batch": "model.batch",
@@ -143,15 +144,16 @@ _HOME = {
     "TooManySignals": "errors",
     "Unique": "model.limits",
     "UnknownTask": "errors",
-    "Workflow": "workflow",
-    "chain": "workflow",
-    "chord": "workflow",
+    "Workflow": "workflows",
+    "chain": "workflows",
+    "chord": "workflows",
     "current_job": "context",
     "exponential": "model.retry",
     "fixed": "model.retry",
-    "group": "workflow",
+    "group": "workflows",
     "linear": "model.retry",
-    "starmap": "workflow",
+    "starmap": "workflows",
+    "workflow": "workflows",
 }
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

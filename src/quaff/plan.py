@@ -203,3 +203,15 @@ def unknown(name: str, known: Iterable[str]) -> ConfigurationError:
     """What to raise for a name that no job has."""
     names = list(known)
     return ConfigurationError(f"no job {name!r} is in this workflow.{did_you_mean(name, names)}")
+
+
+def circle(needs: Mapping[str, set[str]]) -> list[str]:
+    """A way that leads back to where it began."""
+    stuck = dict(needs)
+    while free := [name for name, above in stuck.items() if not above & stuck.keys()]:
+        for name in free:
+            del stuck[name]
+    way = [next(iter(stuck))]
+    while way[-1] not in way[:-1]:
+        way.append(next(iter(sorted(stuck[way[-1]] & stuck.keys()))))
+    return way[way.index(way[-1]) :][::-1]

@@ -150,7 +150,7 @@ class Task(Generic[P, R, F]):
         return await self.sender.asend(self._submissions(calls, spread))
 
     def s(self, *args: Any, **kwargs: Any) -> TaskSignature[R]:
-        """A call for ``chain``, ``group``, ``chord`` and ``Workflow``; in a chain the result before it is put first."""
+        """A call for ``chain``, ``group``, ``chord`` and ``workflow``; in a chain the result before it is put first."""
         return TaskSignature(self, args, kwargs, takes=True)
 
     def si(self, *args: Any, **kwargs: Any) -> TaskSignature[R]:

@@ -23,12 +23,12 @@ from quaff import (
     Stream,
     Task,
     Unique,
-    Workflow,
     chain,
     chord,
     current_job,
     group,
     starmap,
+    workflow,
 )
 from quaff.flask import Quaff as FlaskQuaff
 
@@ -269,7 +269,7 @@ def flows() -> None:
     assert_type(group(add.s(1), fetch.si("url"), on_failure=send.si("me")).delay().result(5), list[Any])
     assert_type(chain(add.s(1), add.s(2)).delay(), Flow[Any])
     assert_type(chord([add.s(1)], add.s()).delay().state, JobState)
-    work = Workflow()
+    work = workflow()
     work.add("sum", add.s(1, 2), compensate=send.si("undo"))
     work.add("twice", add.s(work["sum"], work["sum"]), after={"sum": "ignore"})
     assert_type(work.delay().result(), dict[str, Any])

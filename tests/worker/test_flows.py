@@ -16,11 +16,11 @@ from quaff import (
     JobNotFound,
     Quaff,
     ResultTimeout,
-    Workflow,
     chain,
     chord,
     group,
     starmap,
+    workflow,
 )
 from quaff.task import Task
 from tests.helpers import wait_until
@@ -82,7 +82,7 @@ def test_each_gets_the_result_before_it(shared: Flows) -> None:
 
 def test_results_are_passed_by_name(shared: Flows) -> None:
     """A diamond, declared in any order, and a chain as one of its jobs."""
-    work = Workflow()
+    work = workflow()
     work.add("end", shared.gather.s([work["left"], work["right"]], "d4"))
     work.add("left", shared.part.s("d2", 10, work["top"]))
     work.add("right", chain(shared.part.s("d3", 20, work["top"]), shared.elsewhere.s("d5")))
@@ -93,7 +93,7 @@ def test_results_are_passed_by_name(shared: Flows) -> None:
 def test_a_policy_says_what_a_failure_is_to_those_behind_it(shared: Flows) -> None:
     """It stops, or goes on as failed, or goes on as if nothing had been."""
     for policy, state, ran in (("fail", "failed", 0), ("continue", "failed", 1), ("ignore", "succeeded", 1)):
-        work = Workflow()
+        work = workflow()
         work.add("bad", shared.fails.s(f"bad {policy}"))
         work.add("next", shared.told.si(f"next {policy}"), after="bad", if_failed=policy)  # type: ignore[arg-type]
         flow = work.delay()
@@ -132,7 +132,7 @@ def test_callbacks_of_a_group_run_when_all_have_ended(shared: Flows) -> None:
 
 def test_what_was_done_is_undone_the_last_first(shared: Flows) -> None:
     """Each with its own result; what had not succeeded is not."""
-    work = Workflow()
+    work = workflow()
     work.add("a", shared.part.s("u-a", 1), compensate=shared.told.si("undo a"))
     work.add("b", shared.part.s("u-b", 2, work["a"]), compensate=shared.told.si("undo b"))
     work.add("c", shared.fails.s("u-c"), after="b", compensate=shared.told.si("undo c"))
@@ -284,7 +284,7 @@ def _draw(flows: Flows, number: int, choice: random.Random) -> tuple[Any, Any]:
         ), [3, 3]
     if kind == "fan":
         return chord([flows.part.si(tag, each) for each in range(20)], flows.gather.s(tag)), 190
-    work = Workflow()
+    work = workflow()
     work.add("top", flows.part.s(tag, 1))
     work.add("left", flows.part.s(tag, 10, work["top"]))
     work.add("right", flows.elsewhere.s(work["top"], tag) if kind == "diamond" else flows.fails.si(tag), after="top")

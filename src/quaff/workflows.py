@@ -14,7 +14,7 @@ from quaff.flow import Flow, terms_of
 from quaff.model import ids
 from quaff.model.flow import POLICIES, Policy, Shape, TaskSignature, leaves_first
 from quaff.model.ids import JobId
-from quaff.plan import Edges, NodeResult, Plan, places_of, unknown
+from quaff.plan import Edges, NodeResult, Plan, circle, places_of, unknown
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -147,9 +147,9 @@ _CALLBACKS: dict[str, tuple[Policy, str, bool]] = {
 
 
 class Workflow(Part[dict[str, Any]]):
-    """Jobs by name, in any order that has no circle::
+    """Jobs by name, as ``workflow()`` makes one, in any order that has no circle::
 
-    flow = Workflow()
+    flow = workflow()
     flow.add("fetch", fetch.s(url))
     flow.add("resize", resize.s(flow["fetch"], width=100))
     flow.add("mail", mail.si(), after=["resize"], if_failed="ignore")
@@ -229,7 +229,7 @@ class Workflow(Part[dict[str, Any]]):
         above_of = {place: [names.index(other) for other in needs[name]] for place, name in enumerate(names)}
         order = leaves_first(above_of)
         if len(order) < len(names):
-            raise ConfigurationError(f"these jobs wait for each other: {' -> '.join(_circle(needs))}.")
+            raise ConfigurationError(f"these jobs wait for each other: {' -> '.join(circle(needs))}.")
         return [names[place] for place in order]
 
 
@@ -240,6 +240,11 @@ class _Named(msgspec.Struct, frozen=True):
 
 
 Piece: TypeAlias = "TaskSignature[Any] | Part[Any]"
+
+
+def workflow() -> Workflow:
+    """Jobs by name, to be added: ``work.add("fetch", fetch.s(url))``."""
+    return Workflow()
 
 
 def chain(*parts: Piece) -> Chain[Any]:
@@ -329,18 +334,6 @@ def _edges(after: Any, policy: Any) -> dict[str, Policy]:
 
 def _under(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
-
-
-def _circle(needs: Mapping[str, set[str]]) -> list[str]:
-    """A way that leads back to where it began."""
-    stuck = dict(needs)
-    while free := [name for name, above in stuck.items() if not above & stuck.keys()]:
-        for name in free:
-            del stuck[name]
-    way = [next(iter(stuck))]
-    while way[-1] not in way[:-1]:
-        way.append(next(iter(sorted(stuck[way[-1]] & stuck.keys()))))
-    return way[way.index(way[-1]) :][::-1]
 
 
 def _sure(stored: bool, id: JobId) -> None:

@@ -23,6 +23,7 @@ from quaff import (
     chord,
     group,
     starmap,
+    workflow,
 )
 from quaff.store import embedded
 from tests.proxy import Proxy
@@ -56,7 +57,7 @@ def nothing_sent(quaff: Quaff) -> bool:
 
 def drawn(quaff: Quaff, *edges: str) -> Workflow:
     """A workflow of ``a<b``: a waits for b."""
-    work = Workflow()
+    work = workflow()
     for edge in edges:
         name, _, after = edge.partition("<")
         work.add(name, quaff.tasks["add"].si(1), after=after.split(",") if after else ())
@@ -71,17 +72,17 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
     "a name twice": (lambda q: drawn(q, "a", "a"), "there is a job 'a'"),
     "a name that is none": (lambda q: drawn(q, "a/b"), "none of them"),
     "a policy that is none": (
-        lambda q: Workflow().add("a", q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
+        lambda q: workflow().add("a", q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
         "'ignored'.*ignore",
     ),
-    "no call": (lambda q: Workflow().add("a", q.tasks["add"]), "task.s"),  # type: ignore[arg-type]
+    "no call": (lambda q: workflow().add("a", q.tasks["add"]), "task.s"),  # type: ignore[arg-type]
     "a bare task in a chain": (lambda q: chain(q.tasks["add"]), "task.s"),  # type: ignore[arg-type]
     "nothing": (lambda q: group().delay(), "nothing to send"),
-    "an empty workflow": (lambda q: Workflow().delay(), "nothing to send"),
+    "an empty workflow": (lambda q: workflow().delay(), "nothing to send"),
     "a key": (lambda q: chain(q.tasks["add"].options(key="k").si(1)).delay(), "key="),
     "unique": (lambda q: chain(q.tasks["add"].options(unique=Unique()).si(1)).delay(), "unique="),
     "compensation of a group": (
-        lambda q: Workflow().add("a", group(q.tasks["add"].si(1)), compensate=q.tasks["add"].si(1)),
+        lambda q: workflow().add("a", group(q.tasks["add"].si(1)), compensate=q.tasks["add"].si(1)),
         "for one job",
     ),
     "a limit by a result": (
@@ -92,7 +93,7 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
 
 
 def _of_results(quaff: Quaff) -> Workflow:
-    work = Workflow()
+    work = workflow()
     work.add("x", quaff.tasks["add"].s(work["y"]))
     work.add("y", quaff.tasks["add"].s(work["x"]))
     return work
