@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -399,6 +400,7 @@ class Engine(World, RuleBasedStateMachine):
         self.agrees(self.desk.dump())
 
 
+@pytest.mark.timeout(240)  # thousands of calls, and other tests beside them
 def test_any_order_of_calls_keeps_every_invariant(server_url: str) -> None:
     """The real scripts on a real server and the model agree after every step (F2, F28, F32, F54, F61, F66)."""
     plan = settings(max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
