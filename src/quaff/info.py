@@ -74,6 +74,9 @@ class JobInfo(msgspec.Struct, frozen=True):
     error: Failure | None
     steps: list[StepInfo]
     waiting_for: str | None
+    flow: str | None
+    parents: list[str]
+    children: list[str]
 
 
 def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInfo:
@@ -87,6 +90,7 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
     if last and last.number:
         attempts.append(_attempt_info(last))
     task, created = _origin(found, record)
+    flow, parents, children = found.kin or (None, [], [])
     return JobInfo(
         id=str(id),
         key=key,
@@ -104,6 +108,9 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
         error=last.error if last else None,
         steps=[_step_info(step, found.due_ms) for step in remembered],
         waiting_for=next((s.signal for s in remembered if s.kind == steps.WAIT and s.ms == found.due_ms), None),
+        flow=None if flow is None else str(id._replace(raw=flow)),
+        parents=[str(id._replace(raw=each)) for each in parents],
+        children=[str(id._replace(raw=each)) for each in children],
     )
 
 

@@ -97,6 +97,7 @@ class Plan:
                 needs=len(node.edges),
                 case=node.case,
                 children=children[place],
+                parents=list(node.edges),
                 inputs=node.inputs,
                 undo=node.undo,
             )

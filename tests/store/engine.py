@@ -459,8 +459,8 @@ def flow_nodes(d: Dump) -> dict[bytes, FlowNode]:
     """The nodes by flow and place. The job's id, their last part, is no text, so that it is cut off."""
     found: dict[bytes, FlowNode] = {}
     for field, text in d.nodes.items():
-        assert text[:1] + text[-17:-16] == b"\x9c\xb0"
-        state, needs, _, _, _, children, *_ = msgspec.msgpack.decode(b"\x9b" + text[1:-17])
+        assert text[:1] + text[-17:-16] == b"\x9d\xb0"
+        state, needs, _, _, _, children, *_ = msgspec.msgpack.decode(b"\x9c" + text[1:-17])
         found[field] = FlowNode(text[-16:], state, needs, list(children))
     return found
 

@@ -58,6 +58,7 @@ class Spec(msgspec.Struct, array_like=True, frozen=True):
     due_ms: int
     delay_ms: int
     name: str
+    parents: Sequence[int] = ()
 
 
 class Seed(msgspec.Struct, frozen=True):

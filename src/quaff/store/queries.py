@@ -30,6 +30,7 @@ class Found(NamedTuple):
         progress: what the running attempt has said; empty if nothing.
         away: where it runs, if that is another queue; its state is what it is there.
         lines: what was logged; only if asked for.
+        kin: the flow that it is of, those that it waited for, and those that wait for it; only if asked for.
         steps: what it remembers (``model.steps``); only if asked for.
     """
 
@@ -45,6 +46,7 @@ class Found(NamedTuple):
     lines: Page
     steps: bytes
     away: JobId | None = None
+    kin: tuple[bytes, list[bytes], list[bytes]] | None = None
 
 
 def lookup(partition: Partition, id: bytes, *, all: bool = False) -> Call[Found]:
@@ -163,13 +165,27 @@ _STATES = {
 
 
 def _found(reply: list[Any]) -> Found:
-    where, detail, record, message, history, progress, lines, steps = reply
+    where, detail, record, message, history, progress, lines, steps, kin = reply
     state, attempt = _state(where, detail)
     due_ms = int(detail) if where in (b"scheduled", b"retrying") else 0
     dropped = where == b"ended" and detail[:1] == b"S"
     parked = where == b"parked"
     away = _there(detail) if where == b"away" else None
-    return Found(state, attempt, due_ms, dropped, parked, record, message, history, progress, page(lines), steps, away)
+    return Found(
+        state,
+        attempt,
+        due_ms,
+        dropped,
+        parked,
+        record,
+        message,
+        history,
+        progress,
+        page(lines),
+        steps,
+        away,
+        kin or None,
+    )
 
 
 def _there(detail: bytes) -> JobId:

@@ -26,12 +26,14 @@ if adder then
     local below = field_of(flow, each[1])
     local child = node_at(below)
     child[NEEDS] = child[NEEDS] + 1
+    child[PARENTS][#child[PARENTS] + 1] = at
     set_node(below, child)
   end
 end
 for _, each in ipairs(cmsgpack.unpack(ARGV[7])) do
   local above = field_of(flow, each[1])
   local parent = node_at(above)
+  spec[PARENTS][#spec[PARENTS] + 1] = each[1]
   if parent[STATE] == '' or parent[STATE] == 'q' then
     parent[CHILDREN][#parent[CHILDREN] + 1] = {at, each[2]}
     set_node(above, parent)

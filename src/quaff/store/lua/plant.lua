@@ -44,7 +44,7 @@ local function once_more(field, spec)
       redis.call('HSET', k.flows, flow .. 'undo', undo:sub(1, at - 1) .. undo:sub(at + 4))
     end
   end
-  for _, what in ipairs({CASE, CHILDREN, INPUTS, UNDO, NAME}) do spec[what] = before[what] end
+  for _, what in ipairs({CASE, CHILDREN, INPUTS, UNDO, NAME, PARENTS}) do spec[what] = before[what] end
 end
 
 for i = 10, #ARGV, 6 do

@@ -7,8 +7,8 @@
 -- What a node is: how it stands ('' waits, 'u' sleeps until it has to undo another one, 'q' was put in line, else the letter of its end),
 -- how many it waits for, how many of them it needed and has not got, how many have not succeeded; 'failure' if it is for that case
 -- alone; {{place, policy}, ...} of those that wait for it; whose results it gets; who undoes it, or -1; ms it is due or 0; ms after
--- it may start; its name; its job's id.
-local STATE, NEEDS, MISSED, LOST, CASE, CHILDREN, INPUTS, UNDO, DUE, DELAY, NAME, JOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+-- it may start; its name; the places of those that it waits for; its job's id.
+local STATE, NEEDS, MISSED, LOST, CASE, CHILDREN, INPUTS, UNDO, DUE, DELAY, NAME, PARENTS, JOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 local function field_of(flow, at) return flow .. struct.pack('>I4', at) end
 
 local function node_at(field)
@@ -33,3 +33,13 @@ end
 
 local function of_flow(flow, word) return redis.call('HGET', k.flows, flow .. word) end
 
+-- {flow, ids of jobs that it waited for, ids of those that wait for it}, a hundred of each; {} for a job of no flow.
+local function kin(id)
+  local field = is_node(id)
+  local node = field and node_at(field)
+  if not node then return {} end
+  local flow, parents, children = field:sub(1, 16), {}, {}
+  for i = 1, math.min(100, #node[PARENTS]) do parents[i] = node_at(field_of(flow, node[PARENTS][i]))[JOB] end
+  for i = 1, math.min(100, #node[CHILDREN]) do children[i] = node_at(field_of(flow, node[CHILDREN][i][1]))[JOB] end
+  return {flow, parents, children}
+end
