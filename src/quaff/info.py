@@ -55,7 +55,9 @@ class JobInfo(msgspec.Struct, frozen=True):
     ``logs`` are the newest lines of all attempts;
     ``parked`` is True for a job that waits because no worker that saw it knows its task;
     ``steps`` is what it remembers, in the order in which it came, as long as it has not ended otherwise than failed;
-    ``waiting_for`` is the name of the signal that it waits for now.
+    ``waiting_for`` is the name of the signal that it waits for now;
+    ``flow`` is the id of the flow that it is of, ``parents`` and ``children`` are the ids of the jobs there that it
+    waited for, and that wait for it, a hundred of each.
     """
 
     id: str
