@@ -8,7 +8,7 @@ The house, from the ground up; imports only point down::
     errors                             the exception tree
     model/                             pure values: message, options, outcome, ids, codec
     store/                             the engine: Lua scripts, calls, senders, the embedded server
-    config  context                    settings; current_job
+    config  context  results           settings; current_job; where large results go
     job / queues / flow                the handles
     task / workflows / app             the function, jobs that wait for each other, the application's object
     inspector                          reads and operates queues; workers do without it
@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from quaff.queues import Change as Change
     from quaff.queues import Queue as Queue
     from quaff.queues import QueueStats as QueueStats
+    from quaff.results import FileResults as FileResults
+    from quaff.results import ResultStore as ResultStore
     from quaff.streaming import Stream as Stream
     from quaff.task import Task as Task
     from quaff.workflows import Workflow as Workflow
@@ -103,6 +105,7 @@ _HOME = {
     "EnqueueUnknown": "errors",
     "Event": "model.events",
     "FairBy": "model.limits",
+    "FileResults": "results",
     "Flow": "flow",
     "FlowNode": "flow",
     "IdConflict": "errors",
@@ -128,6 +131,7 @@ _HOME = {
     "RateLimit": "model.limits",
     "ResultDropped": "errors",
     "ResultExpired": "errors",
+    "ResultStore": "results",
     "ResultTimeout": "errors",
     "ServerUnavailable": "errors",
     "SignalTimeout": "errors",

@@ -2,17 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
 
-from quaff.errors import JobCancelled, JobExpired, JobFailed, ResultDropped, ResultExpired
-from quaff.model import outcome
+from quaff.errors import JobCancelled, JobExpired, JobFailed, ResultDropped, ResultExpired, ResultTimeout
+from quaff.model import codec, outcome, stored
+from quaff.model.ids import JobId
+from quaff.model.outcome import Outcome
 from quaff.model.states import JobState
+from quaff.results import ResultStore, fetch
 from quaff.store.queries import Found
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-def answer(id: str, found: Found, decode: Callable[[str, bytes], Any]) -> Any:
-    """The value; ``decode``: its task, and its bytes -> the value.
+
+def _unpacked(task: str, data: bytes) -> Any:
+    return codec.unpack(data)
+
+
+class Answers:
+    """How an application reads what is kept of its jobs.
+
+    Args:
+        decode: a task's name, and bytes of a result -> the value.
+        decode_value: the same for a value that a generator yielded.
+        results: where large results are.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[str, bytes], Any] = _unpacked,
+        decode_value: Callable[[str, bytes], Any] = _unpacked,
+        results: ResultStore | None = None,
+    ) -> None:
+        self.decode = decode
+        self.decode_value = decode_value
+        self._results = results
+
+    def value(self, job: str, record: Outcome) -> Any:
+        """The value in the record of a job that succeeded. Raises ResultExpired, ConfigurationError."""
+        data = bytes(record.value)
+        elsewhere = stored.decode(data)
+        return self.decode(record.task, data if elsewhere is None else fetch(self._results, elsewhere, job))
+
+    def far(self, records: Iterable[bytes]) -> bool:
+        """Whether a value has to be fetched from the store, so that reading it may take its time."""
+        if self._results is None:
+            return False
+        return any(stored.decode(bytes(outcome.decode(each).value)) is not None for each in records if each)
+
+    def drop(self, record: Outcome) -> None:
+        """Delete what the store has of it, unless it belongs to a flow, which may give it to others."""
+        elsewhere = stored.decode(bytes(record.value))
+        if elsewhere is not None and self._results is not None and stored.flow_of(elsewhere.name) is None:
+            self._results.delete(elsewhere.name)
+
+
+def record_of(id: str, found: Found) -> Outcome:
+    """The record of a job that succeeded.
 
     Raises:
         JobFailed, JobCancelled, JobExpired, ResultExpired (ResultDropped)
@@ -30,4 +79,19 @@ def answer(id: str, found: Found, decode: Callable[[str, bytes], Any]) -> Any:
     error = record.attempt.error
     if error is not None:
         raise JobFailed(id, error.reason, error.type, error.message, error.traceback)
-    return decode(record.task, bytes(record.value))
+    return record
+
+
+def not_yet(id: JobId, found: Found, timeout: float | None) -> ResultTimeout:
+    """What to raise for a job that had not ended when time was up, so many seconds later."""
+    how = f"it goes on ({found.state})."
+    if found.parked:
+        how = "no worker that saw it knows its task (job.info().task); their logs say more."
+    elif found.state is JobState.QUEUED:
+        how = f"it is still queued. Is there a worker for queue {id.queue!r}, with a free slot?"
+    return ResultTimeout(f"job {id} had not ended after {timeout:g} s; {how}", str(id))
+
+
+async def aside(far: bool, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it: in a thread, if it reads from a store, so that the event loop goes on."""
+    return await asyncio.to_thread(read, *args, **kwargs) if far else read(*args, **kwargs)

@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any, Literal, TypeVar, overload
 
 from quaff import config, gathering
+from quaff.answers import Answers
 from quaff.config import Settings
 from quaff.delivery import Delivery
 from quaff.errors import JobError, JobNotFound
@@ -28,6 +29,7 @@ from quaff.model.message import Submission
 from quaff.model.times import Seconds
 from quaff.queues import Queue
 from quaff.registry import Registry
+from quaff.results import ResultStore, checked
 from quaff.schedules import Schedules
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
@@ -53,15 +55,21 @@ class Quaff(Registry):
 
     Args:
         url: the server (see ``docs/configuration.md``); None leaves it to the environment, else ``embedded:``.
+        results: where results go that are larger than MAX_RESULT, such as ``FileResults("/var/lib/shop/results")``;
+            without it they are refused. Workers and whoever reads results need the same.
         settings: any other setting by its name, such as ``namespace="shop"`` or ``result_ttl=60``.
 
+    Raises:
+        ConfigurationError: ``results`` is no ResultStore.
     """
 
-    def __init__(self, url: str | None = None, **settings: Any) -> None:
+    def __init__(self, url: str | None = None, *, results: ResultStore | None = None, **settings: Any) -> None:
         super().__init__()
+        self.results = checked(results)
         self._code = settings if url is None else {"url": url, **settings}
         self._flags: dict[str, Any] = {}
         self._backend: Backend | None = None
+        self._answers = Answers(self._decode_result, self._decode_value, self.results)
         self._open_batch: ContextVar[list[tuple[Submission, Job[Any]]] | None] = ContextVar("quaff_batch", default=None)
 
     # Asking
@@ -144,7 +152,7 @@ class Quaff(Registry):
         if place is None:
             raise JobNotFound(f"{id!r} is no id of a flow.", id)
         backend = self.backend
-        return Flow(backend.store, backend.settings, place, decode=self._decode_result, job=self.job)
+        return Flow(backend.store, backend.settings, place, answers=self._answers, job=self.job)
 
     def queue(self, name: str) -> Queue:
         """A queue, to pause, purge or count it; no I/O."""
@@ -233,8 +241,8 @@ class Quaff(Registry):
         return delivery.jobs()
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
-        backend, decode, decode_value = self.backend, self._decode_result, self._decode_value
-        return Job(backend.store, backend.settings, id, key=key, decode=decode, decode_value=decode_value, **known)
+        backend = self.backend
+        return Job(backend.store, backend.settings, id, key=key, answers=self._answers, **known)
 
     def _decode_result(self, name: str, data: bytes) -> Any:
         task = self.tasks.get(name)

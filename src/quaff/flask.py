@@ -36,7 +36,7 @@ class Quaff(Extension[Flask]):
             ``lambda: session.get("user_id")``; for tickets with ``user=``.
         max_waiters: how many requests of one process may be kept open at a time, by ``?wait=`` and by events; others
             are answered at once. Each has a thread of the web server.
-        settings: as for ``quaff.Quaff``; the ``QUAFF_*`` keys of ``app.config`` go before them.
+        settings: as for ``quaff.Quaff``, ``results=`` too; the ``QUAFF_*`` keys of ``app.config`` go before them.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from quaff.answers import Answers, aside
 from quaff.config import Settings
 from quaff.context import member_of
 from quaff.errors import (
@@ -18,7 +19,7 @@ from quaff.errors import (
     ResultTimeout,
     did_you_mean,
 )
-from quaff.job import Job, until_of
+from quaff.job import Job
 from quaff.model import ids, outcome
 from quaff.model.flow import Node, Policy, Shape, TaskSignature, again
 from quaff.model.ids import JobId
@@ -29,7 +30,7 @@ from quaff.store.flows import Graph, Terms, advance, graph, grow, plant
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
 from quaff.store.transitions import BATCH, STEP, Call, cancel
-from quaff.waiting import aended, ended
+from quaff.waiting import aended, ended, until_of
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Flow(Generic[R]):
         store: the server.
         settings: the application's.
         id: where the flow is at home.
-        decode: task and bytes of a value -> the value.
+        answers: reads what is kept of its jobs.
         job: makes the handle of a job.
     """
 
@@ -74,14 +75,14 @@ class Flow(Generic[R]):
         settings: Settings,
         id: JobId,
         *,
-        decode: Callable[[str, bytes], Any],
+        answers: Answers,
         job: Callable[[str], Job[Any]],
     ) -> None:
         self._store = store
         self._settings = settings
         self._home = partition(settings.namespace, id.queue, id.partition)
         self._id = id
-        self._decode = decode
+        self._answers = answers
         self._job = job
 
     @property
@@ -142,13 +143,16 @@ class Flow(Generic[R]):
         """
         for _ in ended(self._store, [(self._home, self._id.raw)], until_of(timeout)):
             pass
-        return self._run(self._outcome(timeout))
+        value: R = self._shaped(*self._run(self._outcome(timeout)))
+        return value
 
     async def aresult(self, timeout: float | None = None) -> R:
         """As ``result``, in a coroutine."""
         async for _ in aended(self._store, [(self._home, self._id.raw)], until_of(timeout)):
             pass
-        return await self._arun(self._outcome(timeout))
+        shape, nodes = await self._arun(self._outcome(timeout))
+        value: R = await aside(self._answers.far(node.record for node in nodes), self._shaped, shape, nodes)
+        return value
 
     def cancel(self, reason: str = "") -> bool:
         """Call off what waits and ask what runs to end; what was done is undone, where the flow says how.
@@ -231,7 +235,7 @@ class Flow(Generic[R]):
             if len(nodes) >= found.size:
                 return found._replace(nodes=nodes)
 
-    def _outcome(self, timeout: float | None) -> Steps[R]:
+    def _outcome(self, timeout: float | None) -> Steps[tuple[Shape, Sequence[Node]]]:
         found = yield lookup(self._home, self._id.raw)
         if found.state is None:
             raise self._not_found()
@@ -245,9 +249,7 @@ class Flow(Generic[R]):
         all = yield from self._reading(records=found.state is JobState.SUCCEEDED)
         if error is not None:
             raise (yield from self._failure(self._named(all.nodes, error.message)))
-        shape: Shape = msgspec.msgpack.decode(all.head)
-        value: R = self._shaped(shape, all.nodes)
-        return value
+        return msgspec.msgpack.decode(all.head), all.nodes
 
     def _failure(self, node: Node) -> Steps[JobFailed]:
         found = yield lookup(self._home, node.job)
@@ -263,8 +265,7 @@ class Flow(Generic[R]):
             return [self._shaped(each, nodes) for each in shape]
         if not nodes[shape].record:
             return None
-        record = outcome.decode(nodes[shape].record)
-        return self._decode(record.task, bytes(record.value))
+        return self._answers.value(self._id_of(nodes[shape]), outcome.decode(nodes[shape].record))
 
     def _cancelling(self, record: bytes) -> Steps[bool]:
         ttl_ms, window_ms = terms_of(self._settings)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from quaff.answers import aside
 from quaff.errors import JobError, ResultTimeout
-from quaff.job import Job, look_at, place_of, until_of, value_of
+from quaff.job import Job, is_far, look_at, place_of, value_of
 from quaff.store.client import Store
-from quaff.waiting import Place, aended, ended
+from quaff.waiting import Place, aended, ended, until_of
 
 R = TypeVar("R")
 
@@ -85,7 +86,8 @@ async def await_all(store: Store, jobs: Iterable[Job[Any]], timeout: float | Non
     values: list[Any] = []
     for at in range(0, len(given), _AT_ONCE):
         some = given[at : at + _AT_ONCE]
-        values += _values(some, await store.aio.run_many([look_at(job) for job in some]), return_errors)
+        answers = await store.aio.run_many([look_at(job) for job in some])
+        values += await aside(any(map(is_far, some, answers)), _values, some, answers, return_errors)
     return values
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from quaff.answers import answer
+from quaff.answers import Answers, aside, not_yet, record_of
 from quaff.config import Settings
 from quaff.durable.sending import Remembering
 from quaff.errors import ConfigurationError, ResultTimeout
 from quaff.following import Following, unknown
 from quaff.info import JobInfo, info_of
-from quaff.model import codec, outcome
+from quaff.model import outcome
 from quaff.model.events import Event
 from quaff.model.ids import JobId
+from quaff.model.outcome import Outcome
 from quaff.model.placement import PRIORITIES
 from quaff.model.states import JobState
 from quaff.store.client import Store
@@ -23,13 +24,9 @@ from quaff.store.keys import partition
 from quaff.store.queries import Found, at_home, lookup
 from quaff.store.transitions import Call, cancel, discard, forget, prioritize
 from quaff.streaming import Stream
-from quaff.waiting import Place, aended, ataken, ended, taken
+from quaff.waiting import Place, aended, ataken, ended, taken, until_of
 
 R = TypeVar("R")
-
-
-def _unpacked(task: str, data: bytes) -> Any:
-    return codec.unpack(data)
 
 
 class Job(Remembering, Generic[R]):
@@ -40,7 +37,7 @@ class Job(Remembering, Generic[R]):
         settings: the application's.
         id: where the job lives.
         key: ``<queue>/<task>/<key>`` for a job with ``key=``.
-        decode, decode_value: its task, and bytes of a result or of a value that it yielded -> the value.
+        answers: reads what is kept of it.
         existing: True if ``delay`` found a job with its ``key=`` there already; also where a reply was lost and the job
             found by the second try may be the one that the first has made.
         fresh: it was put in line by the call that makes this handle.
@@ -53,8 +50,7 @@ class Job(Remembering, Generic[R]):
         id: JobId,
         *,
         key: str | None = None,
-        decode: Callable[[str, bytes], Any] = _unpacked,
-        decode_value: Callable[[str, bytes], Any] = _unpacked,
+        answers: Answers | None = None,
         existing: bool = False,
         fresh: bool = False,
     ) -> None:
@@ -62,8 +58,7 @@ class Job(Remembering, Generic[R]):
         self._settings = settings
         self._home = partition(settings.namespace, id.queue, id.partition)
         self._id = id
-        self._decode = decode
-        self._decode_value = decode_value
+        self._answers = answers or Answers()
         self.key = key
         self.existing = existing
         self._fresh = fresh
@@ -106,44 +101,58 @@ class Job(Remembering, Generic[R]):
 
         Raises:
             ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired (ResultDropped), JobNotFound,
-            ServerUnavailable
+            ServerUnavailable, ConfigurationError (it is large, and this application does not say where such are kept)
         """
+        return value_of(self, self._end(timeout))
+
+    async def aresult(self, timeout: float | None = None) -> R:
+        """As ``result``, in a coroutine."""
+        found = await self._aend(timeout)
+        return await aside(is_far(self, found), value_of, self, found)
+
+    def take(self, timeout: float | None = None) -> R:
+        """As ``result``; the value is then dropped, and who asks again gets ResultDropped."""
+        found = self._end(timeout)
+        value = value_of(self, found)
+        self._store.run(self._forget())
+        self._answers.drop(record_of(self.id, found))
+        return value
+
+    async def atake(self, timeout: float | None = None) -> R:
+        """As ``take``, in a coroutine."""
+        found = await self._aend(timeout)
+        far = is_far(self, found)
+        value = await aside(far, value_of, self, found)
+        await self._store.aio.run(self._forget())
+        await aside(far, self._answers.drop, record_of(self.id, found))
+        return value
+
+    def _end(self, timeout: float | None) -> Found:
         until = until_of(timeout)
         while True:
             # One straight from delay has hardly ended.
             if not self._fresh:
                 found = self._look()
                 if self._state(found).terminal:
-                    return self._value(found)
-                self._check_time(found, until, timeout)
+                    return found
+                if time.monotonic() >= until:
+                    raise not_yet(self._id, found, timeout)
             self._fresh = False
             for _ in ended(self._store, [place_of(self)], until):
                 pass
 
-    async def aresult(self, timeout: float | None = None) -> R:
-        """As ``result``, in a coroutine."""
+    async def _aend(self, timeout: float | None) -> Found:
         until = until_of(timeout)
         while True:
             if not self._fresh:
                 found = await self._store.aio.run(self._call())
                 if self._state(found).terminal:
-                    return self._value(found)
-                self._check_time(found, until, timeout)
+                    return found
+                if time.monotonic() >= until:
+                    raise not_yet(self._id, found, timeout)
             self._fresh = False
             async for _ in aended(self._store, [place_of(self)], until):
                 pass
-
-    def take(self, timeout: float | None = None) -> R:
-        """As ``result``; the server then drops the value, and who asks again gets ResultDropped."""
-        value = self.result(timeout)
-        self._store.run(self._forget())
-        return value
-
-    async def atake(self, timeout: float | None = None) -> R:
-        """As ``take``, in a coroutine."""
-        value = await self.aresult(timeout)
-        await self._store.aio.run(self._forget())
-        return value
 
     def watch(self, timeout: float | None = None, *, every: float | None = None) -> Iterator[Event]:
         """What happens to the job as it happens: where it is, how far it has come, what it logs; to its end.
@@ -187,8 +196,8 @@ class Job(Remembering, Generic[R]):
         """
         if type(start) is not int or start < 0:
             raise TypeError(f"stream(start={start!r}): give a position, a whole number from 0.")
-        following, check = self._follow(timeout), partial(value_of, self)
-        return Stream(self._store, following, start, self._decode_value, self._call(), check)
+        following, check = self._follow(timeout), partial(_record_of, self)
+        return Stream(self._store, following, start, self._answers.decode_value, self._call(), check)
 
     #: The same, for symmetry with the others.
     astream = stream
@@ -276,20 +285,6 @@ class Job(Remembering, Generic[R]):
     def _forget(self) -> Call[list[int]]:
         return forget(self._home, after_ms=0, ids=[self._id.raw])
 
-    def _check_time(self, found: Found, until: float, timeout: float | None) -> None:
-        if time.monotonic() < until:
-            return
-        how = f"it goes on ({found.state})."
-        if found.parked:
-            how = "no worker that saw it knows its task (job.info().task); their logs say more."
-        elif found.state is JobState.QUEUED:
-            how = f"it is still queued. Is there a worker for queue {self._id.queue!r}, with a free slot?"
-        raise ResultTimeout(f"job {self.id} had not ended after {timeout:g} s; {how}", self.id)
-
-    def _value(self, found: Found) -> R:
-        value: R = answer(self.id, found, self._decode)
-        return value
-
     def __repr__(self) -> str:
         return f"<Job {self.id}>"
 
@@ -324,13 +319,16 @@ async def afound_of(job: Job[Any], *, all: bool = False) -> Found:
 
 def value_of(job: Job[R], found: Found) -> R:
     """What ``result`` gives for that answer. Raises as it does; ResultTimeout if the job runs again."""
+    value: R = job._answers.value(job.id, _record_of(job, found))
+    return value
+
+
+def is_far(job: Job[Any], found: Found) -> bool:
+    """Whether ``value_of`` will have to read from a store of results, which takes its time."""
+    return job._answers.far([found.record])
+
+
+def _record_of(job: Job[Any], found: Found) -> Outcome:
     if not job._state(found).terminal:
         raise ResultTimeout(f"job {job.id} had ended, and was sent back to its queue.", job.id)
-    return job._value(found)
-
-
-def until_of(timeout: float | None) -> float:
-    """Monotonic seconds at which time is up. Raises TypeError."""
-    if timeout is not None and type(timeout) not in (int, float):
-        raise TypeError(f"timeout={timeout!r}: give seconds, or None to wait for ever.")
-    return float("inf") if timeout is None else time.monotonic() + timeout
+    return record_of(job.id, found)

@@ -197,7 +197,7 @@ class _Quaff(flask.Quaff):
 
     def handle(self, backend: Backend, id: JobId) -> Job[Any]:
         """A job of any application."""
-        return Job(backend.store, backend.settings, id, decode=self._decode_result)
+        return Job(backend.store, backend.settings, id, answers=self._answers)
 
 
 _quaff = _Quaff()

@@ -173,3 +173,10 @@ def _look(home: Partition, pending: dict[Partition, set[bytes]], heard: set[Any]
             yield [(home, id) for id in gone]
     if not pending[home]:
         del pending[home]
+
+
+def until_of(timeout: float | None) -> float:
+    """Monotonic seconds at which time is up. Raises TypeError."""
+    if timeout is not None and type(timeout) not in (int, float):
+        raise TypeError(f"timeout={timeout!r}: give seconds, or None to wait for ever.")
+    return float("inf") if timeout is None else time.monotonic() + timeout

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from quaff import Job, Quaff, current_job
+from quaff import FileResults, Job, Quaff, current_job
 from quaff.flask import Quaff as FlaskQuaff
 
 quaff = Quaff()
@@ -105,3 +105,21 @@ def results() -> None:
     print(add.delay(1).value)  # error: attr-defined reportAttributeAccessIssue
     add.delay(1).result("5")  # error: arg-type reportArgumentType
     print(text, job, size, number)
+
+
+class HalfAStore:
+    """It cannot delete, and gives text."""
+
+    def put(self, name: str, data: bytes, seconds: float) -> None:
+        """Nothing."""
+
+    def get(self, name: str) -> str:
+        """Nothing."""
+        return name
+
+
+def large_results() -> None:
+    """What keeps them has all methods, with their types."""
+    Quaff(results=HalfAStore())  # error: arg-type reportArgumentType
+    Quaff(results="/var/lib/shop")  # error: arg-type reportArgumentType
+    FileResults(5)  # error: arg-type reportArgumentType

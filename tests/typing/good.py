@@ -11,6 +11,7 @@ from quaff import (
     Batch,
     Concurrency,
     Event,
+    FileResults,
     Flow,
     FlowNode,
     Job,
@@ -20,6 +21,7 @@ from quaff import (
     Progress,
     Quaff,
     RateLimit,
+    ResultStore,
     Stream,
     Task,
     Unique,
@@ -281,3 +283,33 @@ def flows() -> None:
     assert_type(flow.cancel("why"), bool)
     assert_type(flow.requeue(from_="sum"), bool)
     assert_type(current_job.flow, str | None)
+
+
+class Bucket:
+    """A store of somebody's own: the methods are enough."""
+
+    def put(self, name: str, data: bytes, seconds: float) -> None:
+        """Nothing."""
+
+    def get(self, name: str) -> bytes | None:
+        """Nothing."""
+        return None
+
+    def delete(self, name: str) -> None:
+        """Nothing."""
+
+    def keep(self, name: str, seconds: float) -> None:
+        """Nothing."""
+
+    def overdue(self, most: int) -> list[str]:
+        """Nothing."""
+        return []
+
+
+def large_results() -> None:
+    """Where large results go."""
+    bucket: ResultStore = Bucket()
+    Quaff("redis://127.0.0.1:1", results=bucket, max_result=10)
+    Quaff(results=FileResults("/var/lib/shop"))
+    FlaskQuaff(results=Bucket())
+    assert_type(Quaff(results=None).results, ResultStore | None)

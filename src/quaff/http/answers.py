@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from quaff.answers import aside
 from quaff.errors import JobCancelled, JobExpired, JobFailed, ResultExpired
-from quaff.job import Job, value_of
+from quaff.job import Job, is_far, value_of
 from quaff.model import outcome, progress
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
@@ -81,6 +82,11 @@ def report(job: Job[Any], found: Found) -> dict[str, Any]:
     assert found.state is not None
     told["state"] = found.state.value
     return told
+
+
+async def areport(job: Job[Any], found: Found) -> dict[str, Any]:
+    """As ``report``, in a coroutine."""
+    return await aside(is_far(job, found), report, job, found)
 
 
 def told_progress(said: Progress | None) -> dict[str, Any] | None:

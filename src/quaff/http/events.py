@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
 from quaff.errors import JobError, JobNotFound, ServerUnavailable, StreamGap, StreamRestarted
-from quaff.http.answers import NOBODY, encode, has_ended, report, told_progress
+from quaff.http.answers import NOBODY, areport, encode, has_ended, told_progress
 from quaff.info import task_of
 from quaff.job import Job, afound_of
 from quaff.model.events import Event, LogLine
@@ -70,7 +70,7 @@ async def frames(job: Job[Any], found: Found, seen: str) -> AsyncGenerator[bytes
         found: what a look with ``all`` has found of it.
         seen: ``Last-Event-ID``: what the client has of the lines and values of the job.
     """
-    telling = _Telling(report(job, found), task_of(found), seen)
+    telling = _Telling(await areport(job, found), task_of(found), seen)
     yield b"retry: %d\n\n" % _CONNECT_AGAIN
     yield telling.now()
     try:
@@ -79,7 +79,7 @@ async def frames(job: Job[Any], found: Found, seen: str) -> AsyncGenerator[bytes
         async with aclosing(news):
             async for event in news:
                 yield telling.frame(event)
-        yield telling.end(report(job, await afound_of(job)))
+        yield telling.end(await areport(job, await afound_of(job)))
     except JobNotFound:
         yield telling.end(NOBODY)
     except ServerUnavailable:

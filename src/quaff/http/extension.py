@@ -32,7 +32,7 @@ class Extension(plain.Quaff, Generic[A]):
         url_prefix: where ``GET <url_prefix>/<token>`` answers; None mounts nothing.
         user: gives who is asking, in a request: a text or number, or None; for tickets with ``user=``.
         max_waiters: how many requests of one process may be kept open (``?wait=`` and events) at a time.
-        settings: as for ``quaff.Quaff``; the ``QUAFF_*`` keys of ``app.config`` go before them.
+        settings: as for ``quaff.Quaff``, ``results=`` too; the ``QUAFF_*`` keys of ``app.config`` go before them.
     """
 
     #: Where an application knows its Quaff.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from quaff.errors import JobNotFound, ServerUnavailable
-from quaff.http.answers import AWAY, NO_PLACE, NOT_FOUND, Answer, matches, report, status_of, tagged
+from quaff.following import unknown
+from quaff.http.answers import AWAY, NO_PLACE, NOT_FOUND, Answer, areport, matches, report, status_of, tagged
 from quaff.http.events import EventStream, frames
 from quaff.http.loop import run
 from quaff.job import Job, afound_of, found_of
@@ -62,7 +63,7 @@ class JobViews:
         """
         try:
             job = find()
-            answer = _told(job, found_of(job))
+            answer = status_of(report(job, found_of(job)))
             seconds = 0.0 if _settled(answer, known) else _seconds(wait)
             if seconds and self._places.acquire(blocking=False):
                 try:
@@ -77,7 +78,7 @@ class JobViews:
         """As ``status``, in a coroutine."""
         try:
             job = find()
-            answer = _told(job, await afound_of(job))
+            answer = status_of(await areport(job, await afound_of(job)))
             seconds = 0.0 if _settled(answer, known) else _seconds(wait)
             if seconds and self._places.acquire(blocking=False):
                 try:
@@ -110,14 +111,11 @@ class JobViews:
             return _refused(error)
 
     def _stream(self, job: Job[Any], found: Found, seen: str) -> Answer | EventStream:
-        report(job, found)  # raises JobNotFound
+        if found.state is None:
+            raise unknown(job.id)
         if not self._places.acquire(blocking=False):
             return NO_PLACE
         return EventStream(frames(job, found, seen), self._places.release)
-
-
-def _told(job: Job[Any], found: Found) -> Answer:
-    return status_of(report(job, found))
 
 
 def _settled(answer: Answer, known: str) -> bool:
@@ -142,10 +140,10 @@ async def _later(job: Job[Any], seconds: float, known: str) -> Answer:
             async for event in events:
                 if event.kind == "log" or not (known or event.state.terminal):
                     continue
-                answer = _told(job, await afound_of(job))
+                answer = status_of(await areport(job, await afound_of(job)))
                 if _settled(answer, known):
                     return answer
-    return _told(job, await afound_of(job))
+    return status_of(await areport(job, await afound_of(job)))
 
 
 def _refused(error: JobNotFound | ServerUnavailable) -> Answer:

@@ -37,7 +37,8 @@ NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, D
     _BYTEARRAY,
     _DICT,
     _REF,
-) = range(1, 15)
+    STORED,
+) = range(1, 16)
 
 #: Containers within containers. A limit of our own: Python's is met at another depth in the sender than in the worker.
 MAX_DEPTH = 100

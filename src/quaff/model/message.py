@@ -12,19 +12,22 @@ understood: a worker that does not know it leaves the job to one that does; any 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from quaff.model import codec, outcome
+from quaff.model import codec, outcome, stored
 from quaff.model.ids import JobId
 from quaff.model.placement import Placement
+from quaff.model.stored import Stored
 
 _PLAIN, _KEYED, _CARRYING, _NEWEST = b"\x01", b"\x02", b"\x03", 9
 _RESULTS, _ORIGIN = b"\x04", b"\x05"
 _LAYERS = (_CARRYING, _RESULTS, _ORIGIN)
 _DIGEST = 16
+#: None, encoded.
+_NONE = b"\xc0"
 
 #: Terms: Unix milliseconds by which the job must have begun; its own time limit in milliseconds.
 EXPIRES, TIMEOUT = "!expires", "!timeout"
@@ -112,11 +115,14 @@ def partition_of(text: bytes) -> tuple[str, int]:
     return queue, int(number)
 
 
-def decode(data: bytes) -> Message:
+def decode(data: bytes, fetch: Callable[[Stored], bytes] = lambda _: _NONE) -> Message:
     """The call in a job's bytes.
 
+    Args:
+        fetch: gives the bytes of a result of another job that is kept elsewhere; by default None stands in its place.
+
     Raises:
-        CorruptMessage, NewerMessage
+        CorruptMessage, NewerMessage; what ``fetch`` raises.
     """
     data, layers = _layers(data)
     kind = data[:1]
@@ -125,7 +131,7 @@ def decode(data: bytes) -> Message:
             raise NewerMessage(f"message format {data[0]} is newer than this worker")
         raise CorruptMessage("the message does not begin as one of ours")
     try:
-        decoder = _decoder_with(layers[_RESULTS]) if _RESULTS in layers else _decoder
+        decoder = _decoder_with(layers[_RESULTS], fetch) if _RESULTS in layers else _decoder
         message = decoder.decode(memoryview(data)[1 if kind == _PLAIN else 1 + _DIGEST :])
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError, ArithmeticError) as error:
         raise CorruptMessage(f"the message cannot be decoded: {error}") from None
@@ -138,13 +144,27 @@ def decode(data: bytes) -> Message:
     return message
 
 
-def _decoder_with(records: bytes) -> msgspec.msgpack.Decoder[Message]:
+def lacks_results(data: bytes) -> bool:
+    """Whether a job is given results that are kept elsewhere, for which ``decode`` has to ask ``fetch``."""
+    if data[:1] not in _LAYERS:
+        return False
+    return any(stored.decode(value) is not None for value in _values(_layers(data)[1].get(_RESULTS, b"")))
+
+
+def _decoder_with(records: bytes, fetch: Callable[[Stored], bytes]) -> msgspec.msgpack.Decoder[Message]:
     results: list[Any] = []
+    for value in _values(records):
+        elsewhere = stored.decode(value)
+        results.append(codec.unpack(value if elsewhere is None else fetch(elsewhere)))
+    return msgspec.msgpack.Decoder(Message, ext_hook=codec.with_results(results))
+
+
+def _values(records: bytes) -> Iterator[bytes]:
+    """The value in each of these records, as bytes."""
     while records:
         end = 4 + int.from_bytes(records[:4], "big")
-        results.append(codec.unpack(bytes(outcome.decode(records[4:end]).value)) if end > 4 else None)
+        yield bytes(outcome.decode(records[4:end]).value) if end > 4 else _NONE
         records = records[end:]
-    return msgspec.msgpack.Decoder(Message, ext_hook=codec.with_results(results))
 
 
 def digest(data: bytes) -> bytes:

@@ -62,7 +62,7 @@ class Batches:
 def _together(jobs: list[Ready]) -> Ready:
     first, *others = jobs
     limit = min((job.limit for job in jobs if job.limit), default=0.0)
-    return msgspec.structs.replace(first, limit=limit, fellows=tuple(others))
+    return msgspec.structs.replace(first, limit=limit, fellows=tuple(others), lacks=any(job.lacks for job in jobs))
 
 
 def _size(jobs: list[Ready]) -> int:

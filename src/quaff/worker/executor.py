@@ -16,7 +16,7 @@ from quaff.app import Quaff
 from quaff.context import Attempt as Current
 from quaff.context import enter, leave
 from quaff.durable.steps import Memory
-from quaff.errors import EncodeError, did_you_mean, with_article
+from quaff.errors import EncodeError, did_you_mean
 from quaff.model import message, outcome
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.outcome import Attempt, Failure, Outcome, Settled
@@ -24,10 +24,12 @@ from quaff.model.progress import Progress
 from quaff.model.retry import Again
 from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Lost, Snooze, SoftTimeout, TimeLimit
+from quaff.worker.calling import again_after, answers_of, arguments
 from quaff.worker.giving import Giving
+from quaff.worker.keeping import aside, bring, put, set_aside
 from quaff.worker.logs import first_line, printable
 from quaff.worker.ready import Claim, Finished, Parked, Ready, together
-from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered, arguments
+from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
 
 log = logging.getLogger("quaff.worker")
 
@@ -47,6 +49,7 @@ class Executor:
     def __init__(self, app: Quaff, worker: str, stopping: list[bool], tell: Callable[[Current], None]) -> None:
         self._app = app
         self._settings = app.settings
+        self._results = app.results
         self.worker = worker
         self._pid = os.getpid()
         self._talks = log.isEnabledFor(logging.DEBUG)  # asked once: it is a question for each job
@@ -81,6 +84,7 @@ class Executor:
             if 0 < sent.terms.get(message.EXPIRES, 0) < now_ms and not claim.lease.begun:
                 return self._expired(claim, sent.task, sent.created_ms)
             limit = sent.terms.get(message.TIMEOUT, limit * 1000) / 1000
+            return Ready(claim, task, sent, limit, lacks=message.lacks_results(claim.lease.message))
         return Ready(claim, task, sent, limit)
 
     def _say_unknown(self, name: str) -> str:
@@ -114,6 +118,8 @@ class Executor:
         ready = run.job
         run.at = time.time()
         try:
+            if ready.lacks:
+                bring(run, self._results)
             args, kwargs = arguments(run)
         except BaseException as error:  # noqa: BLE001  a class of the user's was to be made, and may raise anything
             return self._undeliverable(run, error)
@@ -130,13 +136,18 @@ class Executor:
             return self._last_words(run, self._over(run, error))
         finally:
             leave(token)
-        return self._last_words(run, self._returned(run, value))
+        finished = self._returned(run, value)
+        if run.large:
+            finished = self._kept(run, finished)
+        return self._last_words(run, finished)
 
     async def arun(self, run: Run) -> Finished:
         """Await a coroutine function."""
         ready = run.job
         run.at = time.time()
         try:
+            if ready.lacks:
+                await aside(bring, run, self._results)
             args, kwargs = arguments(run)
         except BaseException as error:  # noqa: BLE001  as in run
             return self._undeliverable(run, error)
@@ -159,7 +170,10 @@ class Executor:
             return self._last_words(run, self._over(run, error))
         finally:
             leave(token)
-        return self._last_words(run, self._returned(run, value))
+        finished = self._returned(run, value)
+        if run.large:
+            finished = await aside(self._kept, run, finished)
+        return self._last_words(run, finished)
 
     def _last_words(self, run: Run, finished: Finished) -> Finished:
         current = run.current
@@ -187,23 +201,33 @@ class Executor:
         return together([self._ended_by(job, error, run) for job in run.job.all])
 
     def _undeliverable(self, run: Run, error: BaseException) -> Finished:
-        return together([self._failed(job, error, run, "undeliverable") for job in run.job.all])
+        return together([self._unfit(job, error, run) for job in run.job.all])
+
+    def _unfit(self, job: Ready, error: BaseException, run: Run) -> Finished:
+        # A disk that is away may come back.
+        return self._failed(job, error, run, "error" if isinstance(error, OSError) else "undeliverable")
+
+    def _kept(self, run: Run, finished: Finished) -> Finished:
+        """What an attempt came to, when its large results are in the store: without them it has failed."""
+        wrong = put(self._results, run)
+        if not wrong:
+            return finished
+        ends = zip(run.job.all, (finished, *finished.fellows), strict=True)
+        errors = ((job, end, wrong.get(job.claim.lease.token)) for job, end in ends)
+        return together([end if error is None else self._failed(job, error, run) for job, end, error in errors])
 
     def _answered(self, run: Run, value: Any) -> Finished:
-        """A batch has returned: one value for each of its calls, or an exception in the place of one that failed."""
-        fit = [job for job in run.job.all if job.claim.lease.token not in run.unfit]
-        values = [None] * len(fit) if value is None else value
-        if not isinstance(values, (list, tuple)) or len(values) != len(fit):
-            given = f"{len(values)} values" if isinstance(values, (list, tuple)) else with_article(type(value).__name__)
-            text = f"{run.job.task.name} was called with {len(fit)} calls and returned {given}: give a list of as many."
-            return self._over(run, TypeError(text))
-        answers = dict(zip((job.claim.lease.token for job in fit), values, strict=True))
+        """A batch has returned."""
+        try:
+            answers = answers_of(run, value)
+        except TypeError as error:
+            return self._over(run, error.with_traceback(None))
         return together([self._one_of(run, job, answers) for job in run.job.all])
 
     def _one_of(self, run: Run, job: Ready, answers: dict[bytes, Any]) -> Finished:
         unfit = run.unfit.get(job.claim.lease.token)
         if unfit is not None:
-            return self._failed(job, unfit, run, "undeliverable")
+            return self._unfit(job, unfit, run)
         value = answers[job.claim.lease.token]
         if isinstance(value, BaseException):
             return self._ended_by(job, value, run)
@@ -238,33 +262,31 @@ class Executor:
             return self._failed(ready, EncodeError(text), run)
         except BaseException as error:  # noqa: BLE001  code of the result's own class, which may raise anything
             return self._failed(ready, error, run)
-        if len(data) > self._settings.max_result:
-            text = (
-                f"the result of {ready.task.name} is {len(data):,} bytes, the limit is {self._settings.max_result:,} "
-                "(MAX_RESULT). Store it and return its id or path."
-            )
-            return self._failed(ready, EncodeError(text), run)
         settings = ready.task.settings
         ttl = settings.result_ttl if value is not None or settings.keep_none else 0
+        ttl_ms = self._result_ms if ttl is None else int(ttl * 1000)
+        if len(data) > self._settings.max_result:
+            if self._results is None:
+                text = (
+                    f"the result of {ready.task.name} is {len(data):,} bytes, the limit is "
+                    f"{self._settings.max_result:,} (MAX_RESULT). Store it and return its id or path, or have it "
+                    "stored: Quaff(results=FileResults(directory))."
+                )
+                return self._failed(ready, EncodeError(text), run)
+            data = set_aside(run, ready, data, ttl_ms / 1000)
         ended = time.time()
         attempt = self._attempt(ready.claim, run.at, ended, "succeeded", None, run.current.progress)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt, msgspec.Raw(data)))
-        ttl_ms = self._result_ms if ttl is None else int(ttl * 1000)
         if self._talks:
             log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - run.at)
         return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - run.at)
 
     def _failed(
-        self,
-        ready: Ready,
-        error: BaseException,
-        run: Run,
-        reason: str = "error",
-        failure: Failure | None = None,
+        self, ready: Ready, error: BaseException, run: Run, reason: str = "error", failure: Failure | None = None
     ) -> Finished:
         failure = failure or outcome.failure_of(error, reason, frames=1)
         text = f"{failure.type}: {first_line(failure.message)}"
-        again = None if reason == "undeliverable" else self._again(ready, error)
+        again = None if reason == "undeliverable" else again_after(ready, error)
         if again is None:
             log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, text)
             self._show(failure)
@@ -312,23 +334,8 @@ class Executor:
         if self._talks:
             log.debug("%s", "\n".join(map(printable, failure.traceback.splitlines())))
 
-    @staticmethod
-    def _again(ready: Ready, error: BaseException) -> Again | None:
-        """The next attempt; None if this was the last one."""
-        try:
-            return ready.task.settings.retry.again(ready.claim.lease.failures + 1, error)
-        except BaseException as second:  # noqa: BLE001  the backoff is the user's code, too
-            log.error("%s: its backoff raised %s: %s", ready.task.name, type(second).__name__, second)
-            return None
-
     def _ended(
-        self,
-        claim: Claim,
-        task: str,
-        created_ms: int,
-        failure: Failure,
-        began: float,
-        said: Progress | None = None,
+        self, claim: Claim, task: str, created_ms: int, failure: Failure, began: float, said: Progress | None = None
     ) -> Finished:
         ended = time.time()
         attempt = self._attempt(claim, began, ended, "failed", failure, said)
@@ -336,13 +343,7 @@ class Executor:
         return Finished(claim, Settled(JobState.FAILED, self._failed_ms, record), ended - began)
 
     def _attempt(
-        self,
-        claim: Claim,
-        began: float,
-        ended: float,
-        word: str,
-        error: Failure | None,
-        said: Progress | None,
+        self, claim: Claim, began: float, ended: float, word: str, error: Failure | None, said: Progress | None
     ) -> Attempt:
         number, started_ms, ended_ms = claim.lease.attempt, int(began * 1000), int(ended * 1000)
         return Attempt(number, started_ms, ended_ms, self.worker, self._pid, word, error, said)

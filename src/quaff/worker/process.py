@@ -20,6 +20,7 @@ from quaff.app import Quaff
 from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 from quaff.store.keys import partition
 from quaff.store.link import Link
+from quaff.worker import clearing
 from quaff.worker.batching import Batches
 from quaff.worker.capture import capture
 from quaff.worker.completer import Completer
@@ -175,6 +176,7 @@ def main() -> None:
     control.say(introduction(app, process.queues))
     wait_for_server(app, control)
     control.say(Word(said="ready"))
+    clearing.start(app)
     process.run()
     leave(process.code, idle=process.idle, orphan=control.closed)
 

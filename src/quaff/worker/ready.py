@@ -33,7 +33,8 @@ class Claim(msgspec.Struct, frozen=True):
 class Ready(msgspec.Struct, frozen=True):
     """A claim whose message was understood; ``limit``: seconds it may run, 0 for as long as it likes.
 
-    ``fellows`` are the other jobs of its batch.
+    ``fellows`` are the other jobs of its batch. ``lacks``: it, or one of them, is given results that are in the store
+    of results, and has not got them yet.
     """
 
     claim: Claim
@@ -41,6 +42,7 @@ class Ready(msgspec.Struct, frozen=True):
     message: Message
     limit: float
     fellows: tuple[Ready, ...] = ()
+    lacks: bool = False
 
     @property
     def all(self) -> tuple[Ready, ...]:

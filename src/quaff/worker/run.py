@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Coroutine, Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,15 @@ class Interrupt(BaseException):
     """Set in a thread whose attempt has to end. No ``Exception``: a task that catches those must not catch it."""
 
 
+class Large(NamedTuple):
+    """A result that goes to the store of results before its attempt is settled; ``seconds`` it has to stay there."""
+
+    job: Ready
+    name: str
+    data: bytes
+    seconds: float
+
+
 class Run(msgspec.Struct, eq=False):
     """An attempt in a slot.
 
@@ -47,6 +56,7 @@ class Run(msgspec.Struct, eq=False):
         open: it may be cut short; after ``leave`` no more.
         cut: why it was, last; empty if it was not.
         unfit: of a batch, what is wrong with the calls that are not in it, by the token of their jobs.
+        large: its results that do not go to the server.
     """
 
     job: Ready
@@ -61,6 +71,7 @@ class Run(msgspec.Struct, eq=False):
     open: bool = False
     cut: str = ""
     unfit: dict[bytes, BaseException] = {}
+    large: list[Large] = []
     at: float = 0.0
 
     def due(self, now: float) -> str:
@@ -137,22 +148,6 @@ class Steered:
                     task.uncancel()
             except BaseException as thrown:  # noqa: BLE001  whatever it is, it is the coroutine's
                 error = thrown
-
-
-def arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:
-    """What to call the function with. Raises whatever is wrong with a message's arguments, or the user's classes do."""
-    ready = run.job
-    if ready.task.settings.batch is None:
-        return ready.task.signature.unbind(ready.message.args, ready.message.kwargs)
-    calls: list[Any] = []
-    for job in ready.all:
-        try:
-            calls.append(job.task.signature.made(job.message.args, job.message.kwargs))
-        except BaseException as error:  # noqa: BLE001  one that does not fit must not keep the others from running
-            run.unfit[job.claim.lease.token] = error
-    if not calls:
-        raise next(iter(run.unfit.values()))
-    return [calls], {}
 
 
 def released(run: Run, worker: str) -> Iterator[tuple[bytes, bytes]]:
