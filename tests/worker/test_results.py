@@ -26,6 +26,8 @@ from quaff import (
     chord,
     group,
 )
+from quaff.http.answers import areport, report
+from quaff.job import afound_of, found_of
 from quaff.model import outcome
 from quaff.task import Task
 from quaff.worker import clearing
@@ -109,12 +111,14 @@ def test_a_large_result_comes_back_however_one_asks(shared: Large) -> None:
     async def main() -> list[int]:
         try:
             values = [await jobs[0].aresult(20), *await shared.quaff.await_all(jobs, timeout=20)]
+            values.append((await areport(jobs[0], await afound_of(jobs[0])))["value"])
             values += await group(shared.big.s(3000), shared.abig.s(3001)).delay().aresult(20)
             return list(map(len, values))
         finally:
             await (await shared.quaff.store.endpoint.async_pool(5)).disconnect()
 
-    assert asyncio.run(main()) == [5000, 5000, 5, 3000, 3001]
+    assert asyncio.run(main()) == [5000, 5000, 5, 5000, 3000, 3001]
+    assert len(report(jobs[0], found_of(jobs[0]))["value"]) == 5000
 
 
 def test_the_server_has_a_reference_and_the_file_is_for_this_user_alone(alone: Large) -> None:
