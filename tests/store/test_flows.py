@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -144,9 +144,11 @@ def flows(draw: st.DrawFn) -> list[Drawn]:
 
 
 @pytest.fixture(scope="module")
-def module_desk(server_url: str) -> Desk:
+def module_desk(server_url: str) -> Iterator[Desk]:
     """For hypothesis, which wants no new one for each example."""
-    return Desk(server_url, f"flows{ids.new_raw().hex()}")
+    desk = Desk(server_url, f"flows{ids.new_raw().hex()}")
+    yield desk
+    desk.close()
 
 
 @settings(deadline=None, max_examples=60)

@@ -151,7 +151,7 @@ def test_an_attempt_that_lost_its_job_ends_at_its_next_step(stage: Stage, name: 
     raw, home = stage.raw(), partition(stage.namespace, "default")
     (member,) = raw.zrange(home.key("held"), 0, -1)
     id = member[8:]
-    call = release(home, process=member[:8], items=[(id, raw.hget(home.key("active"), id), 0)])
+    call = release(home, process=member[:8], items=[(id, raw.hget(home.key("active"), id), 0, b"")])
     assert stage.quaff.store.run(call) == [Verdict.OK]
     stage.started("begun", 2)
     gate.touch()
