@@ -11,7 +11,7 @@ from quaff.app import Quaff
 from quaff.errors import ConfigurationError
 from quaff.http.answers import NOT_FOUND, Answer
 from quaff.http.events import EventStream
-from quaff.http.tickets import Signer, Ticket, check_user
+from quaff.http.tickets import Signer, Ticket, check_job, check_user
 from quaff.http.views import SCRIPT_VERSION, JobViews, script
 from quaff.job import Job
 
@@ -68,8 +68,9 @@ class JobsApp:
 
         Raises:
             ConfigurationError: JobsApp was given no ``user=``.
-            JobNotFound, ServerUnavailable
+            TypeError: it is no job; JobNotFound, ServerUnavailable
         """
+        check_job(job)
         check_user(user, self._user)
         url = f"{self._prefix}/{self._signer.sign(job.id, user)}"
         return {"id": job.id, "state": job.state_at_hand().value, "url": url}

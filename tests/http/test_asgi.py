@@ -79,3 +79,12 @@ def test_a_ticket_for_a_user_needs_somebody_who_says_who_asks(app: JobsApp) -> N
     """Else nobody could ever use it."""
     with pytest.raises(ConfigurationError, match="who is asking"):
         app.ticket(app._quaff.job("default-0-" + "0" * 32), user="ann")
+
+
+def test_a_ticket_is_of_a_job(app: JobsApp) -> None:
+    """Neither of a flow nor of an id."""
+    id = "default-0-" + "0" * 32
+    with pytest.raises(TypeError, match=r"flow\.job\(name\)"):
+        app.ticket(app._quaff.flow(id))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"is no job: .* quaff\.job\(id\)"):
+        app.ticket(id)  # type: ignore[arg-type]

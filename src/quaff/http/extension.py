@@ -15,7 +15,7 @@ from quaff import app as plain
 from quaff import config
 from quaff.app import Backend
 from quaff.errors import ConfigurationError
-from quaff.http.tickets import Signer, Ticket, check_user, shared_key
+from quaff.http.tickets import Signer, Ticket, check_job, check_user, shared_key
 from quaff.http.views import SCRIPT_VERSION, JobViews
 from quaff.job import Job
 from quaff.store import embedded
@@ -111,8 +111,9 @@ class Extension(plain.Quaff, Generic[A]):
 
         Raises:
             ConfigurationError: the application has no SECRET_KEY to sign with, or this Quaff was given no ``user=``.
-            JobNotFound, ServerUnavailable
+            TypeError: it is no job; JobNotFound, ServerUnavailable
         """
+        check_job(job)
         check_user(user, self._user)
         url = None
         if self._url_prefix is not None:

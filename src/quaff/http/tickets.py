@@ -11,6 +11,8 @@ from typing import TypedDict
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from quaff.errors import ConfigurationError, JobNotFound
+from quaff.flow import Flow
+from quaff.job import Job
 
 _SALT = "quaff.ticket"
 
@@ -62,6 +64,16 @@ class Signer:
         return URLSafeSerializer(
             self._keys, salt=salt, signer_kwargs={"key_derivation": "hmac", "digest_method": sha256}
         )
+
+
+def check_job(job: object) -> None:
+    """Raise TypeError for what is no job: a page follows one."""
+    if isinstance(job, Flow):
+        raise TypeError(
+            "ticket(): a page follows one job, and not a flow: give the one that it waits for, flow.job(name)."
+        )
+    if not isinstance(job, Job):
+        raise TypeError(f"ticket(): {job!r} is no job: give what task.delay(...) returned, or quaff.job(id).")
 
 
 def check_user(user: object, asks: object) -> None:
