@@ -140,7 +140,7 @@ def test_a_signal_that_does_not_come_is_a_timeout_for_ever(shared: Stage) -> Non
     """A later attempt is told the same; a timeout of 0 only looks."""
     job = shared.quaff.tasks["late"].delay(0.3)
     text = job.result(timeout=10)
-    assert text.startswith("no signal 'approved' came to job")
+    assert text.startswith(f"no signal 'approved' came to job {job.id} in time")
     assert text.endswith("[QF051]")
     (last,) = [each for each in job.info().attempts if each.outcome == "succeeded"]
     assert last.number == 2
@@ -159,6 +159,10 @@ def test_a_signal_is_typed(shared: Stage) -> None:
     job.signal("paid", "yes")
     with pytest.raises(JobFailed, match=r"'paid' has another value than wait_for\(type=\) wants: Expected `object`"):
         job.result(timeout=10)
+    assert "job.rerun(from_step='paid')" in str(job.info().error)
+    assert job.rerun(from_step="paid")
+    job.signal("paid", {"order": 8, "paid": 2})
+    assert job.result(timeout=10) == ["Receipt", "8"]
 
 
 def test_a_signal_to_nobody_is_an_error(shared: Stage) -> None:
@@ -175,7 +179,7 @@ def test_a_signal_to_nobody_is_an_error(shared: Stage) -> None:
         shared.quaff.job("default/waits/never").signal("x")
     with pytest.raises(StepError, match="'' is no name"):
         done.signal("")
-    with pytest.raises(EncodeError):
+    with pytest.raises(EncodeError, match=r"job\.signal\('x'\): an object cannot be sent\. Send plain data"):
         done.signal("x", object())
 
 

@@ -43,15 +43,18 @@ async def arun(steps: Steps, name: str, fn: Callable[..., Any], args: Any, kwarg
     return value
 
 
-def typed(name: str, data: bytes, kind: Any) -> Any:
-    """A signal's value as somebody wants it. Raises StepError."""
+def typed(name: str, step: str, data: bytes, kind: Any) -> Any:
+    """A signal's value as somebody wants it; ``step``: the wait that took it. Raises StepError."""
     value = codec.unpack(data)
     if kind is Any or type(value) is kind:
         return value
     try:
         return codec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise StepError(f"the signal {name!r} has another value than wait_for(type=) wants: {error}.") from None
+        raise StepError(
+            f"the signal {name!r} has another value than wait_for(type=) wants: {error}. It is taken: only "
+            f"job.rerun(from_step={step!r}) waits for another one."
+        ) from None
 
 
 def _encoded(steps: Steps, name: str, signature: Signature, value: Any) -> bytes:

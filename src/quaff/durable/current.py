@@ -98,7 +98,7 @@ class Durable:
         """
         steps = self._steps()
         step = steps.use("wait_for", name, _caller(), signal)
-        return calling.typed(signal, in_thread(steps.memory.store, steps.wait(step, signal, timeout)), type)
+        return calling.typed(signal, step, in_thread(steps.memory.store, steps.wait(step, signal, timeout)), type)
 
     @overload
     async def await_for(self, signal: str, timeout: Duration | None = None, *, name: str | None = None) -> Any: ...
@@ -112,7 +112,7 @@ class Durable:
         """As ``wait_for``, in a coroutine."""
         steps = self._steps()
         step = steps.use("await_for", name, _caller(), signal)
-        return calling.typed(signal, await in_loop(steps.memory.store, steps.wait(step, signal, timeout)), type)
+        return calling.typed(signal, step, await in_loop(steps.memory.store, steps.wait(step, signal, timeout)), type)
 
     def iterate(
         self,

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import Any
 
-from quaff.errors import JobEnded, JobNotFound, StepError, TooManySignals
+from quaff.errors import EncodeError, JobEnded, JobNotFound, StepError, TooManySignals
 from quaff.model import codec
 from quaff.model.ids import JobId
 from quaff.model.states import BY_LETTER
@@ -77,7 +77,13 @@ class Remembering:
 def _signal(home: Partition, id: bytes, name: str, value: Any, key: str | None) -> Call[bytes]:
     """Send a job a signal; made once, and sent again as it is. Raises StepError, EncodeError."""
     named = checked_name("job.signal()", name).encode()
-    data = codec.encode(value)
+    try:
+        data = codec.encode(value)
+    except EncodeError as error:
+        raise EncodeError(
+            f"job.signal({name!r}): {error.args[0]}. Send plain data (numbers, text, bytes, dates, lists, dicts) or "
+            "an id."
+        ) from None
     signal_id = os.urandom(16) if key is None else hashlib.blake2b(f"{name}\0{key}".encode(), digest_size=16).digest()
     return steps.signal(home, id, signal_id=signal_id, name=named, value=data)
 

@@ -50,6 +50,9 @@ class Running(Protocol):
     token: bytes
     attempt: int
 
+    @property
+    def id(self) -> str: ...
+
 
 class Steps:
     """What a job remembers, as one attempt sees it.
@@ -124,7 +127,7 @@ class Steps:
             )
         if known is None and len(self._known) >= MOST:
             raise StepError(
-                f"{name!r} would be step {MOST + 1} of job {self._attempt.raw.hex()}: a job remembers {MOST}. Use "
+                f"{name!r} would be step {MOST + 1} of job {self._attempt.id}: a job remembers {MOST}. Use "
                 "current_job.iterate() for many small items, or several jobs."
             )
         return known
@@ -191,7 +194,7 @@ class Steps:
             if heard is Heard.NOT_YET:
                 # Without an end it looks again after a year.
                 raise self.paused(spec, LONGEST if longest is None else longest)
-        raise SignalTimeout(f"no signal {signal!r} came to job {self._attempt.raw.hex()} in time (step {name!r}).")
+        raise SignalTimeout(f"no signal {signal!r} came to job {self._attempt.id} in time (step {name!r}).")
 
 
 def in_thread(store: Store, calls: Calls[T]) -> T:
