@@ -217,7 +217,7 @@ def test_an_argument_that_does_not_fit_is_told_what_would(quaff: Quaff) -> None:
 def test_a_schedule_without_its_arguments_is_refused_in_one_sentence_with_one_code(quaff: Quaff) -> None:
     """Whether one is missing or does not fit."""
     add = quaff.task(taskapp.add.fn, name="add")
-    for args, told in (((), "argument: 'a'"), (("x",), "asks for")):
+    for args, told in (((), "argument: 'a' for (a, b=0)"), (("x",), "asks for")):
         with pytest.raises(ConfigurationError) as caught:
             quaff.every(5, args=args)(add)
         assert str(caught.value).endswith(f"{told}. Its arguments are args= and kwargs=. [QF001]")

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from quaff.errors import ConfigurationError, did_you_mean
+from quaff.errors import ConfigurationError, EncodeError, did_you_mean
 from quaff.model import message
 from quaff.model.codec import Ref
 from quaff.model.flow import MOST_NODES, Policy, Seed, Shape, Spec, TaskSignature, leaves_first
@@ -153,13 +153,23 @@ def seed_of(
             raise ConfigurationError(
                 f"{task.name}: {option}= is for jobs that are sent one by one; in a flow each node is one job."
             )
-    sent = submission(
-        task,
-        tuple(call.args if args is None else args),
-        dict(call.kwargs if kwargs is None else kwargs),
-        home=flow.queue,
-        terms={message.FLOW: str(flow)},
-    )
+    args = tuple(call.args if args is None else args)
+    try:
+        sent = submission(
+            task,
+            args,
+            dict(call.kwargs if kwargs is None else kwargs),
+            home=flow.queue,
+            terms={message.FLOW: str(flow)},
+        )
+    except EncodeError:
+        raise
+    except TypeError as error:
+        if len(args) == len(call.args):
+            raise
+        raise TypeError(
+            f"{error}. In a flow s() is given the result before it as its first argument; si() is not."
+        ) from None
     route, numbers, due_ms, delay_ms = _placed(sent.placement)
     if task.settings.queue != flow.queue:
         route = (*(route or (0, "", "done", "", 1, ())), f"{task.settings.queue}#0")

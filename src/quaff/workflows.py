@@ -77,7 +77,7 @@ class Part(ABC, Generic[R]):
     def _planted(self) -> tuple[Application, JobId, Iterator[Call[bool]]]:
         first = next(self.signatures(), None)
         if first is None:
-            raise ConfigurationError(f"{type(self).__name__.lower()}() has no task in it: there is nothing to send.")
+            raise ConfigurationError(f"this {type(self).__name__.lower()} has no task in it: there is nothing to send.")
         app: Application = first.task.sender
         id = JobId(first.task.settings.queue, 0, ids.new_raw())
         plan = Plan(id)
@@ -187,7 +187,7 @@ class Workflow(Part[dict[str, Any]]):
             raise ConfigurationError(f"job name {name!r}: use 1 to 128 characters, none of them . / or #")
         if name in self._nodes:
             raise ConfigurationError(f"there is a job {name!r} in this workflow already.")
-        _pieces(name, [part])
+        _pieces(f"Workflow.add({name!r})", [part])
         if compensate is not None and not isinstance(part, TaskSignature):
             raise ConfigurationError(
                 f"{name}: compensate= is for one job; give it to those of the {type(part).__name__}."
@@ -249,7 +249,7 @@ def workflow() -> Workflow:
 
 def chain(*parts: Piece) -> Chain[Any]:
     """One after the other: ``chain(fetch.s(url), parse.s(), store.s())``; each ``s`` gets the result before it."""
-    return Chain(_pieces("chain", parts))
+    return Chain(_pieces("chain()", parts))
 
 
 def group(
@@ -265,13 +265,13 @@ def group(
             both cases; each when all have ended.
     """
     callbacks = {"on_success": on_success, "on_failure": on_failure, "on_complete": on_complete}
-    return Group(_pieces("group", parts), callbacks)
+    return Group(_pieces("group()", parts), callbacks)
 
 
 def chord(header: Group[Any] | Iterable[Piece], body: Piece) -> Chain[Any]:
     """A group, and then ``body`` with the list of its results."""
     whole = header if isinstance(header, Group) else group(*header)
-    return Chain([whole, *_pieces("chord", [body])])
+    return Chain([whole, *_pieces("chord()", [body])])
 
 
 def starmap(task: Task[Any, R, Any], calls: Iterable[Sequence[Any]]) -> Group[list[R]]:
@@ -283,7 +283,9 @@ def _pieces(what: str, parts: Iterable[Any]) -> list[Any]:
     pieces = list(parts)
     for part in pieces:
         if not isinstance(part, (TaskSignature, Part)):
-            raise ConfigurationError(f"{what}(): {part!r} is no call of a task: give task.s(...), or a chain or group.")
+            raise ConfigurationError(
+                f"{what}: {part!r} is no call of a task: give task.s(...), a chain or a group, and of a list *calls."
+            )
     return pieces
 
 

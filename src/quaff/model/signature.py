@@ -93,7 +93,7 @@ class Signature:
             try:
                 bound = self._signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise TypeError(f"{self._name}.delay(): {error}") from None
+                raise TypeError(f"{self._name}.delay(): {error} for {self._without_hints()}") from None
             args, kwargs = bound.args, bound.kwargs
             star, hint, _ = self._of_the_rest
             rest = range(len(args) - len(names))
@@ -123,6 +123,11 @@ class Signature:
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return bound.arguments
+
+    def _without_hints(self) -> inspect.Signature:
+        """The parameters and their defaults, for an error text: the hints may be quoted, and are not what is wrong."""
+        bare = [p.replace(annotation=p.empty) for p in self._signature.parameters.values()]
+        return inspect.Signature(bare)
 
     def _hint_of(self, keyword: str) -> Any:
         return self._by_keyword.get(keyword, self._of_the_rest[2])
