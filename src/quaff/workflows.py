@@ -52,8 +52,8 @@ class Part(ABC, Generic[R]):
         """Add its nodes to a plan; the places of what it gives."""
 
     @abstractmethod
-    def signatures(self) -> Iterator[TaskSignature[Any]]:
-        """The calls in it."""
+    def pieces(self) -> Sequence[Piece]:
+        """What it is put together from."""
 
     def delay(self) -> Flow[R]:
         """Send it; when this returns, all of it is stored.
@@ -75,7 +75,7 @@ class Part(ABC, Generic[R]):
         return app.flow(str(id))
 
     def _planted(self) -> tuple[Application, JobId, Iterator[Call[bool]]]:
-        first = next(self.signatures(), None)
+        first = next(_signatures([self]), None)
         if first is None:
             raise ConfigurationError(f"this {type(self).__name__.lower()} has no task in it: there is nothing to send.")
         app: Application = first.task.sender
@@ -107,13 +107,14 @@ class Chain(Part[R]):
         shape: Shape | None = given
         for part in self._parts:
             shape = _lay(part, plan, after, shape, name)
-            after = dict.fromkeys(places_of(shape), "fail")
+            # Behind an empty group it waits for what that would have waited for.
+            after = dict.fromkeys(places_of(shape), "fail") or after
         assert shape is not None
         return shape
 
-    def signatures(self) -> Iterator[TaskSignature[Any]]:
+    def pieces(self) -> Sequence[Piece]:
         """As Part has it."""
-        return _signatures(self._parts)
+        return self._parts
 
 
 class Group(Part[R]):
@@ -127,15 +128,16 @@ class Group(Part[R]):
         """As Part has it."""
         first = len(plan.nodes)
         shape = [_lay(part, plan, after, given, name) for part in self._parts]
-        members = range(first, len(plan.nodes))
+        # What would undo them sleeps for ever, where all goes well.
+        members = [place for place in range(first, len(plan.nodes)) if plan.nodes[place].state != "u"]
         for when, call in self._callbacks.items():
             policy, case, gets = _CALLBACKS[when]
             plan.add(call, dict.fromkeys(members, policy), shape if gets else None, _under(name, when), case=case)
         return shape
 
-    def signatures(self) -> Iterator[TaskSignature[Any]]:
+    def pieces(self) -> Sequence[Piece]:
         """As Part has it."""
-        return _signatures([*self._parts, *self._callbacks.values()])
+        return [*self._parts, *self._callbacks.values()]
 
 
 #: What a callback of a group waits for, in which case it runs, and whether it is given the results.
@@ -210,15 +212,18 @@ class Workflow(Part[dict[str, Any]]):
             waits = edges or any(_mentions(node.part))
             shape = _lay(node.part, plan, edges if waits else after, None, _under(name, own))
             plan.scope[own] = shape
+        # After all others: the results of any of them may stand in their arguments.
+        for own, node in self._nodes.items():
             if node.compensate is not None:
+                shape = plan.scope[own]
                 undo = plan.add(node.compensate, {}, shape, f"{_under(name, own)}/undo", state="u")
                 plan.nodes[places_of(shape)[0]].undo = undo
         scope, plan.scope = plan.scope, outer
         return dict(scope)
 
-    def signatures(self) -> Iterator[TaskSignature[Any]]:
+    def pieces(self) -> Sequence[Piece]:
         """As Part has it."""
-        return _signatures([node.part for node in self._nodes.values()])
+        return [node.part for node in self._nodes.values()]
 
     def _in_order(self) -> list[str]:
         needs = {name: {*node.after, *_mentions(node.part)} for name, node in self._nodes.items()}
@@ -293,19 +298,18 @@ def _lay(part: Any, plan: Plan, after: Edges, given: Shape | None, name: str) ->
     return part.lay(plan, after, given, name) if isinstance(part, Part) else plan.add(part, after, given, name)
 
 
-def _signatures(parts: Iterable[Any]) -> Iterator[TaskSignature[Any]]:
-    for part in parts:
-        if isinstance(part, Part):
-            yield from part.signatures()
-        else:
-            yield part
+def _signatures(pieces: Iterable[Piece], *, inside: bool = True) -> Iterator[TaskSignature[Any]]:
+    """The calls in these; those of workflows only if ``inside``."""
+    for piece in pieces:
+        if isinstance(piece, TaskSignature):
+            yield piece
+        elif inside or not isinstance(piece, Workflow):
+            yield from _signatures(piece.pieces(), inside=inside)
 
 
-def _mentions(part: Any) -> Iterator[str]:
+def _mentions(part: Piece) -> Iterator[str]:
     """The names whose results stand in the arguments of a part; those of a workflow are its own affair."""
-    if isinstance(part, Workflow):
-        return
-    for call in _signatures([part]):
+    for call in _signatures([part], inside=False):
         for value in (*call.args, *call.kwargs.values()):
             yield from _names_in(value)
 

@@ -149,6 +149,34 @@ def test_what_was_done_is_undone_the_last_first(shared: Flows) -> None:
     assert undone == ["undo b", "undo a"]
 
 
+def test_what_undoes_may_be_given_any_result_and_nobody_waits_for_it(shared: Flows) -> None:
+    """Also of a job that comes later; a callback of a group around it runs though nothing had to be undone."""
+    for bad in (False, True):
+        work = Workflow()
+        work.add("a", shared.part.s(f"r-a{bad}", 1), compensate=shared.heard.si(work["b"], f"undo r {bad}"))
+        work.add("b", shared.part.s(f"r-b{bad}", 2, work["a"]))
+        parts = [work, shared.fails.si(f"r-c{bad}")] if bad else [work]
+        flow = group(*parts, on_complete=shared.told.si(f"r complete {bad}")).delay()
+        wait_until(lambda flow=flow: flow.state.terminal, 20)
+        assert flow.state == ("failed" if bad else "succeeded")
+        starts = shared.starts()
+        assert (starts[f"r complete {bad}"], starts[f"undo r {bad}"]) == (1, bad)
+
+
+def test_a_workflow_in_a_chain_in_a_workflow_has_names_of_its_own(shared: Flows) -> None:
+    """And nothing behind an empty group starts before what is before that."""
+    inner = Workflow()
+    inner.add("x", shared.part.si("i-x", 1))
+    inner.add("y", shared.part.s("i-y", 1, inner["x"]))
+    work = Workflow()
+    work.add("x", chain(shared.part.si("o-x", 1), inner))
+    assert work.delay().result(timeout=20) == {"x": {"x": 1, "y": 2}}
+    flow = chain(shared.fails.si("before"), starmap(shared.part, []), shared.told.si("behind an empty one")).delay()
+    wait_until(lambda: flow.state.terminal, 20)
+    assert flow.state == "failed"
+    assert shared.starts()["behind an empty one"] == 0
+
+
 def test_a_flow_goes_on_where_it_failed(shared: Flows) -> None:
     """What had succeeded is not done again, unless somebody wants it to be."""
     flow = chain(shared.part.si("g1", 1), shared.mends.si("g2"), shared.heard.s("g3")).delay()
