@@ -152,7 +152,7 @@ def test_what_was_done_is_undone_the_last_first(shared: Flows) -> None:
 def test_what_undoes_may_be_given_any_result_and_nobody_waits_for_it(shared: Flows) -> None:
     """Also of a job that comes later; a callback of a group around it runs though nothing had to be undone."""
     for bad in (False, True):
-        work = Workflow()
+        work = workflow()
         work.add("a", shared.part.s(f"r-a{bad}", 1), compensate=shared.heard.si(work["b"], f"undo r {bad}"))
         work.add("b", shared.part.s(f"r-b{bad}", 2, work["a"]))
         parts = [work, shared.fails.si(f"r-c{bad}")] if bad else [work]
@@ -165,10 +165,10 @@ def test_what_undoes_may_be_given_any_result_and_nobody_waits_for_it(shared: Flo
 
 def test_a_workflow_in_a_chain_in_a_workflow_has_names_of_its_own(shared: Flows) -> None:
     """And nothing behind an empty group starts before what is before that."""
-    inner = Workflow()
+    inner = workflow()
     inner.add("x", shared.part.si("i-x", 1))
     inner.add("y", shared.part.s("i-y", 1, inner["x"]))
-    work = Workflow()
+    work = workflow()
     work.add("x", chain(shared.part.si("o-x", 1), inner))
     assert work.delay().result(timeout=20) == {"x": {"x": 1, "y": 2}}
     flow = chain(shared.fails.si("before"), starmap(shared.part, []), shared.told.si("behind an empty one")).delay()
