@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+
+#: Seconds for which the last look at the parent counts: it is a system call, and this is asked before each job.
+_COUNTS = 0.1
 
 
 class Home:
@@ -18,7 +22,8 @@ class Home:
 
     def __init__(self, supervisor: int) -> None:
         self._supervisor = supervisor
-        self.copied = False
+        self.copied = self._orphaned = False
+        self._look_at = 0.0
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
@@ -30,7 +35,11 @@ class Home:
     @property
     def left(self) -> bool:
         """True where nothing may be started."""
-        return self.copied or os.getppid() != self._supervisor
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _COUNTS
+            self._orphaned = os.getppid() != self._supervisor
+        return self.copied or self._orphaned
 
     def leave_if_copied(self) -> None:
         """End a copy that came out of a task as if it were the worker."""
