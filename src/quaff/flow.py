@@ -166,7 +166,10 @@ class Flow(Generic[R]):
         return self._run(self._cancelling(outcome.cancelled(reason)))
 
     def requeue(self, from_: str | None = None) -> bool:
-        """Run again what has not succeeded and what depends on it; or one job, by its name, and all that depends on it.
+        """Run again what has not succeeded and what depends on it.
+
+        Args:
+            from_: and, by its name, one job that has, with all that depends on it.
 
         Returns:
             False if the flow has not ended, or there is nothing to run.
@@ -286,10 +289,10 @@ class Flow(Generic[R]):
             return False
         if any(node.name.endswith("/undo") and node.state is not None for node in found.nodes):
             raise ConfigurationError(f"flow {self.id} was undone, and cannot go on where it was: start it anew.")
-        if from_ is None:
-            first = {node.place for node in found.nodes if node.state not in (None, JobState.SUCCEEDED)}
-        else:
-            first = {self._named(found.nodes, from_).place}
+        done = (None, JobState.SUCCEEDED)
+        first = {node.place for node in found.nodes if node.state not in done and not node.spared}
+        if from_ is not None:
+            first.add(self._named([node for node in found.nodes if node.state is not None], from_).place)
         seeds = again(found.nodes, first)
         if not seeds:
             return False

@@ -136,6 +136,23 @@ def test_callbacks_of_a_group_run_when_all_have_ended(shared: Flows) -> None:
         assert ran == (both if bad else both | {f"inner success {bad}"})
 
 
+def test_a_callback_for_a_failure_that_there_was_not_is_nobodys_failure(shared: Flows) -> None:
+    """Nor that of the group around it, whose own callbacks come after it; and it gives no cause to run anything again."""
+    inner = group(shared.part.si("spare", 1), on_failure=shared.told.si("spared inner"))
+    flow = group(
+        inner,
+        on_success=shared.told.si("spared success"),
+        on_failure=shared.told.si("spared failure"),
+        on_complete=shared.told.si("spared complete"),
+    ).delay()
+    flow.result(timeout=20)
+    assert flow.state == "succeeded"
+    starts = shared.starts()
+    ran = [starts[f"spared {what}"] for what in ("inner", "success", "failure", "complete")]
+    assert ran == [0, 1, 0, 1]
+    assert not flow.requeue()
+
+
 def test_what_was_done_is_undone_the_last_first(shared: Flows) -> None:
     """Each with its own result; what had not succeeded is not."""
     work = workflow()
@@ -191,6 +208,27 @@ def test_a_flow_goes_on_where_it_failed(shared: Flows) -> None:
     flow.result(timeout=20)
     starts = shared.starts()
     assert [starts[tag] for tag in ("g1", "g2", "g3")] == [1, 3, 2]
+
+
+def test_one_job_that_runs_again_does_not_hide_that_others_failed(shared: Flows) -> None:
+    """They get another run with it; what waits for both is not given None in their place."""
+    flow = chord([shared.fails.si("h1"), shared.part.si("h2", 2)], shared.heard.s("h3")).delay()
+    wait_until(lambda: flow.state.terminal, 20)
+    assert flow.requeue(from_="part")
+    wait_until(lambda: flow.state.terminal, 20)
+    assert flow.state == "failed"
+    assert [shared.starts()[tag] for tag in ("h1", "h2", "h3")] == [2, 2, 0]
+
+
+def test_what_would_undo_a_job_is_not_run_by_itself(shared: Flows) -> None:
+    """It is no job of the flow as long as it has nothing to undo."""
+    work = workflow()
+    work.add("pay", shared.part.si("k1", 1), compensate=shared.told.si("undo k1"))
+    flow = work.delay()
+    flow.result(timeout=20)
+    with pytest.raises(JobNotFound, match="pay/undo"):
+        flow.requeue(from_="pay/undo")
+    assert shared.starts()["undo k1"] == 0
 
 
 def test_jobs_join_a_flow_while_it_runs(shared: Flows) -> None:

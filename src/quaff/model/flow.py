@@ -78,7 +78,10 @@ class Seed(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A node as it stands; ``state`` is None for one that is there to undo another one, and has not had to."""
+    """A node as it stands; ``state`` is None for one that is there to undo another one, and has not had to.
+
+    ``spared``: it was there for the case of a failure, and there was none.
+    """
 
     place: int
     name: str
@@ -88,13 +91,16 @@ class Node(msgspec.Struct, frozen=True):
     children: list[tuple[int, str]]
     inputs: list[int]
     undo: int
+    spared: bool
     record: bytes
 
 
 def node(place: int, reply: Sequence[Any]) -> Node:
     """A node as ``graph.lua`` tells it."""
-    name, state, job, needs, children, inputs, undo, record = reply
-    return Node(place, name.decode(), _STATES[state], job, needs, _pairs(children), _list(inputs), undo, record)
+    name, state, job, needs, children, inputs, undo, spared, record = reply
+    return Node(
+        place, name.decode(), _STATES[state], job, needs, _pairs(children), _list(inputs), undo, bool(spared), record
+    )
 
 
 def again(nodes: Sequence[Node], first: Iterable[int]) -> list[Seed]:

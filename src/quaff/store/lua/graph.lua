@@ -2,20 +2,22 @@
 --- graph: how a flow stands, and a page of its nodes (changes nothing)
 -- ARGV: flow, place of the first node, how many (0 to 500), 1 with the records of their results
 -- Answer: {letter of its end or '', head, size, open, ended as 's' 'f' 'c' 'e', then for each node {name, state, job, needs, children, inputs,
---   whether it undoes, record}}; {} for one that nobody knows
+--   who undoes it, whether it was for the case of a failure that there was not, record}}; {} for one that nobody knows
 -- KEYS: tomb values
 -- @include schema
 -- @include nodes
 local flow, first, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local size = tonumber(of_flow(flow, 'size') or 0)
-if not of_flow(flow, 'open') then return {} end
+if not of_flow(flow, 'head') then return {} end
+-- A place that is not stored yet: as one that sleeps.
+local nobody = {[NAME] = '', [STATE] = 'u', [JOB] = '', [NEEDS] = 0, [CHILDREN] = {}, [INPUTS] = {}, [UNDO] = -1}
 local over = redis.call('HGET', k.tomb, flow)
 local answer = {over and over:sub(1, 1) or '', of_flow(flow, 'head'), size, tonumber(of_flow(flow, 'open'))}
 for _, letter in ipairs({'s', 'f', 'c', 'e'}) do answer[#answer + 1] = tonumber(of_flow(flow, letter) or 0) end
 for at = first, math.min(first + most, size) - 1 do
   local field = field_of(flow, at)
-  local node = node_at(field)
+  local node = node_at(field) or nobody
   answer[#answer + 1] = {node[NAME], node[STATE], node[JOB], node[NEEDS], cmsgpack.pack(node[CHILDREN]), cmsgpack.pack(node[INPUTS]),
-    node[UNDO], ARGV[4] == '1' and redis.call('HGET', k.values, field) or ''}
+    node[UNDO], node[CASE] == 'spared' and 1 or 0, ARGV[4] == '1' and redis.call('HGET', k.values, field) or ''}
 end
 return answer

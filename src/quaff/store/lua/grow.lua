@@ -13,7 +13,7 @@
 local flow, id, now = ARGV[1], ARGV[2], clock()
 local known = redis.call('HGET', k.member, id)
 if known then return struct.unpack('>I4', known, 17) end
-if redis.call('HEXISTS', k.flows, flow .. 'open') == 0 or redis.call('HEXISTS', k.tomb, flow) == 1 then return -1 end
+if redis.call('HEXISTS', k.flows, flow .. 'head') == 0 or redis.call('HEXISTS', k.tomb, flow) == 1 then return -1 end
 local full = refused(1)
 if full then return full end
 local at = redis.call('HINCRBY', k.flows, flow .. 'size', 1) - 1
@@ -38,7 +38,7 @@ for _, each in ipairs(cmsgpack.unpack(ARGV[7])) do
     parent[CHILDREN][#parent[CHILDREN] + 1] = {at, each[2]}
     set_node(above, parent)
     spec[NEEDS] = spec[NEEDS] + 1
-  elseif parent[STATE] ~= 's' then
+  elseif lost(parent) then
     spec[LOST] = spec[LOST] + 1
     if each[2] == 'fail' then spec[MISSED] = spec[MISSED] + 1 end
   end

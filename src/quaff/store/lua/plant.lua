@@ -18,8 +18,11 @@ local begun = of_flow(flow, 'open')
 
 if of_flow(flow, 'sow') == sower then
   -- It goes on.
+elseif redis.call('HEXISTS', k.member, ARGV[11]) == 1 then
+  -- The last part once more; what it began may have ended by now.
+  return 1
 elseif begun and not (again and ended) then
-  return (#ARGV == 9 or redis.call('HEXISTS', k.member, ARGV[11]) == 1) and 1 or 0
+  return 0
 elseif (again and not begun) or not ARGV[9]:find('f') then
   return 0
 else
@@ -38,13 +41,14 @@ local function once_more(field, spec)
   redis.call('HINCRBY', k.flows, flow .. before[STATE], -1)
   redis.call('HDEL', k.member, before[JOB])
   redis.call('HDEL', k.values, field)
-  local undo = of_flow(flow, 'undo') or ''
+  local undo = before[UNDO] >= 0 and of_flow(flow, 'undo') or ''
   for at = 1, #undo, 4 do
-    if before[UNDO] >= 0 and undo:sub(at, at + 3) == struct.pack('>I4', before[UNDO]) then
+    if undo:sub(at, at + 3) == struct.pack('>I4', before[UNDO]) then
       redis.call('HSET', k.flows, flow .. 'undo', undo:sub(1, at - 1) .. undo:sub(at + 4))
     end
   end
   for _, what in ipairs({CASE, CHILDREN, INPUTS, UNDO, NAME, PARENTS}) do spec[what] = before[what] end
+  if spec[CASE] == 'spared' then spec[CASE] = 'failure' end
 end
 
 for i = 10, #ARGV, 6 do
@@ -69,6 +73,5 @@ end
 if ARGV[9]:find('l') then
   redis.call('HDEL', k.flows, flow .. 'sow')
   redis.call('ZREM', k.done, flow)
-  if tonumber(ARGV[6]) == 0 then rest(flow, now) end
 end
 return 1

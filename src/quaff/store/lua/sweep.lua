@@ -138,7 +138,12 @@ if #old > 0 then
   if #gone > 0 then
     if redis.call('EXISTS', k.flows) == 1 then
       for _, id in ipairs(gone) do
-        if redis.call('HEXISTS', k.flows, id .. 'open') == 1 then post('f' .. id, {'advance', HERE, 'forget', id, '0'}, now) end
+        if redis.call('HEXISTS', k.flows, id .. 'open') == 1 then
+          -- From now on nobody knows it, nor goes on storing it.
+          redis.call('HDEL', k.flows, id .. 'head')
+          redis.call('HDEL', k.flows, id .. 'sow')
+          post('f' .. id, {'advance', HERE, 'forget', id, '0'}, now)
+        end
       end
     end
     redis.call('HDEL', k.tomb, unpack(gone))

@@ -92,6 +92,8 @@ local function decide(flow, field, node, now)
   if of_flow(flow, 'stop') then
     end_waiting(flow, node, 'its flow was cancelled', now)
   elseif node[CASE] == 'failure' and node[LOST] == 0 then
+    node[CASE] = 'spared'
+    set_node(field, node)
     end_waiting(flow, node, 'it is for the case of a failure, and there was none', now)
   elseif node[CASE] ~= 'failure' and node[MISSED] > 0 then
     end_waiting(flow, node, 'something it depends on has not succeeded', now)
@@ -114,7 +116,7 @@ local function tell_children(field, first, now)
     local below = field_of(flow, at)
     local child = node_at(below)
     child[NEEDS] = child[NEEDS] - 1
-    if node[STATE] ~= 's' then
+    if lost(node) then
       child[LOST] = child[LOST] + 1
       if policy == 'fail' then child[MISSED] = child[MISSED] + 1 end
     end

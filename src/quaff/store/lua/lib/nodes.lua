@@ -1,13 +1,14 @@
 -- A flow is jobs that wait for each other, its nodes, in the partition in which it is at home; those of other queues travel. `flows`
 -- has by the flow's id and a word: 'open' (nodes that have not ended), 'size', 's' 'f' 'c' 'e' (nodes that ended so), 'bad' (the
 -- first node whose failure counts), 'stop' (as `stop` has it), 'terms' ("ttl window" in ms), 'undo' (the nodes to undo, 4 bytes
--- each), 'head' (opaque), 'sow' (whoever is storing it). `nodes` has, by flow and place (4 bytes), what follows in `spec`; `values` the record of one that
--- succeeded, `drafts` its message and route for another run; `member` flow and place by the job's id.
+-- each), 'head' (opaque; it goes first when the flow is forgotten), 'sow' (whoever is storing it). `nodes` has, by flow and place
+-- (4 bytes), what follows; `values` the record of one that succeeded, `drafts` its message and route for another run; `member` flow
+-- and place by the job's id.
 -- KEYS: flows nodes member
 -- What a node is: how it stands ('' waits, 'u' sleeps until it has to undo another one, 'q' was put in line, else the letter of its end),
 -- how many it waits for, how many of them it needed and has not got, how many have not succeeded; 'failure' if it is for that case
--- alone; {{place, policy}, ...} of those that wait for it; whose results it gets; who undoes it, or -1; ms it is due or 0; ms after
--- it may start; its name; the places of those that it waits for; its job's id.
+-- alone, then 'spared' if there was none; {{place, policy}, ...} of those that wait for it; whose results it gets; who undoes it, or
+-- -1; ms it is due or 0; ms after it may start; its name; the places of those that it waits for; its job's id.
 local STATE, NEEDS, MISSED, LOST, CASE, CHILDREN, INPUTS, UNDO, DUE, DELAY, NAME, PARENTS, JOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 local function field_of(flow, at) return flow .. struct.pack('>I4', at) end
 
@@ -17,6 +18,9 @@ local function node_at(field)
 end
 
 local function set_node(field, node) redis.call('HSET', k.nodes, field, cmsgpack.pack(node)) end
+
+-- Whether those that wait for a node that has ended have to do without it.
+local function lost(node) return node[STATE] ~= 's' and node[CASE] ~= 'spared' end
 
 local any_nodes = nil
 local function is_node(id)

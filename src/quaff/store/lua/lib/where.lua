@@ -27,5 +27,5 @@ local function where_is(id)
   if redis.call('HEXISTS', k.msg, id) == 1 then
     return (follows(id, route_of(id)) or waits_in_flow(id)) and 'blocked' or 'queued', '', false
   end
-  return redis.call('HEXISTS', k.flows, id .. 'open') == 1 and 'flow' or '', '', false
+  return redis.call('HEXISTS', k.flows, id .. 'head') == 1 and 'flow' or '', '', false
 end
