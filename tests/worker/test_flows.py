@@ -137,7 +137,7 @@ def test_callbacks_of_a_group_run_when_all_have_ended(shared: Flows) -> None:
 
 
 def test_a_callback_for_a_failure_that_there_was_not_is_nobodys_failure(shared: Flows) -> None:
-    """Nor that of the group around it, whose own callbacks come after it; and it gives no cause to run anything again."""
+    """Nor that of the group around it, whose own callbacks come after it; and it gives no cause to run again."""
     inner = group(shared.part.si("spare", 1), on_failure=shared.told.si("spared inner"))
     flow = group(
         inner,
