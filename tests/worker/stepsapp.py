@@ -168,6 +168,11 @@ def wrong(how: str) -> Any:
                 current_job.step("charge", int)
                 raise Retry(in_=0.01)
             current_job.sleep(0.01, name="charge")
+        case "called":
+            current_job.step("charge", 0)  # type: ignore[arg-type]
+        case "set":
+            for _ in current_job.iterate({"a", "b"}):
+                pass
         case "no time":
             current_job.sleep(-1)
 

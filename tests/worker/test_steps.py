@@ -80,6 +80,8 @@ def test_a_step_may_be_anything_that_can_be_called(shared: Stage) -> None:
         ("inside", "StepError", r"sleep at .* is inside an iteration.*give it a name of its own for each item"),
         ("cursor", "StepError", "the cursor of iteration 'iterate' is 5,0.. bytes, the limit is 4,096"),
         ("kind", "StepError", "'charge' is remembered as a step and now used as a sleep: an older version"),
+        ("called", "TypeError", r"step 'charge': 0 is no function\. Give the function and its arguments"),
+        ("set", "StepError", r"iteration 'iterate': a set has another order in another process.*sorted"),
         ("no time", "ConfigurationError", r"current_job.sleep\(\): -1 is no time to wait"),
     ],
 )

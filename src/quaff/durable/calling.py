@@ -18,7 +18,7 @@ from quaff.model.steps import DONE
 
 def run(steps: Steps, name: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """The value of a plain function."""
-    store, signature = steps.memory.store, _signature(fn)
+    store, signature = steps.memory.store, _signature(name, fn)
     known = in_thread(store, steps.recall(name, DONE))
     if known is not None:
         return signature.decode_result(known.value)
@@ -32,7 +32,7 @@ def run(steps: Steps, name: str, fn: Callable[..., Any], args: Any, kwargs: Any)
 
 async def arun(steps: Steps, name: str, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """The value of a function, awaited if it is to be."""
-    store, signature = steps.memory.store, _signature(fn)
+    store, signature = steps.memory.store, _signature(name, fn)
     known = await in_loop(store, steps.recall(name, DONE))
     if known is not None:
         return signature.decode_result(known.value)
@@ -68,7 +68,12 @@ def _encoded(steps: Steps, name: str, signature: Signature, value: Any) -> bytes
     return steps.checked_value(name, data)
 
 
-def _signature(fn: Callable[..., Any]) -> Signature:
+def _signature(name: str, fn: Callable[..., Any]) -> Signature:
+    if not callable(fn):
+        raise TypeError(
+            f"step {name!r}: {fn!r} is no function. Give the function and its arguments, step(name, fn, *args), and do "
+            "not call it: a step that is remembered must not run again."
+        )
     return Signature(name_of(fn), _inner(fn))
 
 

@@ -48,6 +48,11 @@ class Iteration(Generic[T]):
     """
 
     def __init__(self, steps: Steps, attempt: Running, name: str, source: Any, key: Callable[[T], Any] | None) -> None:
+        if isinstance(source, (set, frozenset)):
+            raise StepError(
+                f"iteration {name!r}: a {type(source).__name__} has another order in another process, so a later "
+                "attempt would skip the wrong items. Give sorted(...) of it."
+            )
         self._steps = steps
         self._attempt = attempt
         self._name = name
