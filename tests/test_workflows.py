@@ -71,6 +71,10 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
     "an unknown name": (lambda q: drawn(q, "fetch", "b<fetsh").delay(), "no job 'fetsh'.*'fetch'"),
     "a name twice": (lambda q: drawn(q, "a", "a"), "there is a job 'a'"),
     "a name that is none": (lambda q: drawn(q, "a/b"), "none of them"),
+    "a name that is none, of one that joins": (
+        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), name="x/undo"),
+        "none of them",
+    ),
     "a policy that is none": (
         lambda q: workflow().add("a", q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
         "'ignored'.*ignore",

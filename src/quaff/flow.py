@@ -24,7 +24,7 @@ from quaff.model import ids, outcome
 from quaff.model.flow import Node, Policy, Shape, TaskSignature, again
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
-from quaff.plan import seed_of
+from quaff.plan import check_name, seed_of
 from quaff.store.client import Store
 from quaff.store.flows import Graph, Terms, advance, graph, grow, plant
 from quaff.store.keys import partition
@@ -192,7 +192,7 @@ class Flow(Generic[R]):
             name: in the flow; by default its task's, with some digits.
 
         Raises:
-            JobNotFound: the flow has ended, or no job has that name; and as ``Task.delay``.
+            JobNotFound: the flow has ended, or no job has that name; ConfigurationError; as ``Task.delay``.
         """
         return self._run(self._growing(call, after, if_failed, name))
 
@@ -311,6 +311,8 @@ class Flow(Generic[R]):
         return True
 
     def _growing(self, call: TaskSignature[T], after: Sequence[str], if_failed: Policy, name: str) -> Steps[Job[T]]:
+        if name:
+            check_name(name)
         nodes = (yield from self._reading()).nodes if after else []
         parents = [(self._named(nodes, each).place, if_failed) for each in after]
         seed = seed_of(call, self._id, name=name)

@@ -210,6 +210,12 @@ def _refs(shape: Any, inputs: list[int]) -> Any:
     return Ref(inputs.index(shape))
 
 
+def check_name(name: object) -> None:
+    """The name of a job in a flow. Raises ConfigurationError for one with the marks that flows put into names."""
+    if not isinstance(name, str) or not name or set(name) & set("./#") or len(name) > 128:
+        raise ConfigurationError(f"job name {name!r}: use 1 to 128 characters, none of them . / or #")
+
+
 def unknown(name: str, known: Iterable[str]) -> ConfigurationError:
     """What to raise for a name that no job has."""
     names = list(known)

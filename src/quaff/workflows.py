@@ -14,7 +14,7 @@ from quaff.flow import Flow, terms_of
 from quaff.model import ids
 from quaff.model.flow import POLICIES, Policy, Shape, TaskSignature, leaves_first
 from quaff.model.ids import JobId
-from quaff.plan import Edges, NodeResult, Plan, circle, places_of, unknown
+from quaff.plan import Edges, NodeResult, Plan, check_name, circle, places_of, unknown
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -185,8 +185,7 @@ class Workflow(Part[dict[str, Any]]):
         Raises:
             ConfigurationError: the name is taken or is none, or a policy that there is not.
         """
-        if not isinstance(name, str) or not name or set(name) & set("./#") or len(name) > 128:
-            raise ConfigurationError(f"job name {name!r}: use 1 to 128 characters, none of them . / or #")
+        check_name(name)
         if name in self._nodes:
             raise ConfigurationError(f"there is a job {name!r} in this workflow already.")
         _pieces(f"Workflow.add({name!r})", [part])
