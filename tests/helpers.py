@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from quaff import Quaff
 
 T = TypeVar("T")
 
@@ -191,3 +194,15 @@ def _gather(pipe: object, lines: list[str]) -> None:
         lines.extend(line.rstrip("\n") for line in pipe)
     except ValueError:
         pass  # closed by end() while a grandchild held the other side
+
+
+def in_loop(quaff: Quaff, main: Callable[[], Any]) -> Any:
+    """What a coroutine function gives, in a loop whose connections are closed."""
+
+    async def whole() -> Any:
+        try:
+            return await main()
+        finally:
+            await (await quaff.store.endpoint.async_pool(5)).disconnect()
+
+    return asyncio.run(whole())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import signal
@@ -31,7 +30,7 @@ from quaff.job import afound_of, found_of
 from quaff.model import outcome
 from quaff.task import Task
 from quaff.worker import clearing
-from tests.helpers import wait_until
+from tests.helpers import in_loop, wait_until
 from tests.worker import storeapp
 from tests.worker.support import Stage, kill, tree
 
@@ -109,15 +108,12 @@ def test_a_large_result_comes_back_however_one_asks(shared: Large) -> None:
     assert len(spoken.result()) == 5000
 
     async def main() -> list[int]:
-        try:
-            values = [await jobs[0].aresult(20), *await shared.quaff.await_all(jobs, timeout=20)]
-            values.append((await areport(jobs[0], await afound_of(jobs[0])))["value"])
-            values += await group(shared.big.s(3000), shared.abig.s(3001)).delay().aresult(20)
-            return list(map(len, values))
-        finally:
-            await (await shared.quaff.store.endpoint.async_pool(5)).disconnect()
+        values = [await jobs[0].aresult(20), *await shared.quaff.await_all(jobs, timeout=20)]
+        values.append((await areport(jobs[0], await afound_of(jobs[0])))["value"])
+        values += await group(shared.big.s(3000), shared.abig.s(3001)).delay().aresult(20)
+        return list(map(len, values))
 
-    assert asyncio.run(main()) == [5000, 5000, 5, 5000, 3000, 3001]
+    assert in_loop(shared.quaff, main) == [5000, 5000, 5, 5000, 3000, 3001]
     assert len(report(jobs[0], found_of(jobs[0]))["value"]) == 5000
 
 
@@ -145,13 +141,7 @@ def test_take_deletes_what_is_stored(alone: Large) -> None:
     assert len(alone.files()) == 2
     assert len(first.take()) == 5000
 
-    async def main() -> int:
-        try:
-            return len(await second.atake())
-        finally:
-            await (await alone.quaff.store.endpoint.async_pool(5)).disconnect()
-
-    assert asyncio.run(main()) == 5001
+    assert len(in_loop(alone.quaff, second.atake)) == 5001
     assert alone.files() == []
     with pytest.raises(ResultDropped):
         first.result()
@@ -161,7 +151,7 @@ def test_whoever_has_no_store_is_told_what_to_do(shared: Large, new_stage: Any) 
     """A reader that was not told where results are, and a worker whose result is too large."""
     job = shared.big.delay(5000)
     job.result(timeout=20)
-    for ask in (shared.bare.job(job.id).result, lambda: asyncio.run(shared.bare.job(job.id).aresult())):
+    for ask in (shared.bare.job(job.id).result, lambda: in_loop(shared.bare, shared.bare.job(job.id).aresult)):
         with pytest.raises(
             ConfigurationError, match=r"5,00\d bytes and kept outside the server.*Quaff\(results="
         ) as told:

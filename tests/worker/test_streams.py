@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from quaff import (
     StreamRestarted,
 )
 from quaff.task import Task
-from tests.helpers import wait_until
+from tests.helpers import in_loop, wait_until
 from tests.worker import streamapp
 from tests.worker.streamapp import Point
 from tests.worker.support import Stage, children, kill
@@ -40,18 +38,6 @@ def quaff(stage: Stage) -> Quaff:
     for name, task in streamapp.quaff.tasks.items():
         stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
     return stage.quaff
-
-
-def in_loop(quaff: Quaff, main: Callable[[], Any]) -> Any:
-    """What a coroutine function gives, in a loop whose connections are closed."""
-
-    async def whole() -> Any:
-        try:
-            return await main()
-        finally:
-            await (await quaff.store.endpoint.async_pool(5)).disconnect()
-
-    return asyncio.run(whole())
 
 
 @both
