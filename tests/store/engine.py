@@ -476,9 +476,9 @@ def check_flows(d: Dump) -> list[bytes]:
     going_on = {name[1:] for name in d.outbox if name[:1] == b"a"}
     for flow in {field[:16] for field in d.flows}:
         own = {field: node for field, node in nodes.items() if field[:16] == flow}
-        sowing = flow + b"sow" in d.flows
+        partial = flow + b"sow" in d.flows or b"f" + flow in d.outbox
         stands = [node.state for node in own.values()]
-        if not sowing and b"f" + flow not in d.outbox:
+        if not partial:
             assert int(d.flows[flow + b"open"]) == sum(state in ("", "q") for state in stands)
         for letter in "sfce":
             assert int(d.flows.get(flow + letter.encode(), 0)) == stands.count(letter)
@@ -492,7 +492,7 @@ def check_flows(d: Dump) -> list[bytes]:
                 parents.setdefault(flow + place.to_bytes(4, "big"), []).append(field)
         for field, node in own.items():
             above = [own[each].state for each in parents.get(field, ()) if each in own]
-            if node.state == "" and not sowing and not going_on & set(parents.get(field, ())):
+            if node.state == "" and not partial and not going_on & set(parents.get(field, ())):
                 assert node.needs == sum(state in ("", "q") for state in above) > 0, "nobody will tell it to start"
     return waiting
 
