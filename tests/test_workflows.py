@@ -86,6 +86,14 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
     "an empty workflow": (lambda q: workflow().delay(), "this workflow has no task in it"),
     "a key": (lambda q: chain(q.tasks["add"].options(key="k").si(1)).delay(), "key="),
     "unique": (lambda q: chain(q.tasks["add"].options(unique=Unique()).si(1)).delay(), "unique="),
+    "a name that is given, to one that joins": (
+        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), name="a/undo"),
+        "none of them",
+    ),
+    "a policy that is none, of one that joins": (
+        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
+        "'ignored'.*ignore",
+    ),
     "compensation of a group": (
         lambda q: workflow().add("a", group(q.tasks["add"].si(1)), compensate=q.tasks["add"].si(1)),
         "for one job",
@@ -193,6 +201,8 @@ def test_a_reply_that_is_lost_stores_nothing_twice(cut: tuple[Quaff, Proxy], fat
         proxy.on_reply(fate)
         flow.add(add.si(1), name="new")
         assert [node.name for node in flow.graph()].count("new") == 1
+        with pytest.raises(ConfigurationError, match="there is a job 'new'"):
+            flow.add(add.si(1), name="new")
         proxy.on_reply(fate)
         assert flow.cancel()
         proxy.on_reply(fate)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from quaff.answers import Answers, aside
+from quaff.checks import check_name, check_order, check_policy
 from quaff.config import Settings
 from quaff.context import member_of
 from quaff.errors import (
@@ -24,9 +25,9 @@ from quaff.model import ids, outcome
 from quaff.model.flow import Node, Policy, Shape, TaskSignature, again
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
-from quaff.plan import check_name, seed_of
+from quaff.plan import seed_of, terms_of
 from quaff.store.client import Store
-from quaff.store.flows import Graph, Terms, advance, graph, grow, plant
+from quaff.store.flows import Graph, advance, graph, grow, plant
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
 from quaff.store.transitions import BATCH, STEP, Call, cancel
@@ -181,7 +182,7 @@ class Flow(Generic[R]):
         return self._run(self._requeuing(from_))
 
     def add(
-        self, call: TaskSignature[T], *, after: Sequence[str] = (), if_failed: Policy = "fail", name: str = ""
+        self, call: TaskSignature[T], *, after: str | Sequence[str] = (), if_failed: Policy = "fail", name: str = ""
     ) -> Job[T]:
         """Add a job while the flow runs. From a job of the flow: what waits for that one waits for the new one, too.
 
@@ -192,12 +193,14 @@ class Flow(Generic[R]):
             name: in the flow; by default its task's, with some digits.
 
         Raises:
-            JobNotFound: the flow has ended, or no job has that name; ConfigurationError; as ``Task.delay``.
+            ConfigurationError: the name is taken or is none, a policy that there is not, or one of ``after`` waits for
+                the job that adds.
+            JobNotFound: the flow has ended, or no job has that name; and as ``Task.delay``.
         """
         return self._run(self._growing(call, after, if_failed, name))
 
     async def aadd(
-        self, call: TaskSignature[T], *, after: Sequence[str] = (), if_failed: Policy = "fail", name: str = ""
+        self, call: TaskSignature[T], *, after: str | Sequence[str] = (), if_failed: Policy = "fail", name: str = ""
     ) -> Job[T]:
         """As ``add``, in a coroutine."""
         return await self._arun(self._growing(call, after, if_failed, name))
@@ -310,13 +313,21 @@ class Flow(Generic[R]):
                 return False
         return True
 
-    def _growing(self, call: TaskSignature[T], after: Sequence[str], if_failed: Policy, name: str) -> Steps[Job[T]]:
+    def _growing(
+        self, call: TaskSignature[T], after: str | Sequence[str], if_failed: Policy, name: str
+    ) -> Steps[Job[T]]:
+        check_policy(if_failed)
         if name:
             check_name(name)
-        nodes = (yield from self._reading()).nodes if after else []
-        parents = [(self._named(nodes, each).place, if_failed) for each in after]
+        adder = member_of(self.id)
+        nodes = (yield from self._reading()).nodes if after or name else []
+        if any(node.name == name for node in nodes):
+            raise ConfigurationError(f"there is a job {name!r} in flow {self.id} already.")
+        parents = [self._named(nodes, each).place for each in ([after] if isinstance(after, str) else after)]
+        check_order(nodes, parents, adder)
         seed = seed_of(call, self._id, name=name)
-        place = yield grow(self._home, self._id.raw, seed, after=parents, adder=member_of(self.id))
+        edges = [(place, if_failed) for place in parents]
+        place = yield grow(self._home, self._id.raw, seed, after=edges, adder=adder)
         if place is None:
             raise JobNotFound(f"flow {self.id} has ended, or is not known: nothing can be added.", self.id)
         return self._job(str(self._id._replace(raw=seed.id)))
@@ -343,8 +354,3 @@ class Flow(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Flow {self.id}>"
-
-
-def terms_of(settings: Settings) -> Terms:
-    """How long what comes of a flow is kept."""
-    return Terms(int(settings.result_ttl * 1000), int(settings.key_window * 1000))

@@ -5,17 +5,20 @@ Everything is bound, encoded and placed before anything is sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
-from quaff.errors import ConfigurationError, EncodeError, did_you_mean
+from quaff.checks import unknown
+from quaff.config import Settings
+from quaff.errors import ConfigurationError, EncodeError
 from quaff.model import message
 from quaff.model.codec import Ref
 from quaff.model.flow import MOST_NODES, Policy, Seed, Shape, Spec, TaskSignature, leaves_first
 from quaff.model.ids import JobId
 from quaff.model.placement import Placement
+from quaff.store.flows import Terms
 from quaff.task import Task, submission
 
 #: The places that a node waits for, each with what becomes of it if that one fails.
@@ -210,25 +213,6 @@ def _refs(shape: Any, inputs: list[int]) -> Any:
     return Ref(inputs.index(shape))
 
 
-def check_name(name: object) -> None:
-    """The name of a job in a flow. Raises ConfigurationError for one with the marks that flows put into names."""
-    if not isinstance(name, str) or not name or set(name) & set("./#") or len(name) > 128:
-        raise ConfigurationError(f"job name {name!r}: use 1 to 128 characters, none of them . / or #")
-
-
-def unknown(name: str, known: Iterable[str]) -> ConfigurationError:
-    """What to raise for a name that no job has."""
-    names = list(known)
-    return ConfigurationError(f"no job {name!r} is in this workflow.{did_you_mean(name, names)}")
-
-
-def circle(needs: Mapping[str, set[str]]) -> list[str]:
-    """A way that leads back to where it began."""
-    stuck = dict(needs)
-    while free := [name for name, above in stuck.items() if not above & stuck.keys()]:
-        for name in free:
-            del stuck[name]
-    way = [next(iter(stuck))]
-    while way[-1] not in way[:-1]:
-        way.append(next(iter(sorted(stuck[way[-1]] & stuck.keys()))))
-    return way[way.index(way[-1]) :][::-1]
+def terms_of(settings: Settings) -> Terms:
+    """How long what comes of a flow is kept."""
+    return Terms(int(settings.result_ttl * 1000), int(settings.key_window * 1000))

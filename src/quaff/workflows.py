@@ -8,13 +8,14 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from quaff.checks import check_name, check_policy, circle, unknown
 from quaff.config import Settings
-from quaff.errors import ConfigurationError, StoreError, did_you_mean
-from quaff.flow import Flow, terms_of
+from quaff.errors import ConfigurationError, StoreError
+from quaff.flow import Flow
 from quaff.model import ids
-from quaff.model.flow import POLICIES, Policy, Shape, TaskSignature, leaves_first
+from quaff.model.flow import Policy, Shape, TaskSignature, leaves_first
 from quaff.model.ids import JobId
-from quaff.plan import Edges, NodeResult, Plan, check_name, circle, places_of, unknown
+from quaff.plan import Edges, NodeResult, Plan, places_of, terms_of
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -330,10 +331,7 @@ def _edges(after: Any, policy: Any) -> dict[str, Policy]:
     if not isinstance(after, Mapping):
         after = {each.name if isinstance(each, NodeResult) else each: policy for each in after}
     for each in (policy, *after.values()):
-        if each not in POLICIES:
-            raise ConfigurationError(
-                f"if_failed={each!r}: give one of {', '.join(POLICIES)}.{did_you_mean(each, POLICIES)}"
-            )
+        check_policy(each)
     return dict(after)
 
 

@@ -6,7 +6,7 @@ import os
 import random
 import signal
 
-from quaff import Quaff, current_job
+from quaff import ConfigurationError, Quaff, current_job
 from tests.chaos import ledger
 
 quaff = Quaff()
@@ -89,3 +89,16 @@ async def aspreads(tag: str) -> str:
     with ledger.run(tag):
         await quaff.flow(current_job.flow or "").aadd(told.si(f"{tag} added"))
         return tag
+
+
+@quaff.task(name="circles")
+def circles(tag: str) -> str:
+    """Adds one that would wait for what waits for this one; then one that waits for this one."""
+    with ledger.run(tag):
+        flow = quaff.flow(current_job.flow or "")
+        flow.add(told.si(f"{tag} between"), after="circles", name="between")
+        try:
+            flow.add(told.si(f"{tag} never"), after=["told"])
+        except ConfigurationError as error:
+            return str(error)
+        return ""

@@ -246,6 +246,14 @@ def test_jobs_join_a_flow_while_it_runs(shared: Flows) -> None:
     assert shared.starts()["as added"] == 1
 
 
+def test_nothing_is_added_that_would_wait_for_itself(shared: Flows) -> None:
+    """From inside, what is added stands before what waits for the one that adds it."""
+    flow = chain(shared.circles.si("ci"), shared.told.si("ci behind")).delay()
+    flow.result(timeout=20)
+    assert "'told': that one waits for this job" in flow.job("circles").result(timeout=1)
+    assert [run.tag for run in shared.stage.runs() if run.tag.startswith("ci")] == ["ci", "ci between", "ci behind"]
+
+
 def test_a_flow_is_cancelled_without_a_worker(alone: Flows) -> None:
     """At once, all of it, and once; what nobody has begun never begins."""
     flow = chord([alone.part.si(f"p{number}", number) for number in range(300)], alone.gather.s("g")).delay()

@@ -105,6 +105,15 @@ def node(place: int, reply: Sequence[Any]) -> Node:
 
 def again(nodes: Sequence[Node], first: Iterable[int]) -> list[Seed]:
     """Another run of these nodes and of all that depends on them, the last ones first. What undoes stays as it is."""
+    chosen = with_those_behind(nodes, first)
+    needs = Counter(place for each in chosen for place, _ in nodes[each].children)
+    rerun = {place: Spec("", needs[place], 0, 0, "", (), (), -1, 0, 0, "") for place in chosen}
+    order = leaves_first({place: [child for child, _ in nodes[place].children] for place in chosen})
+    return [Seed(place, ids.new_raw(), b"", b"", b"\x90", rerun[place]) for place in order]
+
+
+def with_those_behind(nodes: Sequence[Node], first: Iterable[int]) -> set[int]:
+    """The places of these nodes and of all that wait for them, however far behind."""
     chosen = set(first)
     line = list(chosen)
     while line:
@@ -112,10 +121,7 @@ def again(nodes: Sequence[Node], first: Iterable[int]) -> list[Seed]:
             if place not in chosen:
                 chosen.add(place)
                 line.append(place)
-    needs = Counter(place for each in chosen for place, _ in nodes[each].children)
-    rerun = {place: Spec("", needs[place], 0, 0, "", (), (), -1, 0, 0, "") for place in chosen}
-    order = leaves_first({place: [child for child, _ in nodes[place].children] for place in chosen})
-    return [Seed(place, ids.new_raw(), b"", b"", b"\x90", rerun[place]) for place in order]
+    return chosen
 
 
 def leaves_first(children: Mapping[int, Sequence[int]]) -> list[int]:
