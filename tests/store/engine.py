@@ -480,7 +480,7 @@ def check_flows(d: Dump) -> list[bytes]:
         stands = [node.state for node in own.values()]
         if not partial:
             assert int(d.flows[flow + b"open"]) == sum(state in ("", "q") for state in stands)
-        for letter in "sfce":
+        for letter in "sfce" if b"f" + flow not in d.outbox else "":
             assert int(d.flows.get(flow + letter.encode(), 0)) == stands.count(letter)
         if flow in d.tomb:
             assert not set(stands) & {"", "q"}

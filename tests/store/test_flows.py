@@ -387,6 +387,36 @@ def test_results_too_large_for_one_job_fail_it(desk: Desk) -> None:
     assert error.type == "MessageTooLarge"
 
 
+@pytest.mark.parametrize("what", ["stop", "forget"])
+def test_many_flows_are_gone_through_a_hundred_nodes_at_a_time(desk: Desk, what: str) -> None:
+    """Whatever number of parcels comes in one call; what is left goes on by parcels of its own."""
+    flows = [store(desk, seeds_of([Drawn({}) for _ in range(40)])) for _ in range(10)]
+    desk.cancel(*flows)
+    if what == "forget":
+        deliver(desk)
+        desk.let_tombstones_expire(*desk.dump().tomb)
+        while desk.sweep().expired:
+            pass
+    before = desk.dump()
+    desk.store.run(advance(desk.home, [(what.encode(), flow, b"0") for flow in flows]))
+    after = desk.dump()
+    touched = len(before.msg) - len(after.msg) if what == "stop" else len(before.nodes) - len(after.nodes)
+    assert touched == 100
+    deliver(desk)
+    left = desk.dump()
+    assert not (left.msg if what == "stop" else {**left.nodes, **left.flows, **left.member})
+
+
+def test_a_large_result_goes_to_few_at_a_time(desk: Desk) -> None:
+    """A call that copied it for all that are given it would hold up the server."""
+    store(desk, seeds_of([Drawn({}), *(Drawn({0: "fail"}) for _ in range(20))]))
+    (lease,) = desk.take(ME, 5)
+    desk.settle(ME, lease, record=b"x" * 1_000_000)
+    assert len(desk.dump().ready) == 2
+    deliver(desk)
+    assert len(desk.dump().ready) == 20
+
+
 def test_advancing_an_unknown_flow_is_nothing(desk: Desk) -> None:
     """A parcel may come when all is over."""
     nobody = ids.new_raw()

@@ -12,7 +12,8 @@
 -- @include flow
 -- @include calloff
 local now = clock()
-local NODES, HOW = 100, {}
+-- Nodes that one call looks at for 'stop' and 'forget' together, and what to do, by what it is.
+local left, HOW = 100, {}
 
 -- From where it was left off; a parcel that comes twice finds it further on.
 function HOW.ended(field, first)
@@ -22,32 +23,35 @@ function HOW.ended(field, first)
   tell_children(field, first, now)
 end
 
+-- Where to go on, or nil.
 local function each_node(flow, first, act)
   local size = tonumber(of_flow(flow, 'size') or 0)
-  for at = first, math.min(first + NODES, size) - 1 do
+  local stop = math.min(first + left, size)
+  for at = first, stop - 1 do
     local field = field_of(flow, at)
     local node = node_at(field)
     if node then act(node, field) end
   end
-  return first + NODES < size
+  left = left - math.max(0, stop - first)
+  return stop < size and stop or nil
 end
 
 function HOW.stop(flow, first)
   local stop = of_flow(flow, 'stop')
   if not stop or redis.call('HEXISTS', k.tomb, flow) == 1 then return unpost('h' .. flow) end
   local ttl, window, outcome = stop:match('^(%d+) (%d+) (.*)$')
-  local more = each_node(flow, first, function(node)
+  local further = each_node(flow, first, function(node)
     -- Whoever undoes is not called off.
     if node[STATE] == '' or (node[STATE] == 'q' and not node[NAME]:find('/undo$')) then
       consequences[node[JOB]] = true
       call_off(node[JOB], outcome, tonumber(ttl), tonumber(window), now)
     end
   end)
-  if more then post('h' .. flow, {'advance', HERE, 'stop', flow, ms(first + NODES)}, now) else unpost('h' .. flow) end
+  if further then post('h' .. flow, {'advance', HERE, 'stop', flow, ms(further)}, now) else unpost('h' .. flow) end
 end
 
 function HOW.forget(flow, first)
-  local more = each_node(flow, first, function(node, field)
+  local further = each_node(flow, first, function(node, field)
     if node[STATE] == '' then
       redis.call('HDEL', k.msg, node[JOB])
       redis.call('HDEL', k.route, node[JOB])
@@ -57,8 +61,8 @@ function HOW.forget(flow, first)
     redis.call('HDEL', k.member, node[JOB])
     for _, key in ipairs({k.nodes, k.values, k.drafts}) do redis.call('HDEL', key, field) end
   end)
-  if more then
-    post('f' .. flow, {'advance', HERE, 'forget', flow, ms(first + NODES)}, now)
+  if further then
+    post('f' .. flow, {'advance', HERE, 'forget', flow, ms(further)}, now)
   else
     unpost('f' .. flow)
     for _, word in ipairs({'open', 'size', 's', 'f', 'c', 'e', 'bad', 'stop', 'terms', 'undo', 'head', 'sow'}) do redis.call('HDEL', k.flows, flow .. word) end

@@ -8,8 +8,8 @@
 -- @include parcels
 -- @include away
 -- @include nodes
--- How much one call does, where a look at a node is 1 and what comes of it 5; the rest goes on in the next one.
-local FLOW_WORK = 1000
+-- How much one call does, where a look at a node is 1, what comes of it 5 and a KiB of results 1; the rest goes on in the next one.
+local FLOW_WORK, work = 1000, 0
 -- Bytes of results that one job is given.
 local MOST_INPUT = 16777216
 -- What `end` gives this file, which it needs itself.
@@ -30,21 +30,23 @@ local function stand(field, id)
 end
 
 local function release(flow, field, node, now)
-  local records, id = {}, node[JOB]
+  local records, size, id = {}, 0, node[JOB]
   for i, at in ipairs(node[INPUTS]) do
     local record = redis.call('HGET', k.values, field_of(flow, at)) or ''
     records[i] = struct.pack('>I4', #record) .. record
+    size = size + #records[i]
+    if size > MOST_INPUT then break end
   end
-  local text = table.concat(records)
+  work = work + size / 1024
   if node[STATE] == 'u' then stand(field, id) else redis.call('HINCRBY', k.meta, 'blocked', -1) end
   node[STATE] = 'q'
   set_node(field, node)
-  if #text > MOST_INPUT then
+  if size > MOST_INPUT then
     local ttl, window = of_flow(flow, 'terms'):match('^(%d+) (%d+)$')
     LATER.finish(id, 'f', '', verdict('failed', 'error', 'MessageTooLarge', 'the results it depends on are more than 16 MiB together', now), tonumber(ttl), now, tonumber(window))
     return
   end
-  if #records > 0 then redis.call('HSET', k.msg, id, layer(4, text, redis.call('HGET', k.msg, id))) end
+  if #records > 0 then redis.call('HSET', k.msg, id, layer(4, table.concat(records), redis.call('HGET', k.msg, id))) end
   start_waiting(id, node[DUE] > 0 and node[DUE] or now + node[DELAY], now)
 end
 
@@ -102,7 +104,6 @@ local function decide(flow, field, node, now)
   end
 end
 
-local work = 0
 -- Tells those that wait for a node, from the one at `first` on, that it has ended.
 local function tell_children(field, first, now)
   local node, flow = node_at(field), field:sub(1, 16)
