@@ -15,14 +15,16 @@ from quaff.config import Settings
 from quaff.errors import ConfigurationError, EncodeError
 from quaff.model import message
 from quaff.model.codec import Ref
-from quaff.model.flow import MOST_NODES, Policy, Seed, Shape, Spec, TaskSignature, leaves_first
+from quaff.model.flow import MOST_NODES, Edges, Policy, Seed, Shape, Spec, TaskSignature, leaves_first
 from quaff.model.ids import JobId
 from quaff.model.placement import Placement
 from quaff.store.flows import Terms
 from quaff.task import Task, submission
 
 #: The places that a node waits for, each with what becomes of it if that one fails.
-Edges: TypeAlias = "dict[int, Policy]"
+Waits: TypeAlias = "dict[int, Policy]"
+
+_NO_EDGES = Edges()
 
 
 class NodeResult(msgspec.Struct, frozen=True):
@@ -99,10 +101,8 @@ class Plan:
                 state=node.state,
                 needs=len(node.edges),
                 case=node.case,
-                children=children[place],
-                parents=list(node.edges),
-                inputs=node.inputs,
                 undo=node.undo,
+                edges=Edges(children[place], node.inputs, list(node.edges)),
             )
             for place, node in ((place, self.nodes[place]) for place in order)
         ]
@@ -136,6 +136,7 @@ def seed_of(
     kwargs: Mapping[str, Any] | None = None,
     place: int = 0,
     name: str = "",
+    edges: Edges = _NO_EDGES,
     **spec: Any,
 ) -> Seed:
     """A node that runs this call.
@@ -145,7 +146,8 @@ def seed_of(
         flow: of the node.
         args, kwargs: with a Ref in the place of each result of another node; those of the call by default.
         place, name: in the flow; by default the task's name with some digits.
-        spec: what else is known of it (see Spec).
+        edges: what it is joined to.
+        spec: how it stands (see Spec).
 
     Raises:
         ConfigurationError: an option that a job of a flow cannot have; TypeError and MessageTooLarge as ``Task.delay``.
@@ -176,15 +178,9 @@ def seed_of(
     route, numbers, due_ms, delay_ms = _placed(sent.placement)
     if task.settings.queue != flow.queue:
         route = (*(route or (0, "", "done", "", 1, ())), f"{task.settings.queue}#0")
-    values = {"state": "", "needs": 0, "missed": 0, "lost": 0, "case": "", "children": (), "inputs": (), "undo": -1}
-    whole = Spec(
-        **{**values, **spec},
-        due_ms=due_ms,
-        delay_ms=delay_ms,
-        name=name or f"{task.name}-{sent.id.raw.hex()[-6:]}",
-    )
+    whole = Spec(**spec, due_ms=due_ms, delay_ms=delay_ms, name=name or f"{task.name}-{sent.id.raw.hex()[-6:]}")
     packed = msgspec.msgpack.encode(route) if route else b""
-    return Seed(place, sent.id.raw, sent.message, packed, msgspec.msgpack.encode(numbers), whole)
+    return Seed(place, sent.id.raw, sent.message, packed, msgspec.msgpack.encode(numbers), whole, edges)
 
 
 def _placed(placement: Placement | None) -> tuple[tuple[Any, ...], Sequence[Any], int, int]:

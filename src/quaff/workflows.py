@@ -15,7 +15,7 @@ from quaff.flow import Flow
 from quaff.model import ids
 from quaff.model.flow import Policy, Shape, TaskSignature, leaves_first
 from quaff.model.ids import JobId
-from quaff.plan import Edges, NodeResult, Plan, places_of, terms_of
+from quaff.plan import NodeResult, Plan, Waits, places_of, terms_of
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -49,7 +49,7 @@ class Part(ABC, Generic[R]):
     """What can be sent as a flow, or be a part of one."""
 
     @abstractmethod
-    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+    def lay(self, plan: Plan, after: Waits, given: Shape | None, name: str) -> Shape:
         """Add its nodes to a plan; the places of what it gives."""
 
     @abstractmethod
@@ -103,7 +103,7 @@ class Chain(Part[R]):
     def __init__(self, parts: Sequence[Piece]) -> None:
         self._parts = parts
 
-    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+    def lay(self, plan: Plan, after: Waits, given: Shape | None, name: str) -> Shape:
         """As Part has it."""
         shape: Shape | None = given
         for part in self._parts:
@@ -125,7 +125,7 @@ class Group(Part[R]):
         self._parts = parts
         self._callbacks = {when: call for when, call in callbacks.items() if call is not None}
 
-    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+    def lay(self, plan: Plan, after: Waits, given: Shape | None, name: str) -> Shape:
         """As Part has it."""
         first = len(plan.nodes)
         shape = [_lay(part, plan, after, given, name) for part in self._parts]
@@ -201,12 +201,12 @@ class Workflow(Part[dict[str, Any]]):
         """Stands for the result of that job, as an argument of another one; it may be added later."""
         return NodeResult(name)
 
-    def lay(self, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+    def lay(self, plan: Plan, after: Waits, given: Shape | None, name: str) -> Shape:
         """As Part has it."""
         outer, plan.scope = plan.scope, {}
         for own in self._in_order():
             node = self._nodes[own]
-            edges: Edges = {}
+            edges: Waits = {}
             for other, policy in node.after.items():
                 edges |= dict.fromkeys(places_of(plan.scope[other]), policy)
             waits = edges or any(_mentions(node.part))
@@ -294,7 +294,7 @@ def _pieces(what: str, parts: Iterable[Any]) -> list[Any]:
     return pieces
 
 
-def _lay(part: Any, plan: Plan, after: Edges, given: Shape | None, name: str) -> Shape:
+def _lay(part: Any, plan: Plan, after: Waits, given: Shape | None, name: str) -> Shape:
     return part.lay(plan, after, given, name) if isinstance(part, Part) else plan.add(part, after, given, name)
 
 

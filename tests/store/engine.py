@@ -29,7 +29,7 @@ KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sc
 KINDS |= dict.fromkeys("guests blocks watched followed".split(), "zset")
 KINDS |= dict.fromkeys("prog logs chunks steps signals".split(), "hash")
 KINDS |= {"away": "hash", "origin": "hash", "parcels": "hash", "outbox": "zset"}
-KINDS |= dict.fromkeys("flows nodes values drafts member".split(), "hash")
+KINDS |= dict.fromkeys("flows nodes edges values drafts member".split(), "hash")
 KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 READERS: dict[str, Callable[[Any, bytes], Any]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
@@ -98,6 +98,7 @@ class Dump(NamedTuple):
     outbox: dict[bytes, float]
     flows: dict[bytes, bytes]
     nodes: dict[bytes, bytes]
+    edges: dict[bytes, bytes]
     values: dict[bytes, bytes]
     drafts: dict[bytes, bytes]
     member: dict[bytes, bytes]
@@ -459,8 +460,9 @@ def flow_nodes(d: Dump) -> dict[bytes, FlowNode]:
     """The nodes by flow and place. The job's id, their last part, is no text, so that it is cut off."""
     found: dict[bytes, FlowNode] = {}
     for field, text in d.nodes.items():
-        assert text[:1] + text[-17:-16] == b"\x9d\xb0"
-        state, needs, _, _, _, children, *_ = msgspec.msgpack.decode(b"\x9c" + text[1:-17])
+        assert text[:1] + text[-17:-16] == b"\x9a\xb0"
+        state, needs, *_ = msgspec.msgpack.decode(b"\x99" + text[1:-17])
+        children, *_ = msgspec.msgpack.decode(d.edges[field])
         found[field] = FlowNode(text[-16:], state, needs, list(children))
     return found
 
@@ -469,11 +471,12 @@ def check_flows(d: Dump) -> list[bytes]:
     """What is counted is what there is, and who waits has somebody to wait for; the jobs that wait for others."""
     nodes = flow_nodes(d)
     assert d.member == {node.job: field for field, node in nodes.items()}
-    assert set(d.drafts) <= set(nodes)
+    assert set(d.edges) == set(d.drafts) == set(nodes)
     assert set(d.values) <= {field for field, node in nodes.items() if node.state == "s"}
     waiting = [node.job for node in nodes.values() if node.state == ""]
     assert d.number("blocked") == len(waiting)
     going_on = {name[1:] for name in d.outbox if name[:1] == b"a"}
+    put_off = {name[1:] for name in d.outbox if name[:1] == b"d"}
     for flow in {field[:16] for field in d.flows}:
         own = {field: node for field, node in nodes.items() if field[:16] == flow}
         partial = flow + b"sow" in d.flows or b"f" + flow in d.outbox
@@ -493,7 +496,8 @@ def check_flows(d: Dump) -> list[bytes]:
         for field, node in own.items():
             above = [own[each].state for each in parents.get(field, ()) if each in own]
             if node.state == "" and not partial and not going_on & set(parents.get(field, ())):
-                assert node.needs == sum(state in ("", "q") for state in above) > 0, "nobody will tell it to start"
+                assert node.needs == sum(state in ("", "q") for state in above)
+                assert node.needs > 0 or field in put_off, "nobody will tell it to start"
     return waiting
 
 

@@ -5,111 +5,21 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quaff.model import ids, outcome
-from quaff.model.flow import POLICIES, Seed, Spec, again, leaves_first
+from quaff.model import ids
+from quaff.model.flow import POLICIES, again
 from quaff.model.states import LETTER, JobState
-from quaff.store.flows import Graph, Terms, advance, graph, grow, plant
+from quaff.store.flows import ENDED, advance, grow, plant
 from quaff.store.parcels import deliveries, outgoing, sent
-from quaff.store.transitions import Lease, Verdict, requeue
-from tests.store.engine import HOUR, Desk, process_id, unchanged
+from quaff.store.transitions import requeue
+from tests.store.engine import HOUR, Desk, unchanged
+from tests.store.flows import ME, TERMS, Drawn, deliver, elsewhere, name_of, run_all, seed, seeds_of, stands, store
 
-ME = process_id()
-TERMS = Terms(HOUR, HOUR)
 ENDS = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED]
-
-
-class Drawn(NamedTuple):
-    """A node of a test: whom it waits for and with which policy, how it ends if it runs, whether it is undone."""
-
-    parents: dict[int, str]
-    end: JobState = JobState.SUCCEEDED
-    undone: bool = False
-    case: str = ""
-
-
-def seeds_of(nodes: Sequence[Drawn]) -> list[Seed]:
-    """In the order in which they are stored."""
-    children: dict[int, list[tuple[int, str]]] = {place: [] for place in range(len(nodes))}
-    for place, node in enumerate(nodes):
-        for parent, policy in node.parents.items():
-            children[parent].append((place, policy))
-    undoers = {place: len(nodes) + n for n, place in enumerate(p for p, node in enumerate(nodes) if node.undone)}
-    found = [
-        _seed(
-            place,
-            f"n{place}",
-            needs=len(nodes[place].parents),
-            case=nodes[place].case,
-            children=children[place],
-            inputs=list(nodes[place].parents),
-            undo=undoers.get(place, -1),
-        )
-        for place in leaves_first({place: [child for child, _ in below] for place, below in children.items()})
-    ]
-    return found + [_seed(undoer, f"n{place}/undo", state="u", inputs=[place]) for place, undoer in undoers.items()]
-
-
-def _seed(place: int, name: str, **given: Any) -> Seed:
-    values = {"state": "", "needs": 0, "case": "", "children": [], "inputs": [], "undo": -1, **given}
-    spec = Spec(missed=0, lost=0, due_ms=0, delay_ms=0, name=name, **values)
-    return Seed(place, ids.new_raw(), b"\x01" + name.encode(), b"", b"\x90", spec)
-
-
-def store(desk: Desk, seeds: Sequence[Seed], flow: bytes | None = None, **given: Any) -> bytes:
-    """Plant a flow; its id."""
-    flow = flow or ids.new_raw()
-    options = {"sower": ids.new_raw(), "again": False, "head": b"head", "size": len(seeds), "terms": TERMS, **given}
-    for call in plant(desk.home, flow, seeds=seeds, **options):
-        assert desk.store.run(call)
-        assert desk.store.run(call), "what is sent again is there"
-    return flow
-
-
-def stands(desk: Desk, flow: bytes) -> Graph:
-    """All of a flow."""
-    found = desk.store.run(graph(desk.home, flow, records=True))
-    assert found is not None
-    return found
-
-
-def deliver(desk: Desk) -> None:
-    """What the supervisors do, until there is nothing to deliver."""
-    namespace = desk.home.prefix.partition("{")[2].partition("/")[0]
-    while parcels := desk.store.run(outgoing(desk.home, hold_ms=60_000)):
-        for call, names in deliveries(namespace, parcels, window_ms=HOUR):
-            desk.store.run(call)
-            desk.store.run(call)
-            desk.store.run(sent(desk.home, again_ms=60_000, names=names))
-
-
-def name_of(lease: Lease) -> str:
-    """The name of a node by its message."""
-    return lease.message.rpartition(b"\x01n")[2].decode()
-
-
-def run_all(desk: Desk, ends: dict[str, JobState], choice: random.Random) -> list[str]:
-    """Claim and settle, in any order, until nothing is left; the names in the order in which they ended."""
-    order: list[str] = []
-    held: list[Lease] = []
-    while True:
-        held += desk.take(ME, 3)
-        if not held:
-            deliver(desk)
-            held += desk.take(ME, 3)
-            if not held:
-                return order
-        lease = held.pop(choice.randrange(len(held)))
-        state = ends[name_of(lease)]
-        record = outcome.encode(outcome.Outcome(name_of(lease), 0, outcome.Attempt(1, 0, 0, "", 0, state)))
-        assert desk.settle(ME, lease, state=state, record=record) == [Verdict.OK]
-        assert unchanged(desk, lambda lease=lease: desk.settle(ME, lease)) == [Verdict.ALREADY]
-        order.append(name_of(lease))
 
 
 def expected(nodes: Sequence[Drawn]) -> tuple[list[JobState], bool]:
@@ -199,66 +109,6 @@ def test_a_node_is_given_the_results_of_others(desk: Desk) -> None:
     assert stands(desk, flow).state is JobState.SUCCEEDED
 
 
-def test_a_wide_flow_goes_on_step_by_step(desk: Desk) -> None:
-    """Three thousand wait for one, and one for them; no script does more than its share, and nothing is told twice."""
-    count = 3000
-    nodes = [Drawn({}), *(Drawn({0: "fail"}) for _ in range(count)), Drawn(dict.fromkeys(range(1, count + 1), "fail"))]
-    flow = store(desk, seeds_of(nodes))
-    (lease,) = desk.take(ME, 10)
-    desk.settle(ME, lease)
-    first = len(desk.dump().ready)
-    assert 0 < first < 500
-    deliver(desk)
-    assert len(desk.dump().ready) == count
-    while leases := desk.take(ME, 500):
-        desk.settle(ME, *leases)
-        deliver(desk)
-    found = stands(desk, flow)
-    assert (found.state, found.open, found.ended[JobState.SUCCEEDED]) == (JobState.SUCCEEDED, 0, count + 2)
-
-
-def test_a_failure_far_up_ends_a_long_chain(desk: Desk) -> None:
-    """Two thousand that depend on it are cancelled, and none of them has run."""
-    nodes = [Drawn({}, JobState.FAILED), *(Drawn({place: "fail"}) for place in range(2000))]
-    flow = store(desk, seeds_of(nodes))
-    (lease,) = desk.take(ME, 10)
-    desk.settle(ME, lease, state=JobState.FAILED)
-    deliver(desk)
-    found = stands(desk, flow)
-    assert (found.state, found.ended[JobState.CANCELLED]) == (JobState.FAILED, 2000)
-    assert not desk.take(ME)
-    desk.dump()
-
-
-def test_what_is_kept_of_a_flow_goes_with_its_tombstone(desk: Desk) -> None:
-    """Step by step, and all of it, also of one whose last part never came."""
-    nodes = [Drawn({}), *(Drawn({0: "fail"}, undone=place < 5) for place in range(250))]
-    flow = store(desk, seeds_of(nodes))
-    run_all(desk, dict.fromkeys([str(place) for place in range(251)], JobState.SUCCEEDED), random.Random(1))
-    unsown = ids.new_raw()
-    begun = plant(desk.home, unsown, sower=b"me", again=False, head=b"", size=300, terms=TERMS, seeds=seeds_of(nodes))
-    assert desk.store.run(next(begun))
-    for _ in range(10):
-        dump = desk.dump()
-        desk.let_tombstones_expire(*dump.tomb, unsown)
-        while desk.sweep().more:
-            pass
-        for gone in (flow, unsown):
-            assert desk.store.run(graph(desk.home, gone)) is None, "nobody sees a part of it"
-            assert desk.store.run(grow(desk.home, gone, _seed(0, "late"), after=[], adder=b"")) is None
-        later = plant(
-            desk.home, unsown, sower=b"me", again=False, head=b"", size=300, terms=TERMS, seeds=seeds_of(nodes)
-        )
-        next(later)
-        assert not desk.store.run(next(later)), "what was forgotten is not gone on with"
-        deliver(desk)
-    left = desk.dump()
-    for name in ("flows", "nodes", "values", "drafts", "member", "msg", "tomb", "res", "done", "outbox"):
-        assert not getattr(left, name), name
-    assert not desk.store.run(next(begun)), "what was forgotten is not gone on with"
-    assert desk.store.run(graph(desk.home, flow)) is None
-
-
 @pytest.mark.parametrize("how", ["waiting", "running"])
 def test_a_cancelled_flow_starts_nothing_more(desk: Desk, how: str) -> None:
     """What waits ends, what runs is asked, and what was done is undone."""
@@ -327,10 +177,10 @@ def test_a_flow_grows_while_it_runs(desk: Desk) -> None:
     nodes = [Drawn({}), Drawn({0: "fail"})]
     flow = store(desk, seeds_of(nodes))
     (lease,) = desk.take(ME, 5)
-    new = _seed(0, "n2")
+    new = seed(0, "n2")
     call = grow(desk.home, flow, new, after=[], adder=lease.id)
     assert [desk.store.run(call), desk.store.run(call)] == [2, 2]
-    behind = grow(desk.home, flow, _seed(0, "n3"), after=[(0, "fail"), (1, "continue")], adder=b"")
+    behind = grow(desk.home, flow, seed(0, "n3"), after=[(0, "fail"), (1, "continue")], adder=b"")
     assert desk.store.run(behind) == 3
     desk.settle(ME, lease)
     (lease,) = desk.take(ME, 5)
@@ -343,7 +193,7 @@ def test_a_flow_grows_while_it_runs(desk: Desk) -> None:
     found = stands(desk, flow)
     assert [LETTER[node.state] for node in found.nodes if node.state] == ["s", "c", "f", "s"]
     assert found.state is JobState.FAILED
-    assert desk.store.run(grow(desk.home, flow, _seed(0, "n4"), after=[], adder=b"")) is None
+    assert desk.store.run(grow(desk.home, flow, seed(0, "n4"), after=[], adder=b"")) == ENDED
     desk.dump()
 
 
@@ -351,8 +201,7 @@ def test_a_node_in_another_queue_ends_at_home(desk: Desk, server_url: str) -> No
     """It travels when it is put in line, and its end is told where it waited."""
     nodes = [Drawn({}), Drawn({0: "fail"})]
     seeds = seeds_of(nodes)
-    elsewhere = b"\x97\x00\xa0\xa4done\xa0\x01\x90\xa6slow#0"
-    flow = store(desk, [Seed(s.place, s.id, s.message, elsewhere, s.numbers, s.spec) for s in seeds])
+    flow = store(desk, [elsewhere(each, "slow") for each in seeds])
     there = Desk(server_url, desk.home.prefix.partition("{")[2].partition("/")[0], queue="slow")
     for _ in nodes:
         deliver_once(desk)
@@ -372,49 +221,6 @@ def deliver_once(desk: Desk) -> None:
     for call, names in deliveries(namespace, parcels, window_ms=HOUR):
         desk.store.run(call)
         desk.store.run(sent(desk.home, again_ms=60_000, names=names))
-
-
-def test_results_too_large_for_one_job_fail_it(desk: Desk) -> None:
-    """By a clear error; the flow ends."""
-    nodes = [*(Drawn({}) for _ in range(18)), Drawn(dict.fromkeys(range(18), "fail"))]
-    flow = store(desk, seeds_of(nodes))
-    for lease in desk.take(ME, 50):
-        desk.settle(ME, lease, record=b"x" * 1_000_000)
-    found = stands(desk, flow)
-    assert (found.state, found.nodes[18].state) == (JobState.FAILED, JobState.FAILED)
-    error = outcome.decode(desk.look(found.nodes[18].job).record).attempt.error
-    assert error is not None
-    assert error.type == "MessageTooLarge"
-
-
-@pytest.mark.parametrize("what", ["stop", "forget"])
-def test_many_flows_are_gone_through_a_hundred_nodes_at_a_time(desk: Desk, what: str) -> None:
-    """Whatever number of parcels comes in one call; what is left goes on by parcels of its own."""
-    flows = [store(desk, seeds_of([Drawn({}) for _ in range(40)])) for _ in range(10)]
-    desk.cancel(*flows)
-    if what == "forget":
-        deliver(desk)
-        desk.let_tombstones_expire(*desk.dump().tomb)
-        while desk.sweep().expired:
-            pass
-    before = desk.dump()
-    desk.store.run(advance(desk.home, [(what.encode(), flow, b"0") for flow in flows]))
-    after = desk.dump()
-    touched = len(before.msg) - len(after.msg) if what == "stop" else len(before.nodes) - len(after.nodes)
-    assert touched == 100
-    deliver(desk)
-    left = desk.dump()
-    assert not (left.msg if what == "stop" else {**left.nodes, **left.flows, **left.member})
-
-
-def test_a_large_result_goes_to_few_at_a_time(desk: Desk) -> None:
-    """A call that copied it for all that are given it would hold up the server."""
-    store(desk, seeds_of([Drawn({}), *(Drawn({0: "fail"}) for _ in range(20))]))
-    (lease,) = desk.take(ME, 5)
-    desk.settle(ME, lease, record=b"x" * 1_000_000)
-    assert len(desk.dump().ready) == 2
-    deliver(desk)
-    assert len(desk.dump().ready) == 20
 
 
 def test_advancing_an_unknown_flow_is_nothing(desk: Desk) -> None:

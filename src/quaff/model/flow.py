@@ -45,24 +45,29 @@ class TaskSignature(Generic[R]):
 
 
 class Spec(msgspec.Struct, array_like=True, frozen=True):
-    """A node as the scripts have it (``lib/nodes.lua``); times in milliseconds."""
+    """How a node stands, as the scripts have it (``lib/nodes.lua``); times in milliseconds."""
 
-    state: str
-    needs: int
-    missed: int
-    lost: int
-    case: str
-    children: Sequence[tuple[int, str]]
-    inputs: Sequence[int]
-    undo: int
-    due_ms: int
-    delay_ms: int
-    name: str
+    state: str = ""
+    needs: int = 0
+    missed: int = 0
+    lost: int = 0
+    case: str = ""
+    undo: int = -1
+    due_ms: int = 0
+    delay_ms: int = 0
+    name: str = ""
+
+
+class Edges(msgspec.Struct, array_like=True, frozen=True):
+    """What a node is joined to, by places: who waits for it, and how; whose results it gets; whom it waits for."""
+
+    children: Sequence[tuple[int, str]] = ()
+    inputs: Sequence[int] = ()
     parents: Sequence[int] = ()
 
 
 class Seed(msgspec.Struct, frozen=True):
-    """A node on its way to the server: its place, the bytes of its id, its message, route and limits."""
+    """A node on its way to the server: its place, the bytes of its id, its message, route and limits, its edges."""
 
     place: int
     id: bytes
@@ -70,11 +75,13 @@ class Seed(msgspec.Struct, frozen=True):
     route: bytes
     numbers: bytes
     spec: Spec
+    edges: Edges = Edges()
 
     @property
     def size(self) -> int:
         """Bytes, more or less."""
-        return len(self.message) + len(self.route) + 100
+        joined = len(self.edges.children) + len(self.edges.inputs) + len(self.edges.parents)
+        return len(self.message) + len(self.route) + 100 + 8 * joined
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -97,19 +104,19 @@ class Node(msgspec.Struct, frozen=True):
 
 def node(place: int, reply: Sequence[Any]) -> Node:
     """A node as ``graph.lua`` tells it."""
-    name, state, job, needs, children, inputs, undo, spared, record = reply
-    return Node(
-        place, name.decode(), _STATES[state], job, needs, _pairs(children), _list(inputs), undo, bool(spared), record
-    )
+    name, state, job, needs, edges, undo, spared, record = reply
+    children, inputs, _ = msgspec.msgpack.decode(edges)
+    # The Lua writer has one kind of empty table, which comes as a map.
+    pairs = [(child, policy) for child, policy in children]
+    return Node(place, name.decode(), _STATES[state], job, needs, pairs, list(inputs), undo, bool(spared), record)
 
 
 def again(nodes: Sequence[Node], first: Iterable[int]) -> list[Seed]:
     """Another run of these nodes and of all that depends on them, the last ones first. What undoes stays as it is."""
     chosen = with_those_behind(nodes, first)
     needs = Counter(place for each in chosen for place, _ in nodes[each].children)
-    rerun = {place: Spec("", needs[place], 0, 0, "", (), (), -1, 0, 0, "") for place in chosen}
     order = leaves_first({place: [child for child, _ in nodes[place].children] for place in chosen})
-    return [Seed(place, ids.new_raw(), b"", b"", b"\x90", rerun[place]) for place in order]
+    return [Seed(place, ids.new_raw(), b"", b"", b"\x90", Spec(needs=needs[place])) for place in order]
 
 
 def with_those_behind(nodes: Sequence[Node], first: Iterable[int]) -> set[int]:
@@ -142,12 +149,3 @@ def leaves_first(children: Mapping[int, Sequence[int]]) -> list[int]:
 
 _STATES: dict[bytes, JobState | None] = {**BY_LETTER, b"": JobState.BLOCKED, b"q": JobState.QUEUED, b"u": None}
 encode = msgspec.msgpack.Encoder().encode
-
-
-def _pairs(data: bytes) -> list[tuple[int, str]]:
-    return [(place, policy) for place, policy in _list(data)]
-
-
-def _list(data: bytes) -> list[Any]:
-    # The Lua writer has one kind of empty table, which comes as a map.
-    return list(msgspec.msgpack.decode(data))

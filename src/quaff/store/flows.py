@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from quaff.model.flow import Node, Seed, encode, node
+from quaff.model.flow import MOST_NODES, Node, Seed, encode, node
 from quaff.model.states import BY_LETTER, JobState
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
 from quaff.store.transitions import BATCH, STEP, Call
+
+#: Why nothing was added to a flow: it has ended or nobody knows it; others have added to it meanwhile; it is full.
+ENDED, GROWN, FULL = -1, -2, -3
 
 #: Bytes of nodes in one call.
 _BYTES = 4 * 1024 * 1024
@@ -74,19 +77,23 @@ def _parts(seeds: Sequence[Seed]) -> Iterator[list[Seed]]:
 
 
 def _values(seed: Seed) -> tuple[bytes, ...]:
-    return b"%d" % seed.place, seed.id, seed.message, seed.route, seed.numbers, encode(seed.spec)
+    return b"%d" % seed.place, seed.id, seed.message, seed.route, seed.numbers, encode(seed.spec), encode(seed.edges)
 
 
 def grow(
-    home: Partition, flow: bytes, seed: Seed, *, after: Sequence[tuple[int, str]], adder: bytes
-) -> Call[int | None]:
+    home: Partition, flow: bytes, seed: Seed, *, after: Sequence[tuple[int, str]], adder: bytes, seen: int | None = None
+) -> Call[int]:
     """Add a node that waits for those in ``after``; who waits for the job ``adder`` (empty: nobody) waits for it.
 
-    Answers its place, or None where the flow has ended or nobody knows it.
+    Args:
+        seen: how many nodes the flow had when ``after`` was looked up in it; None if that does not matter.
+
+    Answers:
+        its place, or one of ENDED, GROWN and FULL.
     """
     _, *values = _values(seed)
-    args = (flow, *values, encode(list(after)), adder)
-    return Call(load("grow"), home, args, lambda reply: None if reply < 0 else reply)
+    size = b"" if seen is None else b"%d" % seen
+    return Call(load("grow"), home, (flow, *values, encode(list(after)), adder, size, b"%d" % MOST_NODES), int)
 
 
 def advance(home: Partition, steps: Sequence[tuple[bytes, bytes, bytes]]) -> Call[bool]:

@@ -10,7 +10,7 @@ _WAITING, _ROUTED, _LIMITED, _RUNNING, _FLOWS, _ENDED = (
     "route prio uniq lapses heirs sched_def sched_state sched_next sched_seen",
     "turn backlog spot credit waits stalled opens limits rates slots guests blocks",
     "active stop held lease claims prog logs chunks away origin outbox parcels",
-    "flows nodes values drafts member",
+    "flows nodes edges values drafts member",
     "res done dead tomb watched followed",
 )
 _MEMORY = "tries history steps signals"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quaff.errors import QuaffError, QueueFull, StoreError
 from quaff.store.client import Store
 from quaff.store.keys import Partition, partition
 from quaff.store.parcels import deliveries, outgoing, sent
@@ -37,10 +38,20 @@ class Courier:
     def _carry(self, home: Partition) -> int | None:
         parcels = self._store.run(outgoing(home, hold_ms=_HOLD_MS))
         names: list[bytes] = []
+        troubles: list[QuaffError] = []
         for delivery in deliveries(self._namespace, parcels, window_ms=self._window_ms):
-            if self._store.run(delivery.call):
+            try:
+                heard = self._store.run(delivery.call)
+            except (StoreError, QueueFull) as error:
+                # One partition that refuses holds up nothing that is for others.
+                troubles.append(error)
+                continue
+            if heard:
                 names += delivery.names
         # What was called off comes back at once, and perhaps nobody serves that queue who would bring it.
         for to in {each.to for each in parcels if each.kind == "cancel" and each.name in names}:
             self._carry(partition(self._namespace, *to))
-        return self._store.run(sent(home, again_ms=_AGAIN_MS, names=names))
+        left_ms = self._store.run(sent(home, again_ms=_AGAIN_MS, names=names))
+        if troubles:
+            raise troubles[0]
+        return left_ms

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 --- advance: a flow goes on, is stopped or forgotten where another script had to leave off
--- ARGV: for each: what ('ended' 'stop' 'forget'), flow and place of the node that has ended, or the flow, where to go on   (at most 100)
+-- ARGV: for each: what ('ended' 'decide' 'stop' 'forget'), flow and place of the node, or the flow, where to go on   (at most 100)
 -- Answer: 1
 -- Guarantees: who waits for a node hears of its end once; what is said again changes nothing. The rest is posted again.
--- KEYS: nodes flows member msg route values drafts parcels meta tomb
+-- KEYS: nodes edges flows member msg route values drafts parcels meta tomb
 -- @include schema
 -- @include clock
 -- @include parcels
@@ -15,12 +15,22 @@ local now = clock()
 -- Nodes that one call looks at for 'stop' and 'forget' together, and what to do, by what it is.
 local left, HOW = 100, {}
 
--- From where it was left off; a parcel that comes twice finds it further on.
+-- The node of a parcel that is still to be done: nil for one that comes twice, or after another run of the flow has begun.
+local function node_of(name, field, first)
+  local parcel = cmsgpack.unpack(redis.call('HGET', k.parcels, name) or '\144')
+  if tonumber(parcel[5]) ~= first then return end
+  unpost(name)
+  return parcel[6] == of_flow(field:sub(1, 16), 'run') and node_at(field)
+end
+
 function HOW.ended(field, first)
-  local parcel = redis.call('HGET', k.parcels, 'a' .. field)
-  if not parcel or tonumber(cmsgpack.unpack(parcel)[5]) ~= first then return end
-  unpost('a' .. field)
-  tell_children(field, first, now)
+  local node = node_of('a' .. field, field, first)
+  if node then tell_children(field, node, first, now) end
+end
+
+function HOW.decide(field, first)
+  local node = node_of('d' .. field, field, first)
+  if node and node[STATE] == '' then decide_or_post(field:sub(1, 16), field, node, now) end
 end
 
 -- Where to go on, or nil.
@@ -59,13 +69,13 @@ function HOW.forget(flow, first)
       redis.call('HINCRBY', k.meta, 'enqueued', -1)
     end
     redis.call('HDEL', k.member, node[JOB])
-    for _, key in ipairs({k.nodes, k.values, k.drafts}) do redis.call('HDEL', key, field) end
+    for _, key in ipairs({k.nodes, k.edges, k.values, k.drafts}) do redis.call('HDEL', key, field) end
   end)
   if further then
     post('f' .. flow, {'advance', HERE, 'forget', flow, ms(further)}, now)
   else
     unpost('f' .. flow)
-    for _, word in ipairs({'open', 'size', 's', 'f', 'c', 'e', 'bad', 'stop', 'terms', 'undo', 'head', 'sow'}) do redis.call('HDEL', k.flows, flow .. word) end
+    for _, word in ipairs({'open', 'size', 's', 'f', 'c', 'e', 'bad', 'stop', 'terms', 'undo', 'head', 'sow', 'run'}) do redis.call('HDEL', k.flows, flow .. word) end
   end
 end
 

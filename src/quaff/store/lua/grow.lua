@@ -1,50 +1,56 @@
 #!lua
 --- grow: nothing -> blocked | queued, for a job that joins a flow while it runs
--- ARGV: flow, id, message, route, numbers of its limits, spec, {{place, policy}, ...} of those that it waits for, id of the job that
---   adds it, or '': who waits for that one waits for the new one, too
--- Answer: its place; -1 where the flow has ended or is not known
+-- ARGV: flow, id, message, route, numbers of its limits, spec, edges, {{place, policy}, ...} of those that it waits for, id of the job
+--   that adds it, or '': who waits for that one waits for the new one, too; nodes that the flow had when that was looked up, or '';
+--   nodes that it may have
+-- Answer: its place; -1 where the flow has ended or is not known, -2 where others have joined it since, -3 where it is full
 -- Guarantees: what is sent twice is there once.
--- KEYS: flows member tomb drafts meta limits
+-- KEYS: flows edges member tomb drafts meta limits
 -- @include schema
 -- @include clock
 -- @include room
 -- @include nodes
 -- @include flow
-local flow, id, now = ARGV[1], ARGV[2], clock()
+local flow, id, after, adder, now = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[8]), ARGV[9], clock()
 local known = redis.call('HGET', k.member, id)
 if known then return struct.unpack('>I4', known, 17) end
 if redis.call('HEXISTS', k.flows, flow .. 'head') == 0 or redis.call('HEXISTS', k.tomb, flow) == 1 then return -1 end
+local at = tonumber(of_flow(flow, 'size'))
+if ARGV[10] ~= '' and tonumber(ARGV[10]) ~= at then return -2 end
+if at >= tonumber(ARGV[11]) then return -3 end
 local full = refused(1)
 if full then return full end
-local at = redis.call('HINCRBY', k.flows, flow .. 'size', 1) - 1
-local field, spec = field_of(flow, at), cmsgpack.unpack(ARGV[6])
+local field, spec, edges = field_of(flow, at), cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7])
 spec[JOB] = id
-local adder = ARGV[8] ~= '' and node_at(redis.call('HGET', k.member, ARGV[8]) or '')
-if adder then
-  spec[CHILDREN] = adder[CHILDREN]
-  for _, each in ipairs(adder[CHILDREN]) do
+local above = adder ~= '' and redis.call('HGET', k.member, adder)
+if above and above:sub(1, 16) == flow then
+  edges[CHILDREN] = edges_at(above)[CHILDREN]
+  for _, each in ipairs(edges[CHILDREN]) do
     local below = field_of(flow, each[1])
-    local child = node_at(below)
+    local child, its = node_at(below), edges_at(below)
     child[NEEDS] = child[NEEDS] + 1
-    child[PARENTS][#child[PARENTS] + 1] = at
+    its[PARENTS][#its[PARENTS] + 1] = at
     set_node(below, child)
+    redis.call('HSET', k.edges, below, cmsgpack.pack(its))
   end
 end
-for _, each in ipairs(cmsgpack.unpack(ARGV[7])) do
-  local above = field_of(flow, each[1])
-  local parent = node_at(above)
-  spec[PARENTS][#spec[PARENTS] + 1] = each[1]
+for _, each in ipairs(after) do
+  local parent = node_at(field_of(flow, each[1]))
+  edges[PARENTS][#edges[PARENTS] + 1] = each[1]
   if parent[STATE] == '' or parent[STATE] == 'q' then
-    parent[CHILDREN][#parent[CHILDREN] + 1] = {at, each[2]}
-    set_node(above, parent)
+    local its = edges_at(field_of(flow, each[1]))
+    its[CHILDREN][#its[CHILDREN] + 1] = {at, each[2]}
+    redis.call('HSET', k.edges, field_of(flow, each[1]), cmsgpack.pack(its))
     spec[NEEDS] = spec[NEEDS] + 1
   elseif lost(parent) then
     spec[LOST] = spec[LOST] + 1
     if each[2] == 'fail' then spec[MISSED] = spec[MISSED] + 1 end
   end
 end
+redis.call('HSET', k.flows, flow .. 'size', at + 1)
 redis.call('HINCRBY', k.flows, flow .. 'open', 1)
 set_node(field, spec)
+redis.call('HSET', k.edges, field, cmsgpack.pack(edges))
 redis.call('HSET', k.member, id, field)
 redis.call('HSET', k.drafts, field, struct.pack('>I4', #ARGV[4]) .. ARGV[4] .. ARGV[3])
 for _, each in ipairs(cmsgpack.unpack(ARGV[5])) do redis.call('HSET', k.limits, each[1], each[2]) end

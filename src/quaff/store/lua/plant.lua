@@ -2,11 +2,12 @@
 --- plant: nothing -> blocked | queued | scheduled, for the jobs of a flow, part after part, those that others wait for last; 'again':
 --   nodes that have ended get another run
 -- ARGV: flow, who stores it (random), 'new' or 'again', head (opaque), nodes that it has, nodes that are to end, ttl of its outcome in ms,
---   tombstone window in ms, 'f' in the first part and 'l' in the last one, then for each node: place, id, message, route, numbers of its limits, spec   (at most 100)
+--   tombstone window in ms, 'f' in the first part and 'l' in the last one, then for each node: place, id, message, route, numbers of its limits,
+--   spec, edges   (at most 100)
 -- Answer: 1; 0 where it is gone, runs, or is stored by somebody else
 -- Guarantees: what is sent twice is there once; what waits for a node is there before it starts. Another run has another id, and
 --   the message of the one before. What is not stored to its end is forgotten.
--- KEYS: flows member tomb res done values drafts meta limits
+-- KEYS: flows edges member tomb res done values drafts meta limits
 -- @include schema
 -- @include clock
 -- @include room
@@ -30,7 +31,7 @@ else
   if full then return full end
   for _, key in ipairs({k.tomb, k.res}) do redis.call('HDEL', key, flow) end
   for _, word in ipairs({'bad', 'stop'}) do redis.call('HDEL', k.flows, flow .. word) end
-  redis.call('HSET', k.flows, flow .. 'open', ARGV[6], flow .. 'terms', ARGV[7] .. ' ' .. ARGV[8], flow .. 'sow', sower)
+  redis.call('HSET', k.flows, flow .. 'open', ARGV[6], flow .. 'terms', ARGV[7] .. ' ' .. ARGV[8], flow .. 'sow', sower, flow .. 'run', sower)
   if not again then redis.call('HSET', k.flows, flow .. 'size', ARGV[5], flow .. 'head', ARGV[4]) end
   redis.call('ZADD', k.done, ms(now + tonumber(ARGV[8])), flow)
 end
@@ -47,16 +48,17 @@ local function once_more(field, spec)
       redis.call('HSET', k.flows, flow .. 'undo', undo:sub(1, at - 1) .. undo:sub(at + 4))
     end
   end
-  for _, what in ipairs({CASE, CHILDREN, INPUTS, UNDO, NAME, PARENTS}) do spec[what] = before[what] end
+  for _, what in ipairs({CASE, UNDO, NAME}) do spec[what] = before[what] end
   if spec[CASE] == 'spared' then spec[CASE] = 'failure' end
 end
 
-for i = 10, #ARGV, 6 do
+for i = 10, #ARGV, 7 do
   local field, id, spec = field_of(flow, tonumber(ARGV[i])), ARGV[i + 1], cmsgpack.unpack(ARGV[i + 5])
   if redis.call('HEXISTS', k.member, id) == 0 then
     if again then
       once_more(field, spec)
     else
+      redis.call('HSET', k.edges, field, ARGV[i + 6])
       redis.call('HSET', k.drafts, field, struct.pack('>I4', #ARGV[i + 3]) .. ARGV[i + 3] .. ARGV[i + 2])
       for _, each in ipairs(cmsgpack.unpack(ARGV[i + 4])) do redis.call('HSET', k.limits, each[1], each[2]) end
     end
@@ -66,7 +68,7 @@ for i = 10, #ARGV, 6 do
     if spec[STATE] == '' then
       stand(field, id)
       redis.call('HINCRBY', k.meta, 'blocked', 1)
-      if spec[NEEDS] == 0 then decide(flow, field, spec, now) end
+      if spec[NEEDS] == 0 then decide_or_post(flow, field, spec, now) end
     end
   end
 end

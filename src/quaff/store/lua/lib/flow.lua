@@ -31,7 +31,7 @@ end
 
 local function release(flow, field, node, now)
   local records, size, id = {}, 0, node[JOB]
-  for i, at in ipairs(node[INPUTS]) do
+  for i, at in ipairs(edges_at(field)[INPUTS]) do
     local record = redis.call('HGET', k.values, field_of(flow, at)) or ''
     records[i] = struct.pack('>I4', #record) .. record
     size = size + #records[i]
@@ -68,7 +68,7 @@ end
 
 -- All nodes have ended: what was done is undone, the last first, where the whole has failed; then the flow has ended.
 local function rest(flow, now)
-  if tonumber(of_flow(flow, 'open')) > 0 then return end
+  if tonumber(of_flow(flow, 'open') or 1) > 0 then return end
   local undo = (of_flow(flow, 'stop') or of_flow(flow, 'bad')) and of_flow(flow, 'undo') or ''
   if undo == '' then
     end_flow(flow, now)
@@ -104,38 +104,49 @@ local function decide(flow, field, node, now)
   end
 end
 
+-- As much of it as one call does; what is put off is for the run of the flow that it was in.
+local function decide_or_post(flow, field, node, now)
+  if work >= FLOW_WORK then
+    post('d' .. field, {'advance', HERE, 'decide', field, '0', of_flow(flow, 'run')}, now)
+  else
+    work = work + 5
+    decide(flow, field, node, now)
+  end
+end
+
 -- Tells those that wait for a node, from the one at `first` on, that it has ended.
-local function tell_children(field, first, now)
-  local node, flow = node_at(field), field:sub(1, 16)
-  for i = first, #node[CHILDREN] do
+local function tell_children(field, node, first, now)
+  local flow, children = field:sub(1, 16), edges_at(field)[CHILDREN]
+  for i = first, #children do
     if work >= FLOW_WORK then
-      post('a' .. field, {'advance', HERE, 'ended', field, ms(i)}, now)
+      post('a' .. field, {'advance', HERE, 'ended', field, ms(i), of_flow(flow, 'run')}, now)
       return
     end
     work = work + 1
-    local at, policy = unpack(node[CHILDREN][i])
+    local at, policy = unpack(children[i])
     local below = field_of(flow, at)
     local child = node_at(below)
-    child[NEEDS] = child[NEEDS] - 1
-    if lost(node) then
-      child[LOST] = child[LOST] + 1
-      if policy == 'fail' then child[MISSED] = child[MISSED] + 1 end
-    end
-    set_node(below, child)
-    if child[NEEDS] == 0 and child[STATE] == '' then
-      work = work + 5
-      decide(flow, below, child, now)
+    -- Of what is being forgotten some are gone.
+    if child then
+      child[NEEDS] = child[NEEDS] - 1
+      if lost(node) then
+        child[LOST] = child[LOST] + 1
+        if policy == 'fail' then child[MISSED] = child[MISSED] + 1 end
+      end
+      set_node(below, child)
+      if child[NEEDS] == 0 and child[STATE] == '' then decide_or_post(flow, below, child, now) end
     end
   end
   rest(flow, now)
 end
 
-local function counts(node, letter, id)
-  if letter == 's' or consequences[id] then return false end
-  for _, each in ipairs(node[CHILDREN]) do
+local function counts(field, id)
+  if consequences[id] then return false end
+  local children = edges_at(field)[CHILDREN]
+  for _, each in ipairs(children) do
     if each[2] ~= 'ignore' then return true end
   end
-  return #node[CHILDREN] == 0
+  return #children == 0
 end
 
 -- One at a time, and those that end by it after it: no end within an end.
@@ -153,17 +164,17 @@ local function node_ended(id, letter, record, now)
   if letter == 's' then
     redis.call('HSET', k.values, field, record)
     if node[UNDO] >= 0 then redis.call('HSET', k.flows, flow .. 'undo', (of_flow(flow, 'undo') or '') .. struct.pack('>I4', node[UNDO])) end
-  elseif counts(node, letter, id) then
+  elseif counts(field, id) then
     redis.call('HSETNX', k.flows, flow .. 'bad', field:byte(17) * 16777216 + field:byte(18) * 65536 + field:byte(19) * 256 + field:byte(20))
   end
   if ending then
-    ending[#ending + 1] = field
+    ending[#ending + 1] = {field, node}
     return
   end
-  ending = {field}
+  ending = {{field, node}}
   for at = 1, 100000 do
     if not ending[at] then break end
-    tell_children(ending[at], 1, now)
+    tell_children(ending[at][1], ending[at][2], 1, now)
   end
   ending = nil
 end

@@ -1,15 +1,17 @@
 -- A flow is jobs that wait for each other, its nodes, in the partition in which it is at home; those of other queues travel. `flows`
 -- has by the flow's id and a word: 'open' (nodes that have not ended), 'size', 's' 'f' 'c' 'e' (nodes that ended so), 'bad' (the
 -- first node whose failure counts), 'stop' (as `stop` has it), 'terms' ("ttl window" in ms), 'undo' (the nodes to undo, 4 bytes
--- each), 'head' (opaque; it goes first when the flow is forgotten), 'sow' (whoever is storing it). `nodes` has, by flow and place
--- (4 bytes), what follows; `values` the record of one that succeeded, `drafts` its message and route for another run; `member` flow
--- and place by the job's id.
--- KEYS: flows nodes member
--- What a node is: how it stands ('' waits, 'u' sleeps until it has to undo another one, 'q' was put in line, else the letter of its end),
--- how many it waits for, how many of them it needed and has not got, how many have not succeeded; 'failure' if it is for that case
--- alone, then 'spared' if there was none; {{place, policy}, ...} of those that wait for it; whose results it gets; who undoes it, or
--- -1; ms it is due or 0; ms after it may start; its name; the places of those that it waits for; its job's id.
-local STATE, NEEDS, MISSED, LOST, CASE, CHILDREN, INPUTS, UNDO, DUE, DELAY, NAME, PARENTS, JOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+-- each), 'head' (opaque; it goes first when the flow is forgotten), 'sow' (whoever is storing it), 'run' (whoever stored it last).
+-- `nodes` has, by flow and place (4 bytes), how a node stands, `edges` what it is joined to; `values` the record of one that succeeded,
+-- `drafts` its message and route for another run; `member` flow and place by the job's id.
+-- KEYS: flows nodes edges member
+-- How a node stands: '' waits, 'u' sleeps until it has to undo another one, 'q' was put in line, else the letter of its end; how many
+-- it waits for, how many of them it needed and has not got, how many have not succeeded; 'failure' if it is for that case alone, then
+-- 'spared' if there was none; who undoes it, or -1; ms it is due or 0; ms after it may start; its name; its job's id.
+local STATE, NEEDS, MISSED, LOST, CASE, UNDO, DUE, DELAY, NAME, JOB = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+-- Its edges, apart, for there may be as many as nodes: {{place, policy}, ...} of those that wait for it; whose results it gets; the
+-- places of those that it waits for.
+local CHILDREN, INPUTS, PARENTS = 1, 2, 3
 local function field_of(flow, at) return flow .. struct.pack('>I4', at) end
 
 local function node_at(field)
@@ -18,6 +20,8 @@ local function node_at(field)
 end
 
 local function set_node(field, node) redis.call('HSET', k.nodes, field, cmsgpack.pack(node)) end
+
+local function edges_at(field) return cmsgpack.unpack(redis.call('HGET', k.edges, field)) end
 
 -- Whether those that wait for a node that has ended have to do without it.
 local function lost(node) return node[STATE] ~= 's' and node[CASE] ~= 'spared' end
@@ -40,10 +44,10 @@ local function of_flow(flow, word) return redis.call('HGET', k.flows, flow .. wo
 -- {flow, ids of jobs that it waited for, ids of those that wait for it}, a hundred of each; {} for a job of no flow.
 local function kin(id)
   local field = is_node(id)
-  local node = field and node_at(field)
-  if not node then return {} end
-  local flow, parents, children = field:sub(1, 16), {}, {}
-  for i = 1, math.min(100, #node[PARENTS]) do parents[i] = node_at(field_of(flow, node[PARENTS][i]))[JOB] end
-  for i = 1, math.min(100, #node[CHILDREN]) do children[i] = node_at(field_of(flow, node[CHILDREN][i][1]))[JOB] end
+  if not field then return {} end
+  local flow, edges, parents, children = field:sub(1, 16), edges_at(field), {}, {}
+  local function job_at(at) return (node_at(field_of(flow, at)) or {})[JOB] end
+  for i = 1, math.min(100, #edges[PARENTS]) do parents[#parents + 1] = job_at(edges[PARENTS][i]) end
+  for i = 1, math.min(100, #edges[CHILDREN]) do children[#children + 1] = job_at(edges[CHILDREN][i][1]) end
   return {flow, parents, children}
 end

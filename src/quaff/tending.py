@@ -1,0 +1,126 @@
+"""What is asked of a flow and done to it, as the calls to send one after the other, each with its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from quaff.checks import check_name, check_order, check_policy
+from quaff.errors import ConfigurationError, JobNotFound, did_you_mean
+from quaff.model import ids
+from quaff.model.flow import MOST_NODES, Node, Policy, TaskSignature, again
+from quaff.model.ids import JobId
+from quaff.model.states import JobState
+from quaff.plan import seed_of
+from quaff.store.flows import ENDED, FULL, GROWN, Graph, Terms, advance, graph, grow, plant
+from quaff.store.keys import Partition
+from quaff.store.transitions import BATCH, STEP, Call, cancel
+
+T = TypeVar("T")
+
+#: Calls to send, one after the other, each with its answer; what comes of it all.
+Steps: TypeAlias = Generator[Call[Any], Any, T]
+
+#: Nodes in one answer that brings their results: each may be as large as MAX_RESULT.
+_WITH_RESULTS = 50
+
+
+class Site(NamedTuple):
+    """Which flow it is, and where it is at home."""
+
+    id: JobId
+    home: Partition
+
+    def missing(self) -> JobNotFound:
+        """What to raise for a flow that nobody knows."""
+        return JobNotFound(f"flow {self.id} is not known: it never was, or what was kept of it is gone.", str(self.id))
+
+    def known(self, found: Graph | None) -> Graph:
+        """The answer, if there is one. Raises JobNotFound."""
+        if found is None:
+            raise self.missing()
+        return found
+
+    def named(self, nodes: Sequence[Node], name: str) -> Node:
+        """The node with that name. Raises JobNotFound."""
+        for node in nodes:
+            if node.name == name:
+                return node
+        hint = did_you_mean(name, [node.name for node in nodes])
+        raise JobNotFound(f"flow {self.id} has no job {name!r}.{hint}", str(self.id))
+
+
+def read(site: Site, *, records: bool = False) -> Steps[Graph]:
+    """All of it."""
+    nodes: list[Node] = []
+    most = _WITH_RESULTS if records else BATCH
+    while True:
+        call = graph(site.home, site.id.raw, first=len(nodes), most=most, records=records)
+        found = site.known((yield call))
+        nodes += found.nodes
+        if len(nodes) >= found.size:
+            return found._replace(nodes=nodes)
+
+
+def call_off(site: Site, record: bytes, terms: Terms) -> Steps[bool]:
+    """False if it has ended otherwise."""
+    raw = site.id.raw
+    (answer,) = yield cancel(site.home, outcome=record, ttl_ms=terms.ttl_ms, window_ms=terms.window_ms, ids=[raw])
+    if not answer:
+        raise site.missing()
+    if answer == b"r":
+        # At once, and not when a worker comes to it.
+        size = site.known((yield graph(site.home, raw, most=0))).size
+        for first in range(0, size, STEP):
+            yield advance(site.home, [(b"stop", raw, b"%d" % first)])
+    return answer in (b"c", b"r")
+
+
+def run_again(site: Site, terms: Terms, from_: str | None) -> Steps[bool]:
+    """False if it has not ended, or there is nothing to run."""
+    found = yield from read(site)
+    if found.state is None:
+        return False
+    if any(node.name.endswith("/undo") and node.state is not None for node in found.nodes):
+        raise ConfigurationError(f"flow {site.id} was undone, and cannot go on where it was: start it anew.")
+    done = (None, JobState.SUCCEEDED)
+    first = {node.place for node in found.nodes if node.state not in done and not node.spared}
+    if from_ is not None:
+        first.add(site.named([node for node in found.nodes if node.state is not None], from_).place)
+    seeds = again(found.nodes, first)
+    if not seeds:
+        return False
+    sower = ids.new_raw()
+    for call in plant(
+        site.home, site.id.raw, sower=sower, again=True, head=b"", size=found.size, terms=terms, seeds=seeds
+    ):
+        if not (yield call):
+            return False
+    return True
+
+
+def join(
+    site: Site, call: TaskSignature[Any], *, after: str | Sequence[str], if_failed: Policy, name: str, adder: bytes
+) -> Steps[JobId]:
+    """A job more; ``adder``: the bytes of the id of the job of this flow that adds it, or none."""
+    check_policy(if_failed)
+    if name:
+        check_name(name)
+    names = [after] if isinstance(after, str) else after
+    seed = seed_of(call, site.id, name=name)
+    while True:
+        found = (yield from read(site)) if names or name else None
+        nodes = found.nodes if found else []
+        if any(node.name == name for node in nodes):
+            raise ConfigurationError(f"there is a job {name!r} in flow {site.id} already.")
+        parents = [site.named(nodes, each).place for each in names]
+        check_order(nodes, parents, adder)
+        edges = [(place, if_failed) for place in parents]
+        answer = yield grow(site.home, site.id.raw, seed, after=edges, adder=adder, seen=found and found.size)
+        if answer == ENDED:
+            raise JobNotFound(f"flow {site.id} has ended, or is not known: nothing can be added.", str(site.id))
+        if answer == FULL:
+            raise ConfigurationError(f"a flow has {MOST_NODES:,} jobs at most, and {site.id} has them; start another.")
+        if answer != GROWN:
+            return site.id._replace(raw=seed.id)
+        # Others have joined it since it was read: with these it may be a circle, or the name may be taken.
