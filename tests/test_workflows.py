@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -94,6 +95,14 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
         lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
         "'ignored'.*ignore",
     ),
+    "a task whose jobs are elsewhere": (
+        lambda q: chain(q.tasks["add"].si(1), _elsewhere(q).si(1)).delay(),
+        "task 'add' is of an application whose jobs are elsewhere .*'other'",
+    ),
+    "a task whose jobs are elsewhere, to one that runs": (
+        lambda q: q.flow(f"default-0-{uuid4().hex}").add(_elsewhere(q).si(1)),
+        "jobs are elsewhere",
+    ),
     "compensation of a group": (
         lambda q: workflow().add("a", group(q.tasks["add"].si(1)), compensate=q.tasks["add"].si(1)),
         "for one job",
@@ -103,6 +112,13 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
         "not known yet",
     ),
 }
+
+
+def _elsewhere(quaff: Quaff) -> Any:
+    """A task of another application on the same server."""
+    other = Quaff(quaff.settings.url, namespace="other")
+    with_tasks(other)
+    return other.tasks["add"]
 
 
 def _of_results(quaff: Quaff) -> Workflow:
@@ -212,3 +228,31 @@ def test_a_reply_that_is_lost_stores_nothing_twice(cut: tuple[Quaff, Proxy], fat
         with pytest.raises(ResultTimeout):
             flow.result(timeout=0)
     assert proxy.met.count(fate) == 12
+
+
+def test_many_join_at_once_and_no_name_is_given_twice(quaff: Quaff) -> None:
+    """Whoever comes second looks again."""
+    add = quaff.tasks["add"]
+    flow = chain(add.si(0)).delay()
+
+    def join(name: str) -> bool:
+        try:
+            flow.add(add.si(1), after="add", name=name)
+        except ConfigurationError:
+            return False
+        return True
+
+    names = [f"n{number}" for number in range(20)] * 3
+    with ThreadPoolExecutor(8) as pool:
+        joined = list(pool.map(join, names))
+    assert joined.count(True) == 20
+    assert sorted(node.name for node in flow.graph()) == sorted(["add", *names[:20]])
+    assert all(node.after == {"add": "fail"} for node in flow.graph()[1:])
+
+
+def test_two_applications_in_one_place_share_a_flow(quaff: Quaff) -> None:
+    """As two blueprints may."""
+    twin = Quaff(quaff.settings.url, namespace=quaff.settings.namespace)
+    twin.task(lambda a: a, name="same")
+    flow = chain(quaff.tasks["add"].si(1), twin.tasks["same"].s()).delay()
+    assert [node.name for node in flow.graph()] == ["add", "same"]

@@ -271,11 +271,6 @@ class Quaff(Registry):
         """The store in force here."""
         return self.backend.store
 
-    @property
-    def max_message(self) -> int:
-        """Bytes of the largest message."""
-        return self.settings.max_message
-
     def override(self, **flags: Any) -> None:
         """Lay settings from a command line over all others; before the first use."""
         self._flags.update({name: value for name, value in flags.items() if value is not None})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from quaff.config import Settings
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.model.flow import POLICIES, Node, with_those_behind
+from quaff.store.connect import mask
 
 
 def check_name(name: object) -> None:
@@ -47,4 +49,13 @@ def check_order(nodes: Sequence[Node], parents: Sequence[int], adder: bytes) -> 
         raise ConfigurationError(
             f"what this job adds cannot wait for {name!r}: that one waits for this job, and so for all that it adds."
             f" Add it from outside, or from {name!r}."
+        )
+
+
+def check_app(task: str, settings: Settings, flow: Settings) -> None:
+    """All jobs of a flow are where it is. Raises ConfigurationError for a task of an application elsewhere."""
+    if (settings.url, settings.namespace) != (flow.url, flow.namespace):
+        raise ConfigurationError(
+            f"task {task!r} is of an application whose jobs are elsewhere (namespace {settings.namespace!r} at"
+            f" {mask(settings.url)}) than this flow's ({flow.namespace!r} at {mask(flow.url)}): send it from a job."
         )

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from quaff.answers import Answers, aside
+from quaff.checks import check_app
 from quaff.config import Settings
 from quaff.context import member_of
 from quaff.errors import (
@@ -70,7 +71,7 @@ class Flow(Generic[R]):
         job: Callable[[str], Job[Any]],
     ) -> None:
         self._store = store
-        self._terms = terms_of(settings)
+        self._settings = settings
         self._site = Site(id, partition(settings.namespace, id.queue, id.partition))
         self._answers = answers
         self._job = job
@@ -153,7 +154,7 @@ class Flow(Generic[R]):
         Raises:
             JobNotFound, ServerUnavailable
         """
-        return self._run(call_off(self._site, outcome.cancelled(reason), self._terms))
+        return self._run(call_off(self._site, outcome.cancelled(reason), terms_of(self._settings)))
 
     def requeue(self, from_: str | None = None) -> bool:
         """Run again what has not succeeded and what depends on it.
@@ -168,7 +169,7 @@ class Flow(Generic[R]):
             ConfigurationError: what it had done was undone.
             JobNotFound, ServerUnavailable
         """
-        return self._run(run_again(self._site, self._terms, from_))
+        return self._run(run_again(self._site, terms_of(self._settings), from_))
 
     def add(
         self, call: TaskSignature[T], *, after: str | Sequence[str] = (), if_failed: Policy = "fail", name: str = ""
@@ -222,6 +223,7 @@ class Flow(Generic[R]):
     def _joining(
         self, call: TaskSignature[Any], after: str | Sequence[str], if_failed: Policy, name: str
     ) -> Steps[JobId]:
+        check_app(call.task.name, call.task.sender.settings, self._settings)
         adder = member_of(self.id)
         return join(self._site, call, after=after, if_failed=if_failed, name=name, adder=adder)
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
+from quaff.config import Settings
 from quaff.errors import ConfigurationError, UnknownTask, did_you_mean
 from quaff.job import Job
 from quaff.model import schedule
@@ -38,8 +39,8 @@ class Registry(ABC):
 
     @property
     @abstractmethod
-    def max_message(self) -> int:
-        """Bytes of the largest message."""
+    def settings(self) -> Settings:
+        """The settings in force here."""
 
     @abstractmethod
     def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:

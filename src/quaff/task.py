@@ -10,6 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
+from quaff.config import Settings
 from quaff.errors import ConfigurationError, EnqueueError, MessageTooLarge
 from quaff.job import Job
 from quaff.model import ids, message
@@ -73,8 +74,8 @@ class Sender(Protocol):
     """What a task needs from the application."""
 
     @property
-    def max_message(self) -> int:
-        """Bytes of the largest message."""
+    def settings(self) -> Settings:
+        """Its settings."""
         ...
 
     def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
@@ -223,10 +224,10 @@ def submission(
     id = JobId(home or settings.queue, 0, raw)
     if settings.on_exhausted is not None:
         data = message.carrying(message.encode(settings.on_exhausted, [str(id)], {}), data)
-    if len(data) > task.sender.max_message:
+    if len(data) > task.sender.settings.max_message:
         raise MessageTooLarge(
             f"{task.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
-            f"{task.sender.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
+            f"{task.sender.settings.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
         )
     return Submission(id, data, task.name, key, placed(task, args, kwargs, later_ms))
 

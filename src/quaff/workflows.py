@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from quaff.checks import check_name, check_policy, circle, unknown
+from quaff.checks import check_app, check_name, check_policy, circle, unknown
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, StoreError
 from quaff.flow import Flow
@@ -80,6 +80,8 @@ class Part(ABC, Generic[R]):
         if first is None:
             raise ConfigurationError(f"this {type(self).__name__.lower()} has no task in it: there is nothing to send.")
         app: Application = first.task.sender
+        for each in _signatures([self]):
+            check_app(each.task.name, each.task.sender.settings, app.settings)
         id = JobId(first.task.settings.queue, 0, ids.new_raw())
         plan = Plan(id)
         shape = self.lay(plan, {}, None, "")
