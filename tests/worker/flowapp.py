@@ -6,7 +6,7 @@ import os
 import random
 import signal
 
-from quaff import ConfigurationError, Quaff, current_job
+from quaff import Concurrency, ConfigurationError, Quaff, RateLimit, current_job
 from tests.chaos import ledger
 
 quaff = Quaff()
@@ -17,6 +17,13 @@ def part(tag: str, number: int, *before: int) -> int:
     """One of many; what it was given, summed up."""
     with ledger.run(tag):
         return number + sum(before)
+
+
+@quaff.task(name="limited", concurrency=Concurrency(1, key="at:{tag}"), rate=RateLimit(100, per=1, key="in:{tag}"))
+def limited(tag: str, number: int) -> int:
+    """One at a time, and not too many."""
+    with ledger.run(tag):
+        return number
 
 
 @quaff.task(name="gather")

@@ -22,10 +22,12 @@ from quaff import (
     starmap,
     workflow,
 )
+from quaff.store.keys import NAMES
 from quaff.task import Task
 from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.store.engine import Desk
+from tests.store.flows import deliver
 from tests.worker import flowapp
 from tests.worker.support import Stage, children, kill
 
@@ -268,6 +270,42 @@ def test_a_flow_is_cancelled_without_a_worker(alone: Flows) -> None:
     assert flow.cancel()
     assert {node.state for node in flow.graph()} == {"cancelled"}
     assert alone.quaff.queue("default").stats().queued == 0
+
+
+def test_nothing_is_left_of_flows_of_all_kinds(alone: Flows) -> None:
+    """In any key, of journeys, limits, what was added, undone and run again, once what is remembered has expired."""
+    stage = alone.stage
+    worker = stage.worker("-p", "1", "-c", "4", app=APP)
+    work = workflow()
+    work.add("limited", alone.limited.si("limited", 1))
+    work.add("far", alone.elsewhere.s(work["limited"], "far"))
+    work.add("mends", alone.mends.si("rest"), after="far")
+    work.add("spreads", alone.spreads.si("sp", 1))
+    flow = work.delay()
+    wait_until(lambda: flow.state == "failed", 20, "its failure")
+    (stage.ledger / "mended-rest").touch()
+    assert flow.requeue(from_="limited")
+    assert flow.result(timeout=20) == {"limited": 1, "far": 2, "mends": "rest", "spreads": 1}
+    assert (alone.starts()["limited"], alone.starts()["far"], alone.starts()["sp"]) == (2, 2, 1)
+    lost = workflow()
+    lost.add("far", alone.elsewhere.si(1, "lost far"), compensate=alone.elsewhere.s("undo far"))
+    lost.add("bad", alone.fails.si("lost bad"), after="far")
+    with pytest.raises(JobFailed):
+        lost.delay().result(timeout=20)
+    assert alone.starts()["undo far"] == 1
+    assert worker.stop() == 0
+    desks = [Desk(stage.url, stage.namespace, queue=queue) for queue in ("default", "elsewhere")]
+    for _ in range(3):
+        for desk in desks:
+            if kept := desk.dump().done:
+                desk.let_tombstones_expire(*kept)
+            while desk.sweep().more:
+                pass
+            deliver(desk)
+    for desk in desks:
+        left = {name for name in NAMES if desk.redis.exists(desk.key(name))}
+        assert left <= {"meta", "limits"}, "the numbers of a limit that a task declares stay"
+        desk.close()
 
 
 @pytest.mark.timeout(900 if os.environ.get("FULL") else 120)
