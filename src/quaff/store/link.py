@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from quaff.errors import QuaffError
-from quaff.store.client import exchange
+from quaff.store.client import receive, send
 from quaff.store.connect import Endpoint
 from quaff.store.faults import LOST, NoAnswer, sort_out
 from quaff.store.transitions import Call
@@ -32,6 +32,8 @@ class Link:
         self._timeout = timeout
         self._talk: Any = None
         self._wake: Any = None
+        self._sent: Sequence[Call[Any]] = ()
+        self._until = 0.0
         self._waiting = False
         self._answer_by = 0.0
 
@@ -41,17 +43,34 @@ class Link:
         return self._waiting
 
     def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Send calls in one round trip, once. In the place of an answer that no retry mends stands its StoreError.
+        """``send`` and ``receive``."""
+        self.send(calls)
+        return self.receive()
+
+    def send(self, calls: Sequence[Call[Any]]) -> None:
+        """Send calls, once and together; ``receive`` has to follow.
 
         Raises:
             NoAnswer: they may or may not have been applied; send the same calls again.
         """
         try:
             self._talk = self._connected(self._talk)
-            replies = exchange(self._talk, calls, self._timeout)
+            self._sent, self._until = calls, time.monotonic() + self._timeout
+            send(self._talk, calls)
+        except LOST as error:
+            raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
+
+    def receive(self) -> list[Any]:
+        """The answers to what was sent. In the place of one that no retry mends stands its StoreError.
+
+        Raises:
+            NoAnswer: as ``send``.
+        """
+        try:
+            replies = receive(self._talk, self._sent, self._until)
         except (*LOST, ResponseError) as error:
             raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
-        return [self._read(call, reply) for call, reply in zip(calls, replies, strict=True)]
+        return [self._read(call, reply) for call, reply in zip(self._sent, replies, strict=True)]
 
     def _read(self, call: Call[Any], reply: Any) -> Any:
         if not isinstance(reply, ResponseError):

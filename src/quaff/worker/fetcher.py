@@ -105,7 +105,7 @@ class Fetcher:
     @property
     def holds(self) -> int:
         """Jobs this process has under lease."""
-        return len(self._held)
+        return len(self._held) + len(self._intake)
 
     def step(self, longest: float) -> bool:
         """One turn: talk to the server if there is a reason, else wait at most ``longest`` seconds for one.
@@ -126,10 +126,14 @@ class Fetcher:
         calls += [*said, *settles, *releases]
         calls += [] if self._asked is None else [self._asked.call]
         if not calls:
-            return self._wait(longest)
+            return self._wait(0.0 if self._intake.sort() else longest)
         try:
-            answers = iter(self._link.exchange(calls))
+            self._link.send(calls)
+            # What came with the last answer, while the server works for the next one.
+            self._intake.sort()
+            answers = iter(self._link.receive())
         except NoAnswer as error:
+            self._intake.sort()
             return self._wait_out(error)
         self._back_again()
         if comparison is not None:
@@ -151,7 +155,7 @@ class Fetcher:
         if token is not None:
             # It is ours now: claim with it, or hand it on by a claim of nothing.
             return self._claim(token, self._room(token) if self._hungry else 0)
-        if not self._claiming or (self._alone and self._held):
+        if not self._claiming or (self._alone and self.holds):
             return None
         chosen = self._lookout.next(self._room_for_emptying if self._emptying else self._room)
         return chosen and self._claim(*chosen)
@@ -167,7 +171,7 @@ class Fetcher:
             claim_id=claim_id,
             count=count,
             free=self._free(line),
-            idle=not self._held,
+            idle=not self.holds,
             lease_ms=self._lease_ms,
         )
         return Asked(line, claim_id, count, call)
@@ -186,7 +190,7 @@ class Fetcher:
     @property
     def _hungry(self) -> bool:
         """Whether any job will do: not while one runs alone, or while the process empties itself for one."""
-        return self._claiming and not (self._alone and self._held) and self._emptying is None
+        return self._claiming and not (self._alone and self.holds) and self._emptying is None
 
     def _claimed(self, asked: Asked, answer: Any) -> None:
         line = asked.line
@@ -221,10 +225,13 @@ class Fetcher:
         self._intake.give_back_batches()
         for runner in self._runners.values():
             runner.halt()
+        self._intake.sort()
+        for runner in self._runners.values():
             self._intake.give_back_waiting(runner)
 
     def give_back_everything(self) -> None:
         """Give back all that is held, running or not; what runs on will be fenced."""
+        self._intake.sort()
         running = [run for runner in self._runners.values() for run in runner.running if run is not None]
         self._held.give_back_everything(dict(pair for run in running for pair in released(run, self._executor.worker)))
 
@@ -245,7 +252,7 @@ class Fetcher:
                 count += 1
         if count:
             self._prefetch.learn(seconds, count)
-        if self._emptying and not self._held:
+        if self._emptying and not self.holds:
             self._emptying.look_at = 0.0
 
     def _give_back_what_is_stuck(self) -> None:

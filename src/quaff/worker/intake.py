@@ -47,6 +47,7 @@ class Intake:
         self._runners = runners
         self._parking = Parking()
         self._blocks = Blocks(link)
+        self._come: list[tuple[Line, Claimed]] = []
 
     def room(self, line: Line, ahead: int) -> int:
         """How many jobs of a line may be claimed, ``ahead`` of them beyond those that would start at once."""
@@ -56,12 +57,35 @@ class Intake:
         if room > 0:
             # One slot is enough for a whole batch.
             room = max(room, self._batches.missing(line.place, line.batch))
-        return max(0, min(BATCH, room, RECORDS - len(self._held) - len(self._completer)))
+        return max(0, min(BATCH, room, RECORDS - len(self._held) - len(self) - len(self._completer)))
+
+    def __len__(self) -> int:
+        """Jobs that have come and are not sorted."""
+        return sum(len(answer.leases) for _, answer in self._come)
 
     def take(self, line: Line, answer: Claimed) -> None:
-        """Sort what a line has handed out."""
-        if answer.leases:
-            self._blocks.learn(line.partition, answer.blocks)
+        """A line has handed out something: to be sorted while the server works on the next calls."""
+        if not answer.leases:
+            return
+        self._blocks.learn(line.partition, answer.blocks)
+        for kind in line.kinds:
+            self._runners[kind].coming += len(answer.leases)
+        self._come.append((line, answer))
+        if line.batch:
+            # How many are missing to a batch has to be known before more are asked for.
+            self.sort()
+
+    def sort(self) -> bool:
+        """Hand over what has come; True if there was something."""
+        sorted_something = bool(self._come)
+        for line, answer in self._come:
+            for kind in line.kinds:
+                self._runners[kind].coming -= len(answer.leases)
+            self._sort(line, answer)
+        self._come.clear()
+        return sorted_something
+
+    def _sort(self, line: Line, answer: Claimed) -> None:
         ready: dict[str, list[Ready]] = {kind: [] for kind in self._runners}
         for lease in answer.leases:
             each = Claim(line.place, line.partition, lease)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 #: Seconds of work to hold in advance, per process: a few round trips.
 _AHEAD = 0.008
-#: The most jobs in advance. A claim hands out at most 500.
-_MOST = 400
+#: The most jobs in advance: of more, each costs the server more.
+_MOST = 200
 #: A job longer than this is never waited behind.
 _LONG = 0.01
 #: Seconds without a start after which waiting jobs are given back.

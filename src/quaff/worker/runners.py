@@ -35,6 +35,7 @@ class Runner(ABC):
     Attributes:
         waiting: handed over and not started; the fetcher adds at one end, whoever starts takes from the other.
         load: jobs handed over and not taken off the books again. Only the fetcher changes it.
+        coming: jobs that were claimed and may be handed over.
         last_start: monotonic seconds of the latest start, or of the submit that ended an empty line.
         running: what runs, by slot.
     """
@@ -48,7 +49,7 @@ class Runner(ABC):
         self.waiting: deque[Ready] = deque()
         self.running: list[Run | None] = [None] * size
         self.size = size
-        self.load = 0
+        self.load = self.coming = 0
         self.last_start = time.monotonic()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
@@ -60,7 +61,7 @@ class Runner(ABC):
 
     def room(self, ahead: int) -> int:
         """How many more jobs it takes now; ``ahead`` is how many may wait beyond those that run."""
-        return self.size - self.load
+        return self.size - self.load - self.coming
 
     def take_back(self) -> list[Ready]:
         """What has not been started, oldest first; it will not be. Only the fetcher calls it."""
@@ -141,9 +142,10 @@ class Threads(Runner):
             self._tokens.put(None)
 
     def room(self, ahead: int) -> int:
-        """Half a batch or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste."""
-        free = self.size + ahead - self.load
-        return free if free > ahead // 2 or self.load < self.size else 0
+        """A third of a batch or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste."""
+        load = self.load + self.coming
+        free = self.size + ahead - load
+        return free if free > ahead // 3 or load < self.size else 0
 
     def _work(self, slot: int) -> None:
         run, report = self._executor.run, self._report
