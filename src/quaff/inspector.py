@@ -84,7 +84,7 @@ class Inspector:
                 yield from (found for _, found in page if _is(found, task, error))
 
     def requeue_failed(self, *, queue: str | None = None, task: str | None = None, error: str | None = None) -> int:
-        """Send back those that ``failed`` would give, a hundred at a time; how many. Errors as there."""
+        """Send back those that ``failed`` would give, fifty at a time; how many. Errors as there."""
         return sum(
             answers.count(b"q")
             for home, ids in self._matching(queue, task, error)
@@ -92,7 +92,7 @@ class Inspector:
         )
 
     def discard_failed(self, *, queue: str | None = None, task: str | None = None, error: str | None = None) -> int:
-        """Delete those that ``failed`` would give, a hundred at a time; how many. Errors as there."""
+        """Delete those that ``failed`` would give, fifty at a time; how many. Errors as there."""
         return sum(
             answers.count(1)
             for home, ids in self._matching(queue, task, error)

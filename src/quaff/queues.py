@@ -98,7 +98,7 @@ class Queue:
         return self._store.run(pause(self._home, on=False, lasts_ms=0, who=somebody()))
 
     def purge(self, *, scheduled: bool = False) -> int:
-        """Cancel what waits in line, a hundred jobs at a time; how many.
+        """Cancel what waits in line, some jobs at a time; how many.
 
         Args:
             scheduled: also what waits for its time, retries included.

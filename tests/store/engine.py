@@ -216,15 +216,25 @@ class Desk:
         digest: bytes = b"",
         record: bytes = b"record",
     ) -> list[Verdict]:
-        """Record that jobs ended, each given as its lease or as ``(id, token)``."""
+        """Record that jobs ended, each given as its lease or as ``(id, token)``; in as many calls as it takes."""
         pairs = [(job.id, job.token) if isinstance(job, Lease) else job for job in jobs]
         items = [(id, token, state, ttl_ms, digest, record) for id, token in pairs]
-        return self.store.run(t.settle(self.home, process=process, window_ms=window_ms, items=items))
+        return self._all_of(items, lambda some: t.settle(self.home, process=process, window_ms=window_ms, items=some))
+
+    def _all_of(self, items: list[Any], call: Callable[[list[Any]], t.Call[list[Verdict]]]) -> list[Verdict]:
+        """As a worker does: in portions, the last ones first, and what is put off is sent again."""
+        verdicts = [Verdict.LATER] * len(items)
+        while left := [place for place, verdict in enumerate(verdicts) if verdict is Verdict.LATER][-t.PORTION :]:
+            answers = self.store.run(call([items[place] for place in left]))
+            assert any(verdict is not Verdict.LATER for verdict in answers), "it does not go on"
+            for place, verdict in zip(left, answers, strict=True):
+                verdicts[place] = verdict
+        return verdicts
 
     def release(self, process: bytes, *jobs: Lease, park_ms: int = 0, record: bytes = b"") -> list[Verdict]:
-        """Give jobs back."""
+        """Give jobs back, in as many calls as it takes."""
         items = [(job.id, job.token, park_ms, record) for job in jobs]
-        return self.store.run(t.release(self.home, process=process, items=items))
+        return self._all_of(items, lambda some: t.release(self.home, process=process, items=some))
 
     def cancel(self, *jobs: bytes, outcome: bytes = b"cancelled", ttl_ms: int = HOUR) -> list[bytes]:
         """Cancel jobs, or ask for it."""

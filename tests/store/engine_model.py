@@ -8,7 +8,7 @@ from quaff.model.states import JobState
 from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import RULES, Dump, process_id
 
-OK, ALREADY, FENCED, GONE = Verdict
+OK, ALREADY, FENCED, GONE, _ = Verdict
 LETTER = {JobState.SUCCEEDED: "s", JobState.FAILED: "f", JobState.CANCELLED: "c", JobState.EXPIRED: "e"}
 GHOST = b"ghost"  # after the id of an entry in a line whose job was cancelled
 NAME = {letter: str(state) for state, letter in LETTER.items()}

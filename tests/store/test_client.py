@@ -27,7 +27,7 @@ from tests.store.engine import Desk, fifo, process_id, unchanged
 from tests.store.wire import Own, Send, both, claim, close, enqueue, settle, store_at, sync, within
 from tests.worker.support import side_by_side
 
-OK, ALREADY, FENCED, GONE = Verdict
+OK, ALREADY, FENCED, GONE, _ = Verdict
 
 # One deadline
 

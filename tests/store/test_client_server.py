@@ -28,7 +28,7 @@ from tests.proxy import Proxy
 from tests.store.engine import Desk, fifo, process_id, unchanged
 from tests.store.wire import Own, Send, aio, both, claim, close, enqueue, settle, store_at
 
-OK, ALREADY, FENCED, GONE = Verdict
+OK, ALREADY, FENCED, GONE, _ = Verdict
 
 # Forgotten scripts
 

@@ -33,7 +33,7 @@ from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import HOUR, RULES, Desk, keyed
 from tests.store.engine_model import GHOST, LETTER, Job, Process, World
 
-OK, ALREADY, FENCED, GONE = Verdict
+OK, ALREADY, FENCED, GONE, _ = Verdict
 STATES = [*LETTER, JobState.RETRYING, JobState.SCHEDULED]
 
 

@@ -13,7 +13,7 @@ from quaff.store.queries import holds
 from quaff.store.transitions import BATCH, Verdict
 from tests.store.engine import Desk, fifo, keyed, process_id, unchanged
 
-OK, ALREADY, FENCED, GONE = Verdict
+OK, ALREADY, FENCED, GONE, _ = Verdict
 
 
 class TestEnqueue:

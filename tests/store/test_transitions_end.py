@@ -11,7 +11,7 @@ from quaff.model.states import JobState
 from quaff.store.transitions import BATCH, Verdict
 from tests.store.engine import Desk, process_id, unchanged
 
-OK, ALREADY, FENCED, GONE = Verdict
+OK, ALREADY, FENCED, GONE, _ = Verdict
 
 
 class TestSettle:

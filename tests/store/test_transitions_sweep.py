@@ -13,7 +13,7 @@ from quaff.store.transitions import STEP, Verdict
 from tests.helpers import wait_until
 from tests.store.engine import HOUR, POISON, Desk, fifo, keyed, process_id, unchanged
 
-OK, ALREADY, FENCED, GONE = Verdict
+OK, ALREADY, FENCED, GONE, _ = Verdict
 
 
 def now_ms(desk: Desk) -> int:
@@ -78,7 +78,7 @@ class TestLapse:
         assert unchanged(desk, lambda: desk.claim(silent, 99, b"late")).closed
 
     def test_many_jobs_come_back_in_bounded_steps(self, desk: Desk) -> None:
-        """A hundred a sweep, over any number of silent processes, ``more`` until all are back (F63)."""
+        """So many a sweep, over any number of silent processes, ``more`` until all are back (F63)."""
         desk.put(*(b"%d" % n for n in range(250)))
         big, small = process_id(), [process_id() for _ in range(25)]
         desk.take(big, 200)
@@ -91,7 +91,7 @@ class TestLapse:
             desk.dump()
             assert len(steps) < 20
         assert sum(step.taken for step in steps) == 250
-        assert max(step.taken for step in steps) == STEP
+        assert max(step.taken for step in steps) <= STEP
         dump = desk.dump()
         assert (len(dump.solo), dump.lease, dump.active) == (250, {}, {})
 
@@ -258,7 +258,7 @@ class TestExpiry:
         assert desk.dump().tomb == {}
 
     def test_a_crowd_expires_in_bounded_steps(self, desk: Desk) -> None:
-        """A hundred records and a hundred parked jobs a sweep (F63)."""
+        """No kind has to wait for all of another one (F63)."""
         desk.put(*(b"%d" % n for n in range(400)))
         process = process_id()
         leases = desk.take(process, 400)
@@ -267,8 +267,9 @@ class TestExpiry:
         desk.let_tombstones_expire(*(lease.id for lease in leases[:250]))
         steps = []
         while not steps or steps[-1].more:
-            steps.append(desk.sweep(unpark=True))
-            assert len(steps) < 10
-        assert [step.expired for step in steps] == [100, 100, 50]
-        assert [step.unparked for step in steps] == [100, 50, 0]
+            steps.append(desk.sweep(unpark=not steps))
+            assert len(steps) < 20
+        assert [sum(step.expired for step in steps), sum(step.unparked for step in steps)] == [250, 150]
+        assert all(step.expired > 0 and step.unparked > 0 for step in steps[:4])
+        assert max(step.expired + step.unparked for step in steps) <= 2 * STEP
         assert len(fifo(desk.take(process, 400))) == 150

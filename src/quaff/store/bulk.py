@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from quaff.model.message import Submission
 from quaff.store.keys import partition
-from quaff.store.transitions import BATCH, STEP, Call, enqueue, enqueue_routed
+from quaff.store.transitions import BATCH, Call, enqueue, enqueue_routed
 
 #: Bytes of messages in one chunk: a script's arguments are copied, and nobody else is served meanwhile.
 _CHUNK_BYTES = 4 * 1024 * 1024
+#: Jobs with a placement in one: each may take the place of another one, which ends by that.
+PLACED = 25
 
 
 class Replaced(NamedTuple):
@@ -44,7 +46,7 @@ def chunks(
         placed = submission.placement is not None
         where = (submission.id.queue, submission.id.partition, placed)
         places, size = open_chunks.get(where, ([], 0))
-        if places and (len(places) == (STEP if placed else BATCH) or size + len(submission.message) > _CHUNK_BYTES):
+        if places and (len(places) == (PLACED if placed else BATCH) or size + len(submission.message) > _CHUNK_BYTES):
             yield call(places)
             places, size = [], 0
         places.append(place)

@@ -16,9 +16,11 @@ from quaff.store.scripts import Script, load
 
 T = TypeVar("T")
 
-#: The most items of one call: Lua's ``unpack`` fails near 8000 values, and no script may hold the server for long.
+#: The most items of one call, for no script may hold the server for long: where each costs next to nothing (Lua's
+#: ``unpack`` fails near 8000 values); of attempts that begin or end; where each may ask for all that there is.
 BATCH = 500
-STEP = 100
+PORTION = 250
+STEP = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,13 @@ class Call(Generic[T]):
 
 
 class Verdict(IntEnum):
-    """What the server says to a settle or a release."""
+    """What the server says to a settle or a release. ``LATER``: nothing has happened yet, it is to be sent again."""
 
     OK = 1
     ALREADY = 2
     FENCED = 3
     GONE = 4
+    LATER = 0
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
@@ -193,7 +196,10 @@ def claim(
     idle: bool,
     lease_ms: int,
 ) -> Call[Claimed]:
-    """Take up to ``count`` jobs under the lease of ``process``; of those that must start at once, up to ``free``."""
+    """Take up to ``count`` jobs under the lease of ``process``; of those that must start at once, up to ``free``.
+
+    It may hand out fewer, where looking for them costs much; as long as some are ``left`` there is reason to ask again.
+    """
     return Call(load("claim"), partition, (process, number, claim_id, count, free, int(idle), lease_ms), _claimed)
 
 

@@ -13,7 +13,7 @@ from quaff.errors import QuaffError
 from quaff.model import message
 from quaff.model.states import JobState
 from quaff.store.keys import Partition
-from quaff.store.transitions import BATCH, Call, Verdict, settle
+from quaff.store.transitions import PORTION, Call, Verdict, settle
 from quaff.worker.holdings import LATER
 from quaff.worker.ready import Claim, Finished
 from quaff.worker.starts import Starts
@@ -97,7 +97,7 @@ class Completer:
                 continue
             items: list[tuple[bytes, bytes, JobState, int, bytes, bytes]] = []
             size = 0
-            for finished in waiting[:BATCH]:
+            for finished in waiting[:PORTION]:
                 if finished.speaker is not None and not finished.speaker.heard:
                     break
                 lease, settled = finished.claim.lease, finished.settled
@@ -120,7 +120,7 @@ class Completer:
         return calls
 
     def answered(self, verdicts: Sequence[list[Verdict] | QuaffError]) -> list[tuple[Claim, Verdict]]:
-        """The answers to ``calls()``: what they cover is done, an error leaves it for later.
+        """The answers to ``calls()``: what they cover is done; an error, or a LATER, leaves it for later.
 
         Returns:
             What was refused, and how.
@@ -138,12 +138,15 @@ class Completer:
                 for finished, verdict in zip(waiting, answers, strict=False)
                 if verdict is Verdict.FENCED or verdict is Verdict.GONE
             ]
-            for finished in waiting[:count]:
-                self._starts.settled(finished.claim.lease.token)
-            if count == len(waiting):
+            left = []
+            for finished, verdict in zip(waiting, answers, strict=False):
+                if verdict is Verdict.LATER:
+                    left.append(finished)
+                else:
+                    self._starts.settled(finished.claim.lease.token)
+            waiting[:count] = left
+            if not waiting:
                 del self._unsettled[partition]
-            else:
-                del waiting[:count]
         self._sent = []
         return refused
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from quaff.errors import QuaffError
 from quaff.store.keys import Partition
 from quaff.store.queries import holds
-from quaff.store.transitions import BATCH, Call, Lease, Verdict, release
+from quaff.store.transitions import BATCH, PORTION, Call, Lease, Verdict, release
 from quaff.worker.ready import Claim, Ready
 from quaff.worker.runners import Runner
 
@@ -90,10 +90,10 @@ class Holdings:
         ]
 
     def calls(self) -> list[Call[list[Verdict]]]:
-        """Releases for what goes back, at most one batch in all."""
+        """Releases for what goes back, some at a time; the last first, for each goes to the head of its line."""
         now = time.monotonic()
         by_partition: dict[Partition, list[Back]] = {}
-        for each in self._back[:BATCH]:
+        for each in self._back[-PORTION:]:
             if self._later.get(each.claim.partition, 0.0) <= now:
                 by_partition.setdefault(each.claim.partition, []).append(each)
         self._sent = list(by_partition.values())
@@ -107,15 +107,16 @@ class Holdings:
         ]
 
     def answered(self, answers: Sequence[Any]) -> None:
-        """The answers to ``calls()``: what they cover is off the books; an error leaves it for later."""
+        """The answers to ``calls()``: what they cover is off the books; an error, or a LATER, leaves it for later."""
         done: set[bytes] = set()
         for going, answer in zip(self._sent, answers, strict=True):
             if isinstance(answer, QuaffError):
                 self._later[going[0].claim.partition] = time.monotonic() + LATER
             else:
-                for each in going:
-                    self.drop(each.claim)
-                    done.add(each.claim.lease.token)
+                for each, verdict in zip(going, answer, strict=True):
+                    if verdict is not Verdict.LATER:
+                        self.drop(each.claim)
+                        done.add(each.claim.lease.token)
         if done:
             self._back = [each for each in self._back if each.claim.lease.token not in done]
         self._sent = []

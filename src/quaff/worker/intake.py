@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from quaff.store.link import Link
-from quaff.store.transitions import BATCH, Claimed
+from quaff.store.transitions import PORTION, Claimed
 from quaff.worker.batching import Batches
 from quaff.worker.blocking import Blocks
 from quaff.worker.completer import Completer
@@ -57,7 +57,7 @@ class Intake:
         if room > 0:
             # One slot is enough for a whole batch.
             room = max(room, self._batches.missing(line.place, line.batch))
-        return max(0, min(BATCH, room, RECORDS - len(self._held) - len(self) - len(self._completer)))
+        return max(0, min(PORTION, room, RECORDS - len(self._held) - len(self) - len(self._completer)))
 
     def __len__(self) -> int:
         """Jobs that have come and are not sorted."""

@@ -24,7 +24,7 @@ from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.store.client import Store
 from quaff.store.keys import Partition
 from quaff.store.queries import asked
-from quaff.store.transitions import BATCH, STEP, End, Kept, Rules, attempt_of, heartbeat, reap, sweep
+from quaff.store.transitions import BATCH, End, Kept, Rules, attempt_of, heartbeat, reap, sweep
 from quaff.worker.courier import Courier
 from quaff.worker.starts import Start
 from quaff.worker.timekeeping import Timekeeper
@@ -230,8 +230,7 @@ class Chores:
             sweep(partition, lease_ms=self._lease_ms, rules=self._rules, keep=self._keep, poison=poison, unpark=unpark)
         )
         # Parked jobs come back once: if nobody here knows them they will be parked again.
-        if swept.unparked < STEP:
-            self._unpark.discard(partition)
+        self._unpark.discard(partition)
         if swept.taken:
             log.warning("%s: took %d jobs back from workers that fell silent", partition.queue, swept.taken)
         self._ask(place, swept.asked)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- claim: queued -> running; retrying -> queued for what is due
 -- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
---   is sent again), how many (0 to 500), of these for slots that are free now, idle (1 if the process holds no job at all), lease in ms
+--   is sent again), how many (0 to 500; it may be fewer, and where some are left, asking again gives more), of these for slots that are free now, idle (1 if the process holds no job at all), lease in ms
 -- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, the time in ms if jobs are handed out,
 --   version of what is blocked, 0 if nothing is, id, message, token, id, message, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle;
@@ -34,10 +34,10 @@ if last then
   if tonumber(last_number) >= number then
     local answer = {0, waiting(), 0, -1, now, tonumber(redis.call('HGET', k.meta, 'blocks') or 0)}
     if last_claim ~= claim then return answer end
-    local range = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
-    for _, member in ipairs(range) do
-      local id = member:sub(9)
-      local token = redis.call('HGET', k.active, id)
+    local ids = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
+    for i, member in ipairs(ids) do ids[i] = member:sub(9) end
+    for i, token in ipairs(#ids > 0 and redis.call('HMGET', k.active, unpack(ids)) or {}) do
+      local id = ids[i]
       if token and token:sub(1, #claim + 1) == claim .. '.' then
         answer[#answer + 1] = id
         answer[#answer + 1] = redis.call('HGET', k.msg, id)
@@ -147,7 +147,7 @@ end
 
 if special then
   looks = looks - promote(now, looks / 2)
-  open_due(now)
+  looks = looks - 3 * open_due(now, math.floor(looks / 6))
 end
 if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.

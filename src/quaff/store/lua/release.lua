@@ -2,7 +2,7 @@
 --- release: running -> queued, at no cost; -> cancelled, where it was asked to stop
 -- ARGV: process (8 bytes), then for each job: id, token, ms to keep it parked (0: it goes to the head of the queue; -1: likewise, and
 --   it may have begun), record of the attempt, if it had begun
--- Answer: one number a job: 1 OK; 3 FENCED (this token does not hold it)
+-- Answer: one number a job: 0 LATER (this call has done its share: it is to be sent again; the last ones go first); 1 OK; 3 FENCED (this token does not hold it)
 -- Guarantees: nothing is charged, where it was not begun not even to a rate; the order of the jobs given back is kept; what must
 --   run alone goes on waiting for that.
 -- KEYS: active held parked tries
@@ -17,6 +17,7 @@
 -- @include place
 -- @include history
 -- @include stopped
+-- @include effort
 
 local process = ARGV[1]
 local ids = {}
@@ -28,13 +29,16 @@ local now = clock()
 local answers, back = {}, false
 for i = #ids, 1, -1 do
   local id, token, wait, record = ids[i], ARGV[4 * i - 1], tonumber(ARGV[4 * i]), ARGV[4 * i + 1]
-  if holders[id] == token then
+  if effort >= MOST_EFFORT then
+    answers[i] = 0
+  elseif holders[id] == token then
     answers[i] = 1
     holders[id] = nil
     redis.call('HDEL', k.active, id)
     forget_progress({id})
     redis.call('ZREM', k.held, process .. id)
     local route = route_of(id)
+    effort = effort + 2 * effort_for(route)
     if route then give_back(route[6], now, wait >= 0) end
     if record ~= '' then remember(id, record) end
     local ended = stopped(id, token, now)

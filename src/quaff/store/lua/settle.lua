@@ -4,10 +4,10 @@
 --   and 'w' at no cost it comes back), result ttl in ms (for 'r' and 'w': ms until it is due), digest (16 bytes or empty; for
 --   'r' another priority and queue, with a space between them, or empty, for 'w' the step for which it waits or empty), record (for
 --   'r' and 'w': that of the attempt)
--- Answer: one number a job: 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
+-- Answer: one number a job: 0 LATER (this call has done its share: it is to be sent again); 1 OK; 2 ALREADY (this token settled it before); 3 FENCED (another token holds it, ended it,
 --   or it waits to run again after another one); 4 GONE (nobody knows it)
 -- Guarantees: one terminal answer OK per id; a late run cannot change what another one recorded.
--- KEYS: active tries tomb msg route held res done stop meta
+-- KEYS: active tries tomb msg held res done stop meta
 -- @include schema
 -- @include clock
 -- @include watched
@@ -18,6 +18,7 @@
 -- @include tail
 -- @include travels
 -- @include nodes
+-- @include effort
 
 local process, window = ARGV[1], tonumber(ARGV[2])
 local ids = {}
@@ -37,17 +38,22 @@ end
 
 local answers, mine, members, others = {}, {}, {}, {}
 local succeeded, tombs, records, expiries, unkept = {}, {}, {}, {}, {}
-local here, routes, over, ran = {}, routes_of(ids), {}, {}
+local here, routes, over, ran = {}, {}, {}, {}
 for i, id in ipairs(ids) do
   local at = 6 * i - 3
   local token, letter, ttl = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  if holders[id] == token then
+  -- Not those that this call does not come to.
+  if i % 50 == 1 and effort < MOST_EFFORT then routes = routes_of({unpack(ids, i, math.min(i + 49, #ids))}) end
+  if effort >= MOST_EFFORT then
+    answers[i] = 0
+  elseif holders[id] == token then
     answers[i] = 1
     holders[id] = nil
     here[id] = token
     local route, plain = routes[id], letter == 's' and not (travels(id) or is_node(id))
     if route then ran[#ran + 1] = {route[6], letter} end
     if route and plain then over[id] = route end
+    effort = effort + effort_for(route) + (plain and 0 or 4)
     mine[#mine + 1] = id
     members[#members + 1] = process .. id
     if not plain then
@@ -67,6 +73,7 @@ for i, id in ipairs(ids) do
       expiries[#expiries + 1] = id
     end
   else
+    effort = effort + 1
     answers[i] = here[id] and (here[id] == token and 2 or 3) or refusal(id, token)
   end
 end
@@ -102,7 +109,7 @@ if #others + #ran == 0 then return answers end
 for _, each in ipairs(ran) do give_back(each[1], now, each[2] == 'e') end
 if next(over) then
   let_go(over, 'done', now)
-  redis.call('HDEL', k.route, unpack(succeeded))
+  forget_routes(succeeded)
 end
 for _, at in ipairs(others) do
   local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]

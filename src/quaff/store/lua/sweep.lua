@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- sweep: running -> queued | failed | cancelled where a lease has lapsed; parked, retrying -> queued; results and tombstones expire
--- ARGV: lease in ms, most items of each kind in one call, crashes allowed, failed ttl in ms, tombstone window in ms, dead letters
+-- ARGV: lease in ms, most items in one call, of which each kind has half of what those before it have left, crashes allowed, failed ttl in ms, tombstone window in ms, dead letters
 --   to keep, bytes of them to keep, outcome to store for a job whose crash was one too many, 1 to bring back all parked jobs
 --   (a new worker may know their task)
 -- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left, running jobs
@@ -31,6 +31,9 @@ local lease_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2])
 local rules = {max_crashes = tonumber(ARGV[3]), failed_ttl = tonumber(ARGV[4]), window = tonumber(ARGV[5])}
 local keep, keep_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local now = clock()
+-- So none has to wait for all of another one.
+local left = limit
+local function share() return math.max(5, math.floor(left / 2)) end
 
 local seen = tonumber(redis.call('HGET', k.meta, 'last_tick') or 0)
 local reap_from = tonumber(redis.call('HGET', k.meta, 'reap_from') or 0)
@@ -58,12 +61,17 @@ local ahead = redis.call('ZRANGEBYSCORE', k.lease, '(' .. ms(now + lease_ms), '+
 for _, process in ipairs(ahead) do redis.call('ZADD', k.lease, ms(now + lease_ms), process) end
 
 local more = 0
+-- What has come to its share may have more.
+local function took(count, most)
+  left = left - count
+  if count >= most then more = 1 end
+end
 local taken = 0
 if now >= reap_from then
   local silent = redis.call('ZRANGEBYSCORE', k.lease, '-inf', ms(now), 'LIMIT', 0, 10)
   if #silent == 10 then more = 1 end
   for _, process in ipairs(silent) do
-    local room = limit - taken
+    local room = share()
     local range = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, room)
     for _, member in ipairs(range) do
       local id = member:sub(9)
@@ -82,16 +90,23 @@ if now >= reap_from then
         end
       end
     end
-    if #range >= room then more = 1 break end
+    took(#range, room)
+    if #range >= room then break end
     close(process, now, rules.window)
   end
 end
 if taken > 0 then hint() end
 
-local unpark = redis.call('HGET', k.meta, 'unpark')
-local horizon = (ARGV[9] == '1' or unpark) and '+inf' or ms(now)
-local due = redis.call('ZRANGEBYSCORE', k.parked, '-inf', horizon, 'LIMIT', 0, limit)
-if unpark and #due < limit then redis.call('HDEL', k.meta, 'unpark') end
+-- As many as there were when that was asked for: one that is parked once more waits for its time.
+local unpark = ARGV[9] == '1' and redis.call('ZCARD', k.parked) or tonumber(redis.call('HGET', k.meta, 'unpark') or 0)
+local most = share()
+local due = redis.call('ZRANGEBYSCORE', k.parked, '-inf', unpark > 0 and '+inf' or ms(now), 'LIMIT', 0, unpark > 0 and math.min(most, unpark) or most)
+took(#due, most)
+if unpark > #due and #due > 0 then
+  redis.call('HSET', k.meta, 'unpark', unpark - #due)
+elseif unpark > 0 then
+  redis.call('HDEL', k.meta, 'unpark')
+end
 if #due > 0 then
   redis.call('ZREM', k.parked, unpack(due))
   for i, text in ipairs(redis.call('HMGET', k.tries, unpack(due))) do
@@ -99,10 +114,13 @@ if #due > 0 then
   end
   hint()
 end
-local promoted = promote(now, limit)
+most = share()
+local promoted = promote(now, most)
+took(promoted, most)
 if promoted > 0 then hint() end
 
-if redis.call('EXISTS', k.opens) == 1 then open_due(now) end
+most = share()
+if redis.call('EXISTS', k.opens) == 1 then took(open_due(now, most), most) end
 
 -- What is full again, or held no longer, leaves nothing behind.
 local rested = redis.call('ZRANGEBYSCORE', k.rates, '-inf', ms(now), 'LIMIT', 0, limit)
@@ -111,12 +129,20 @@ local unheard = redis.call('ZRANGEBYSCORE', k.watched, '-inf', ms(now), 'LIMIT',
 if #unheard > 0 then redis.call('ZREM', k.watched, unpack(unheard)) end
 local left_alone = redis.call('ZRANGEBYSCORE', k.followed, '-inf', ms(now), 'LIMIT', 0, limit)
 if #left_alone > 0 then redis.call('ZREM', k.followed, unpack(left_alone)) end
-local overdue = redis.call('ZRANGEBYSCORE', k.guests, '-inf', ms(now), 'LIMIT', 0, limit)
+if #rested >= limit or #unheard >= limit or #left_alone >= limit then more = 1 end
+most = share()
+local overdue = redis.call('ZRANGEBYSCORE', k.guests, '-inf', ms(now), 'LIMIT', 0, most)
+took(#overdue, most)
 for _, guest in ipairs(overdue) do dismiss(guest, now) end
-local lapsed = redis.call('ZRANGEBYSCORE', k.lapses, '-inf', ms(now), 'LIMIT', 0, limit)
+most = share()
+local lapsed = redis.call('ZRANGEBYSCORE', k.lapses, '-inf', ms(now), 'LIMIT', 0, most)
+took(#lapsed, most)
 if #lapsed > 0 then hand_over(lapsed, now) end
 
-local old = redis.call('ZRANGEBYSCORE', k.done, '-inf', ms(now), 'LIMIT', 0, limit)
+-- These cost half of what the others do, and are the most.
+most = math.max(5, 2 * left)
+local old = redis.call('ZRANGEBYSCORE', k.done, '-inf', ms(now), 'LIMIT', 0, most)
+took(#old, most)
 if #old > 0 then
   local tombs = redis.call('HMGET', k.tomb, unpack(old))
   local kept, gone = {}, {}
@@ -156,7 +182,7 @@ local function too_many()
   return redis.call('ZCARD', k.dead) > keep or tonumber(redis.call('HGET', k.meta, 'dead_bytes') or 0) > keep_bytes
 end
 if too_many() then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k.dead, '-inf', '+inf', 'LIMIT', 0, limit)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', k.dead, '-inf', '+inf', 'LIMIT', 0, math.max(5, left))) do
     if too_many() then drop(id) end
   end
   if too_many() then more = 1 end
@@ -172,6 +198,5 @@ end
 local next_parcel = redis.call('ZRANGEBYSCORE', k.outbox, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 local next_schedule = redis.call('ZRANGEBYSCORE', k.sched_next, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 
-if #due >= limit or promoted >= limit or #rested >= limit or #lapsed >= limit or #overdue >= limit or #unheard >= limit or #left_alone >= limit or #old >= limit then more = 1 end
 return {taken, #due, #old, more, redis.call('HLEN', k.stop), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1,
   next_parcel and math.max(0, tonumber(next_parcel) - now) or -1}

@@ -1,6 +1,6 @@
 -- How a job ends; settle does it for many plain ones at once, where they have succeeded.
 -- A tombstone is: one letter for the state, 13 digits of the millisecond it goes, the lease token, '|' and the digest.
--- KEYS: msg tomb ready meta tries stop route res done
+-- KEYS: msg tomb ready meta tries stop res done
 -- @include clock
 -- @include wake
 -- @include watched
@@ -52,7 +52,7 @@ local function finish(id, letter, token, record, ttl, now, window)
   if not dead then
     redis.call('HDEL', k.msg, id)
     forget_steps({id})
-    if route then redis.call('HDEL', k.route, id) end
+    if route then forget_routes({id}) end
   end
   if ttl > 0 then redis.call('HSET', k.res, id, record) else forget_tails({id}) end
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)

@@ -5,7 +5,7 @@
 -- lane last came to the tail. Where there is room for the first in line, it is called: it is in `turn` again, keeps its place in
 -- line meanwhile, and none that came later is let past it, however little it asks for.
 -- Whoever takes a lane out of `turn`, or something out of a limit, calls the next one at its limits (`pass_on`).
--- KEYS: turn meta backlog waits opens stalled credit slots spot
+-- KEYS: turn meta backlog waits opens stalled credit spot
 -- @include clock
 -- @include wake
 -- @include route
@@ -26,8 +26,15 @@ end
 
 local function place_in(entry) return struct.unpack('>I8', entry:sub(34, 41)) end
 
+-- Whether anybody stands in line: where nobody does, which is the rule, nobody has to be looked for.
+local in_line = nil
+local function anybody_in_line()
+  if in_line == nil then in_line = redis.call('EXISTS', k.waits) == 1 end
+  return in_line
+end
+
 local function leave_line(lane)
-  local entry = redis.call('HGET', k.stalled, lane)
+  local entry = anybody_in_line() and redis.call('HGET', k.stalled, lane)
   if not entry then return end
   redis.call('ZREM', k.waits, entry)
   redis.call('HDEL', k.stalled, lane)
@@ -46,7 +53,7 @@ end
 
 -- Calls the first lane in line at a limit if there is room for it, or notes when there will be.
 local function pass_on(limit, now)
-  local first = first_in_line(limit)
+  local first = anybody_in_line() and first_in_line(limit)
   local lane = first and first:sub(-16)
   if not first or redis.call('ZSCORE', k.turn, lane) then return end
   local wait = wait_for(limit, cost_of(lane, limit), now)
@@ -59,7 +66,7 @@ local function pass_on(limit, now)
 end
 
 local function pass_all_on(limits, now, but)
-  if redis.call('EXISTS', k.waits) == 0 then return end
+  if not anybody_in_line() then return end
   for _, each in ipairs(limits) do
     if each[1] ~= but then pass_on(each[1], now) end
   end
@@ -69,11 +76,12 @@ end
 local function stall(lane, limit, came, now)
   redis.call('ZREM', k.turn, lane)
   redis.call('HDEL', k.credit, lane)
-  local entry = redis.call('HGET', k.stalled, lane)
+  local entry = anybody_in_line() and redis.call('HGET', k.stalled, lane)
   if not entry or entry:sub(1, 33) ~= limit then
     leave_line(lane)
     entry = limit .. struct.pack('>I8', came) .. lane
     redis.call('ZADD', k.waits, 0, entry)
+    in_line = true
     redis.call('HSET', k.stalled, lane, entry)
   end
   pass_on(limit, now)
@@ -82,11 +90,12 @@ end
 -- The limit that keeps a job waiting, and for how long; nothing if none does. One at which somebody waits since before this one's
 -- lane `came` to its turn keeps it, too.
 local function kept_by(limits, now, lane, came)
-  local in_line = lane and #limits > 0 and redis.call('EXISTS', k.waits) == 1
+  if #limits == 0 then return end
+  read_limits(limits)
   for _, each in ipairs(limits) do
     local wait = wait_for(each[1], each[2], now)
     if wait ~= 0 then return each[1], wait end
-    local first = in_line and first_in_line(each[1])
+    local first = lane and anybody_in_line() and first_in_line(each[1])
     if first and first:sub(-16) ~= lane and place_in(first) < came then return each[1], 0 end
   end
 end
@@ -99,7 +108,7 @@ end
 local function give_back(limits, now, unstarted)
   for _, each in ipairs(limits) do
     if each[1]:byte() == 99 then
-      if redis.call('HINCRBY', k.slots, each[1], -each[2]) <= 0 then redis.call('HDEL', k.slots, each[1]) end
+      use(each[1], -each[2])
     elseif unstarted then
       untake(each[1], each[2], now)
     end
@@ -126,11 +135,12 @@ local function leave_lane(id, route, now)
   end
 end
 
--- Limits whose time has come call the next lane.
-local function open_due(now)
-  local due = redis.call('ZRANGEBYSCORE', k.opens, '-inf', ms(now), 'LIMIT', 0, 100)
+-- Limits whose time has come call the next lane; how many.
+local function open_due(now, most)
+  local due = redis.call('ZRANGEBYSCORE', k.opens, '-inf', ms(now), 'LIMIT', 0, most)
   for _, limit in ipairs(due) do
     redis.call('ZREM', k.opens, limit)
     pass_on(limit, now)
   end
+  return #due
 end

@@ -23,21 +23,22 @@ local function rotate(lane, weight, has_more)
   if has_more then to_tail(lane) else redis.call('ZREM', k.turn, lane) end
 end
 
--- How many lanes, and jobs that are due, this claim may look at: each costs the server ten times what a plain job does.
+-- How many lanes, and jobs that are due, this claim may look at: each costs the server three times what a plain job does, and more
+-- with limits, above all where somebody stands in line at them.
 local looks = 100
 
 -- Takes turns among the lanes. What has a limit must start at once, so there is room for it only in `free` slots.
 local function take_turns(ids, most, free, now)
   local until_count = #ids + most
   for _ = 1, looks do
-    if #ids >= until_count then return end
-    looks = looks - 1
+    if #ids >= until_count or looks < 1 then return end
     local lane, came = unpack(redis.call('ZRANGEBYSCORE', k.turn, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
     if not lane then return end
     local backlog = first_of(lane)
     local id = backlog[1]:sub(-16)
     local route = route_of(id)
     local limits = route[6]
+    looks = looks - 1 - #limits / (anybody_in_line() and 1 or 2)
     if #limits > 0 and #ids >= free then return end
     local limit = kept_by(limits, now, lane, tonumber(came))
     if limit then

@@ -3,30 +3,49 @@
 -- `queue#number` of the partition in which it runs, where that is another one}.
 -- KEYS: route
 local routed = nil
-local function route_of(id)
-  if routed == nil then routed = redis.call('EXISTS', k.route) == 1 end
-  local text = routed and redis.call('HGET', k.route, id)
-  return text and cmsgpack.unpack(text)
-end
+-- What this call has read already, by id.
+local routes_read = {}
 
 -- Of many jobs, by id; nothing for those that ask for nothing.
 local function routes_of(ids)
   if routed == nil then routed = redis.call('EXISTS', k.route) == 1 end
-  local routes = {}
-  for i, text in ipairs(routed and #ids > 0 and redis.call('HMGET', k.route, unpack(ids)) or {}) do
-    if text then routes[ids[i]] = cmsgpack.unpack(text) end
+  local routes, unread = {}, {}
+  if not routed then return routes end
+  for _, id in ipairs(ids) do
+    routes[id] = routes_read[id]
+    if not routes[id] then unread[#unread + 1] = id end
+  end
+  for i, text in ipairs(#unread > 0 and redis.call('HMGET', k.route, unpack(unread)) or {}) do
+    if text then
+      routes_read[unread[i]] = cmsgpack.unpack(text)
+      routes[unread[i]] = routes_read[unread[i]]
+    end
   end
   return routes
+end
+
+local function route_of(id)
+  if routed == nil then routed = redis.call('EXISTS', k.route) == 1 end
+  if not routed then return nil end
+  if routes_read[id] then return routes_read[id] end
+  local text = redis.call('HGET', k.route, id)
+  if not text then return nil end
+  routes_read[id] = cmsgpack.unpack(text)
+  return routes_read[id]
+end
+
+local function set_route(id, text)
+  redis.call('HSET', k.route, id, text)
+  routed, routes_read[id] = true, nil
 end
 
 local function set_priority(id, priority)
   local route = route_of(id) or {0, '', 'done', '', 1, {}}
   route[1] = priority
-  redis.call('HSET', k.route, id, cmsgpack.pack(route))
-  routed = true
+  set_route(id, cmsgpack.pack(route))
 end
 
-local function set_route(id, text)
-  redis.call('HSET', k.route, id, text)
-  routed = true
+local function forget_routes(ids)
+  redis.call('HDEL', k.route, unpack(ids))
+  for _, id in ipairs(ids) do routes_read[id] = nil end
 end

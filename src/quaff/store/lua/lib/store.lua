@@ -1,9 +1,10 @@
 -- Stores a job that asks for more than the end of the one line, unless another one with the same unique key stays. `rules` are what
 -- a waiting job that is replaced ends as: {outcome, its ttl in ms, tombstone window in ms}.
--- KEYS: tomb heirs msg meta limits
+-- KEYS: tomb heirs msg meta
 -- @include met
 -- @include route
 -- @include place
+-- @include limits
 -- @include unique
 -- @include withdraw
 -- @include halt
@@ -71,7 +72,7 @@ local function store(id, message, text, packed_terms, rules, now)
   redis.call('HSET', k.msg, id, message)
   redis.call('HINCRBY', k.meta, 'enqueued', 1)
   if route then set_route(id, text) end
-  for _, each in ipairs(numbers) do redis.call('HSET', k.limits, each[1], each[2]) end
+  for _, each in ipairs(numbers) do set_numbers(each[1], each[2]) end
   if verdict then
     redis.call('HSET', k.heirs, key, string.format('%013.0f', due) .. id)
   else
