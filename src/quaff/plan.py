@@ -177,7 +177,7 @@ def seed_of(
         ) from None
     route, numbers, due_ms, delay_ms = _placed(sent.placement)
     if task.settings.queue != flow.queue:
-        route = (*(route or (0, "", "done", "", 1, ())), f"{task.settings.queue}#0")
+        route = (*(route or (0, "", "done", "", 1, (), 0)), f"{task.settings.queue}#0")
     whole = Spec(**spec, due_ms=due_ms, delay_ms=delay_ms, name=name or f"{task.name}-{sent.id.raw.hex()[-6:]}")
     packed = msgspec.msgpack.encode(route) if route else b""
     return Seed(place, sent.id.raw, sent.message, packed, msgspec.msgpack.encode(numbers), whole, edges)
@@ -187,7 +187,7 @@ def _placed(placement: Placement | None) -> tuple[tuple[Any, ...], Sequence[Any]
     """Route, numbers of limits, and when it is due (milliseconds): at that time, or so long after it could start."""
     if placement is None:
         return (), (), 0, 0
-    due_ms, delay_ms, _, _, numbers = msgspec.msgpack.decode(placement.terms)
+    due_ms, delay_ms, _, numbers = msgspec.msgpack.decode(placement.terms)
     return tuple(msgspec.msgpack.decode(placement.route)) if placement.route else (), numbers, due_ms, delay_ms
 
 

@@ -157,18 +157,21 @@ def definition(name: str, task: Task[Any, Any, Any], given: Mapping[str, Any]) -
     route: list[Any] | None = None
     if place is not None:
         route = msgspec.msgpack.decode(place.route) if place.route else None
-        _, _, conflict, hold_ms, numbers = msgspec.msgpack.decode(place.terms)
-        values |= {"conflict": conflict, "hold_ms": hold_ms, "numbers": numbers}
+        _, _, conflict, numbers = msgspec.msgpack.decode(place.terms)
+        values |= {"conflict": conflict, "numbers": numbers}
     if (overlap := values.get("overlap", "allow")) != "allow":
-        route = route or [0, "", "done", "", 1, []]
+        route = route or [0, "", "done", "", 1, [], 0]
         route[1:3] = [placement.short("schedule", name), "done"]
-        values |= {"conflict": CONFLICT[overlap], "hold_ms": 0}
+        route[6] = 0
+        values |= {"conflict": CONFLICT[overlap]}
     return Schedule(
         message=message.encode(task.name, sent.args, sent.kwargs),
         queue=settings.queue,
         expires_ms=int((settings.expires or 0) * 1000),
         on_exhausted=settings.on_exhausted,
-        route=None if route is None else msgspec.convert(route, tuple[int, str, str, str, int, list[tuple[str, int]]]),
+        route=None
+        if route is None
+        else msgspec.convert(route, tuple[int, str, str, str, int, list[tuple[str, int]], int]),
         **values,
     )
 

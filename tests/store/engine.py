@@ -417,7 +417,7 @@ def check_tails(d: Dump, places: set[bytes]) -> None:
 
 def route_of(d: Dump, id: bytes) -> list[Any]:
     """What a job asks for beyond a place in line."""
-    return msgspec.msgpack.decode(d.route[id]) if id in d.route else [0, "", "done", "", 1, []]
+    return msgspec.msgpack.decode(d.route[id]) if id in d.route else [0, "", "done", "", 1, [], 0]
 
 
 def check_lanes(d: Dump, in_lanes: dict[bytes, bytes]) -> None:

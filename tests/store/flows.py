@@ -59,7 +59,7 @@ def seed(place: int, name: str, **given: Any) -> Seed:
 
 def elsewhere(node: Seed, queue: str) -> Seed:
     """That one, to run in another queue."""
-    route = b"\x97\x00\xa0\xa4done\xa0\x01\x90" + msgspec.msgpack.encode(f"{queue}#0")
+    route = b"\x98\x00\xa0\xa4done\xa0\x01\x90\x00" + msgspec.msgpack.encode(f"{queue}#0")
     return msgspec.structs.replace(node, route=route)
 
 

@@ -43,7 +43,7 @@ def placements(draw: st.DrawFn) -> Placement:
     unique = None
     if draw(st.booleans()):
         until = draw(st.sampled_from(["done", "done", "start", "time"]))
-        for_ = 600 if until == "time" else None
+        for_ = 600 if until == "time" or draw(st.booleans()) else None
         unique = Unique(by=("a",), until=until, for_=for_, on_conflict=draw(st.sampled_from(CONFLICTS)))
     wishes = Wishes(
         due_ms=0,

@@ -40,8 +40,8 @@ def fire(desk: Desk, known: Entry, *instants: int, through: int = 0, overlap: st
     for instant in instants:
         call = call_at(known.name, made, instant)
         if overlap != "allow":
-            route = schedule.encode((0, "key", "done", "", 1, []))
-            call = call._replace(route=route, terms=schedule.encode((0, 0, CONFLICT[overlap], 0, [])))
+            route = schedule.encode((0, "key", "done", "", 1, [], 0))
+            call = call._replace(route=route, terms=schedule.encode((0, 0, CONFLICT[overlap], [])))
         occurrences.append(Occurrence(instant, *call))
     return desk.store.run(
         timetable.fire(

@@ -229,3 +229,48 @@ def test_a_job_that_crashed_and_is_put_off_takes_its_limits_once(desk: Desk) -> 
     leases = desk.take(other, idle=True) + desk.take(other, idle=True)
     assert [lease.id for lease in leases] == [first]
     assert list(desk.dump().slots.values()) == [b"1"]
+
+
+def let_the_hold_lapse(desk: Desk) -> None:
+    """The time for which a key is held is over."""
+    assert desk.dump().lapses
+    desk.redis.zadd(desk.key("lapses"), dict.fromkeys(desk.dump().lapses, 1), xx=True)
+
+
+@pytest.mark.parametrize("how", ["its turn", "a sweep"])
+def test_an_heir_holds_the_key_no_longer_than_it_asked_for(desk: Desk, how: str) -> None:
+    """``for_`` is a bound for whoever hangs, also for one that came to the key after another one."""
+    desk.place((b"1", one("replace", for_=600)))
+    (lease,) = desk.take(ME)
+    (heir,) = desk.place((b"2", one("replace", for_=300)))
+    if how == "its turn":
+        desk.settle(ME, lease)
+    else:
+        let_the_hold_lapse(desk)
+        desk.sweep()
+    (lapses,) = desk.dump().lapses.values()
+    assert lapses == pytest.approx(time.time() * 1000 + 300_000, abs=5000)
+    assert fifo(desk.take(ME)) == [b"2"]
+    let_the_hold_lapse(desk)
+    (third,) = desk.place((b"3", one("replace", for_=300)))
+    assert (state_of(desk, heir), state_of(desk, third)) == (JobState.RUNNING, JobState.QUEUED)
+
+
+def test_an_heir_without_such_a_time_holds_the_key_to_its_end(desk: Desk) -> None:
+    """Whatever the one before it asked for."""
+    desk.place((b"1", one("replace", for_=600)))
+    (lease,) = desk.take(ME)
+    desk.place((b"2", one("replace")))
+    desk.settle(ME, lease)
+    assert (len(desk.dump().uniq), desk.dump().lapses) == (1, {})
+
+
+def test_a_dead_letter_that_is_sent_back_holds_its_key_no_longer_than_it_asked_for(desk: Desk) -> None:
+    """As when it was sent."""
+    (first,) = desk.place((b"1", one(for_=300)))
+    desk.settle(ME, *desk.take(ME), state=JobState.FAILED)
+    assert desk.store.run(requeue(desk.home, [first])) == [b"q"]
+    assert desk.place((b"2", one(for_=300))) == [first]
+    let_the_hold_lapse(desk)
+    (second,) = desk.place((b"2", one(for_=300)))
+    assert second != first

@@ -1,7 +1,7 @@
 """Where and when a job waits, as the scripts read it: only for calls that ask for more than the end of the one line.
 
-``route`` stays with the job: ``[priority, unique key, when that is free, lane, weight, [[limit, cost], ...]]``.
-``terms`` are for the moment of the call: ``[due ms, delay ms, what to do about a conflict, ms to hold the key,
+``route`` stays with the job: ``[priority, unique key, when that is free, lane, weight, [[limit, cost], ...], ms
+to hold the key]``. ``terms`` are for the moment of the call: ``[due ms, delay ms, what to do about a conflict,
 [[declaration, numbers], ...]]``.
 Texts only, no bytes: the Lua reader of MessagePack knows no other strings.
 """
@@ -56,13 +56,13 @@ def placement(task: str, wishes: Wishes, arguments: Mapping[str, Any]) -> Placem
     limits, numbers = _limits(task, wishes, arguments)
     lane, weight = _lane(wishes, limits, arguments)
     key = "" if unique is None else _unique_key(task, unique, arguments)
+    hold_ms = unique.hold_ms if unique else 0
     route = b""
     if wishes.priority or key or lane:
-        route = _encode((wishes.priority, key, unique.until if unique else "done", lane, weight, limits))
+        route = _encode((wishes.priority, key, unique.until if unique else "done", lane, weight, limits, hold_ms))
     conflict = unique.on_conflict if unique else "keep"
     strict = conflict == "raise"
-    hold_ms = unique.hold_ms if unique else 0
-    terms = (wishes.due_ms, wishes.delay_ms, "keep" if strict else conflict, hold_ms, numbers)
+    terms = (wishes.due_ms, wishes.delay_ms, "keep" if strict else conflict, numbers)
     return Placement(route, _encode(terms), strict)
 
 

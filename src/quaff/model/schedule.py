@@ -45,7 +45,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         message: an encoded call of its task; ``expires_ms``: how long after its instant it must have begun, or 0.
         on_exhausted: the name of the task that is sent the id of an occurrence that is given up.
-        route, conflict, hold_ms, numbers: where its jobs wait (see ``placement``).
+        route, conflict, numbers: where its jobs wait (see ``placement``).
         cron: the expression, empty for ``every_ms``; ``tz``: the zone in which it is read.
         missed: what becomes of instants at which no worker lived: none, the last one, or all are made up for.
         max_late_ms: an instant that is later than this is passed over in any case; 0: no such limit.
@@ -58,9 +58,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     expires_ms: int = 0
     on_exhausted: str | None = None
-    route: tuple[int, str, str, str, int, list[tuple[str, int]]] | None = None
+    route: tuple[int, str, str, str, int, list[tuple[str, int]], int] | None = None
     conflict: str = "keep"
-    hold_ms: int = 0
     numbers: list[tuple[str, str]] = []
     cron: str = ""
     tz: str = "UTC"
@@ -207,7 +206,7 @@ def _call(schedule: Schedule, id: bytes, instant_ms: int, *, extra: bool = False
         told = str(JobId(schedule.queue, 0, id))
         data = messages.carrying(messages.encode(schedule.on_exhausted, [told], {}), data)
     late = 0 if extra else jitter(schedule, id)
-    place = (instant_ms + late if late else 0, 0, schedule.conflict, schedule.hold_ms, schedule.numbers)
+    place = (instant_ms + late if late else 0, 0, schedule.conflict, schedule.numbers)
     return Call(id, data, b"" if schedule.route is None else encode(schedule.route), encode(place))
 
 

@@ -21,7 +21,7 @@ local function luggage(id, there, to)
     local declared = each[1]:sub(18)
     numbers[#numbers + 1] = {declared, redis.call('HGET', k.limits, declared) or '0 1 1'}
   end
-  local asks = (route[1] ~= 0 or route[4] ~= '') and cmsgpack.pack({route[1], '', 'done', route[4], route[5], route[6]}) or ''
+  local asks = (route[1] ~= 0 or route[4] ~= '') and cmsgpack.pack({route[1], '', 'done', route[4], route[5], route[6], 0}) or ''
   local origin = id .. HERE
   return {'g' .. there, 'go', to, there, layer(5, origin, redis.call('HGET', k.msg, id) or ''), asks, cmsgpack.pack(numbers),
     packed(id), origin}
@@ -37,7 +37,7 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', k.outbox, '-inf', ms(now), 'LI
     unpost(name)
   else
     -- To wherever the job is by now.
-    if kind == 'signal' and is_away(there) then parcel[2], parcel[3] = route_of(there)[7], is_away(there) end
+    if kind == 'signal' and is_away(there) then parcel[2], parcel[3] = route_of(there)[8], is_away(there) end
     answer[#answer + 1] = kind == 'go' and luggage(id, there, to) or {name, unpack(parcel)}
     redis.call('ZADD', k.outbox, ms(now + tonumber(ARGV[2])), name)
     for _, part in ipairs(answer[#answer]) do size = size + #part end

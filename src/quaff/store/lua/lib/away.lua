@@ -10,8 +10,8 @@
 local HERE = k.meta:match('/([^/]+)}:meta$')
 
 local function set_queue(id, queue)
-  local route = route_of(id) or {0, '', 'done', '', 1, {}}
-  route[7] = queue ~= HERE and queue or nil
+  local route = route_of(id) or {0, '', 'done', '', 1, {}, 0}
+  route[8] = queue ~= HERE and queue or nil
   set_route(id, cmsgpack.pack(route))
 end
 
@@ -23,7 +23,7 @@ local function send_away(id, route, now)
   local there = id:sub(1, 6)
   for i = 1, 20, 2 do there = there .. string.char(tonumber(hash:sub(i, i + 1), 16)) end
   redis.call('HSET', k.away, id, there)
-  post('g' .. there, {'go', route[7], there, id}, now)
+  post('g' .. there, {'go', route[8], there, id}, now)
 end
 
 -- What a traveller brings home: how it ended there, or, 'r', that it goes on elsewhere in so many ms.

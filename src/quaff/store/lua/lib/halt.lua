@@ -11,7 +11,7 @@ local function ask_to_stop(id, outcome, ttl, window, now)
   local there = is_away(id)
   if there then
     -- After the journey itself, where that has not been announced.
-    post('c' .. there, {'cancel', route_of(id)[7], there, id, ms(ttl), ms(window), outcome}, now + 1)
+    post('c' .. there, {'cancel', route_of(id)[8], there, id, ms(ttl), ms(window), outcome}, now + 1)
   else
     redis.call('PUBLISH', k.stop, '')
   end

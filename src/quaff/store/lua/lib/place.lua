@@ -11,7 +11,7 @@
 -- @include away
 local function place(id, t, front)
   local route = route_of(id)
-  if route and route[7] then
+  if route and route[8] then
     send_away(id, route, clock())
   elseif runs_alone(t) then
     if front then redis.call('RPUSH', k.solo, id) else redis.call('LPUSH', k.solo, id) end

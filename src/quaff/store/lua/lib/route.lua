@@ -1,6 +1,6 @@
 -- `route` has what a job asks for beyond a place in the one line of all others, as long as its message is kept:
 -- {priority, unique key or '', when that is free again ('start' 'done' 'time'), lane or '', weight, {{limit, cost}, ...},
--- `queue#number` of the partition in which it runs, where that is another one}.
+-- ms for which it holds the unique key at most or 0, `queue#number` of the partition in which it runs, where that is another one}.
 -- KEYS: route
 local routed = nil
 -- What this call has read already, by id.
@@ -40,7 +40,7 @@ local function set_route(id, text)
 end
 
 local function set_priority(id, priority)
-  local route = route_of(id) or {0, '', 'done', '', 1, {}}
+  local route = route_of(id) or {0, '', 'done', '', 1, {}, 0}
   route[1] = priority
   set_route(id, cmsgpack.pack(route))
 end

@@ -21,7 +21,7 @@ local function send_back(id, now)
   redis.call('HDEL', k.tomb, id)
   redis.call('HDEL', k.res, id)
   redis.call('ZREM', k.done, id)
-  if route and route[2] ~= '' and route[3] ~= 'time' then hold(route[2], id, 0) end
+  if route and route[2] ~= '' and route[3] ~= 'time' then hold(route[2], id, route[7], now) end
   place(id, read_tries(nil), false)
   return 'q'
 end

@@ -56,7 +56,7 @@ end
 local function store(id, message, text, packed_terms, rules, now)
   local known = met(message, redis.call('HGET', k.msg, id), redis.call('HGET', k.tomb, id))
   if known then return known end
-  local at, delay, conflict, held_for, numbers = unpack(cmsgpack.unpack(packed_terms))
+  local at, delay, conflict, numbers = unpack(cmsgpack.unpack(packed_terms))
   local due = at > 0 and at or now + delay
   local route = text ~= '' and cmsgpack.unpack(text)
   local key = route and route[2] or ''
@@ -76,7 +76,7 @@ local function store(id, message, text, packed_terms, rules, now)
   if verdict then
     redis.call('HSET', k.heirs, key, string.format('%013.0f', due) .. id)
   else
-    if key ~= '' then hold(key, id, held_for > 0 and now + held_for or 0) end
+    if key ~= '' then hold(key, id, route[7], now) end
     start_waiting(id, due, now)
   end
   return 0

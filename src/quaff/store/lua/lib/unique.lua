@@ -3,6 +3,7 @@
 -- KEYS: uniq lapses heirs
 -- @include clock
 -- @include followed
+-- @include route
 -- @include place
 
 -- The job that holds a key now, or nil, and then whether one did until its time was over.
@@ -13,9 +14,10 @@ local function holder_of(key, now)
   return id or nil
 end
 
-local function hold(key, id, until_ms)
+-- For so many ms at most, where that is not 0.
+local function hold(key, id, for_ms, now)
   redis.call('HSET', k.uniq, key, id)
-  if until_ms > 0 then redis.call('ZADD', k.lapses, ms(until_ms), key) else redis.call('ZREM', k.lapses, key) end
+  if for_ms > 0 then redis.call('ZADD', k.lapses, ms(now + for_ms), key) else redis.call('ZREM', k.lapses, key) end
 end
 
 -- The holders of keys hold them no more: their heirs do, or nobody.
@@ -31,7 +33,8 @@ local function hand_over(keys, now)
     else
       local due, id = tonumber(heir:sub(1, 13)), heir:sub(14)
       redis.call('HDEL', k.heirs, keys[i])
-      redis.call('HSET', k.uniq, keys[i], id)
+      local route = route_of(id)
+      hold(keys[i], id, route and route[7] or 0, now)
       start_waiting(id, due, now)
       happened({id}, 'e')
     end
