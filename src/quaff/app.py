@@ -156,7 +156,7 @@ class Quaff(Registry):
 
     def queue(self, name: str) -> Queue:
         """A queue, to pause, purge or count it; no I/O."""
-        return Queue(self.store, self.settings, name)
+        return Queue(self.store, self.settings, name, self.tasks)
 
     def limit(self, key: str, limit: Limit, *, queue: str = "default", hold: Seconds = 60) -> Guest:
         """Keep code that is no job to a limit: ``with quaff.limit("api", RateLimit(10)): ...``.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Protocol
 
 import msgspec
 
 from quaff.config import Settings
-from quaff.errors import ConfigurationError
+from quaff.errors import ConfigurationError, UnknownTask, did_you_mean
 from quaff.model import blocking, outcome
 from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, Limit, RateLimit
@@ -64,6 +66,22 @@ class Change(msgspec.Struct, frozen=True):
     about: str
 
 
+class _Settings(Protocol):
+    @property
+    def limits(self) -> Sequence[Limit]: ...
+
+
+class Limited(Protocol):
+    """What is asked of a task: its name, and its limits as they are declared."""
+
+    name: str
+
+    @property
+    def settings(self) -> _Settings:
+        """Its options."""
+        ...
+
+
 class Queue:
     """One queue; making this costs no I/O.
 
@@ -73,12 +91,14 @@ class Queue:
         store: the server.
         settings: the application's.
         name: the queue's.
+        tasks: those of the application, by all of their names.
     """
 
-    def __init__(self, store: Store, settings: Settings, name: str) -> None:
+    def __init__(self, store: Store, settings: Settings, name: str, tasks: Mapping[str, Limited]) -> None:
         self.name = check_name("queue", name)
         self._store = store
         self._settings = settings
+        self._tasks = tasks
         self._home = partition(settings.namespace, name)
 
     def pause(self, for_: Seconds | None = None) -> bool:
@@ -132,10 +152,15 @@ class Queue:
     def set_limit(self, limit: Limit, *, task: str | None = None, only: str | None = None) -> None:
         """Give a limit of this queue other numbers than the code has, from now on and until ``reset_limit``.
 
+        They hold for all that comes with that key, also where no job has had it yet.
+
         Args:
             limit: ``RateLimit(50, per=1, key="api:{host}")``: the key as it is declared, with the new numbers.
             task: the name of the task, for a limit that is declared without a key or with a function.
             only: for this key alone, such as ``"api:example.com"``.
+
+        Raises:
+            UnknownTask, ConfigurationError: no such task here, or it has no such limit.
         """
         self._change_limit(limit, task, only, on=True)
 
@@ -155,7 +180,8 @@ class Queue:
             raise ConfigurationError(
                 "set_limit: a limit without a key, or with a function as its key, belongs to one task: give task=."
             )
-        name = limit_name(given.kind, declared_as(task or "", given.key), only or "")
+        owner = task if task is None or not self._tasks else self._owner(given, task)
+        name = limit_name(given.kind, declared_as(owner or "", given.key), only or "")
         numbers = given.numbers() if on else ""
         name, who = (name if only is not None else name[17:]), somebody()
         after = b""
@@ -163,6 +189,19 @@ class Queue:
             after = self._store.run(limit(self._home, name=name, numbers=numbers, who=who, after=after))
             if not after:
                 return
+
+    def _owner(self, given: Limit, name: str) -> str:
+        """The name that a task has now, where it has such a limit."""
+        task = self._tasks.get(name)
+        if task is None:
+            raise UnknownTask(f"no task {name!r} is registered here.{did_you_mean(name, self._tasks)}")
+        same = [each for each in task.settings.limits if type(each) is type(given)]
+        declared = {declared_as(task.name, each.key) for each in same}
+        if declared_as(task.name, given.key) not in declared:
+            others = ", ".join(f"key={each.key!r}" for each in same if isinstance(each.key, str) and each.key)
+            hint = f" Those that it has are meant by their keys: {others}." if others else ""
+            raise ConfigurationError(f"set_limit: task {name!r} has no {type(given).__name__} like that.{hint}")
+        return task.name
 
     def set_capacity(self, *, jobs: int | None = None, size: int | None = None) -> None:
         """Refuse new jobs with QueueFull while the queue has so many, or so much, that waits or runs.

@@ -365,6 +365,17 @@ def test_a_job_that_must_run_alone_keeps_to_its_limits_too(desk: Desk) -> None:
     assert (again.message, again.attempt) == (b"0", 2)
 
 
+@pytest.mark.parametrize("only", [None, "a"])
+def test_the_cap_of_a_fair_key_has_other_numbers_at_run_time(desk: Desk, only: str | None) -> None:
+    """It is a limit as others are, by the name that the documentation gives; for all keys, or for one."""
+    desk.place(*((key.encode(), by(key, cap=1)) for key in "ab" for _ in range(3)))
+    assert fifo(desk.take(ME, 10)) == [b"a", b"b"]
+    name = limit_name("c", "task/cap", only or "")
+    numbers = "2 1 1"
+    desk.store.run(limit(desk.home, name=name if only else name[17:], numbers=numbers, who="me", after=b""))
+    assert sorted(fifo(desk.take(ME, 10))) == ([b"a"] if only else [b"a", b"b"])
+
+
 # Rates
 
 

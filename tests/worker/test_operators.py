@@ -23,6 +23,7 @@ from quaff import (
 )
 from quaff.flask import Quaff as FlaskQuaff
 from quaff.model import blocking, codec
+from quaff.model.placement import limit_name
 from quaff.task import Task
 from tests.helpers import wait_until
 from tests.worker import orderapp
@@ -249,6 +250,32 @@ def test_other_numbers_are_for_a_limit_that_can_be(quaff: Quaff) -> None:
         queue.changes(0)
     with pytest.raises(UnknownTask):
         quaff.block(5)  # type: ignore[arg-type]
+
+
+def test_other_numbers_for_a_limit_that_the_task_does_not_have_are_refused(quaff: Quaff) -> None:
+    """They would never hold: a wrong name, a task without one of its own, and one whose limit has a key."""
+    queue = quaff.queue("default")
+    quaff.task(name="own", rate=RateLimit(5, key=lambda: "a"), aliases=["former"])(lambda: None)
+    with pytest.raises(UnknownTask, match="Did you mean 'capped'"):
+        queue.set_limit(Concurrency(1), task="cappd")
+    with pytest.raises(ConfigurationError, match="'turn' has no RateLimit"):
+        queue.set_limit(RateLimit(1), task="turn")
+    with pytest.raises(ConfigurationError, match="'own' has no Concurrency"):
+        queue.reset_limit(Concurrency(1), task="own")
+    with pytest.raises(ConfigurationError, match=r"key='{key}'"):
+        queue.set_limit(Concurrency(1), task="capped")
+    for name in ("own", "former"):
+        queue.set_limit(RateLimit(1), task=name)
+    about = {each.about for each in queue.changes()}
+    assert about == {limit_name("r", "own()", "")[17:] + " 1 1000 1"}
+
+
+def test_other_numbers_wait_for_who_comes_later(quaff: Quaff) -> None:
+    """A key that no job has had yet, nor ever has: a guest brings its own numbers, and these come first."""
+    quaff.queue("default").set_limit(Concurrency(1, key="later"))
+    guest = quaff.limit("later", Concurrency(2))
+    with guest, pytest.raises(LimitReached):
+        guest.__enter__()
 
 
 def test_a_limit_without_numbers_that_can_be_told_is_refused(quaff: Quaff) -> None:
