@@ -160,6 +160,22 @@ def test_a_flow_that_failed_runs_again_from_where_it_failed(desk: Desk) -> None:
     desk.dump()
 
 
+def test_what_failed_is_sent_back_with_its_flow_and_not_once_more_alone(desk: Desk) -> None:
+    """Its dead letter goes when it gets another run; what is known of its end stays."""
+    flow = store(desk, seeds_of([Drawn({}, JobState.FAILED)]))
+    run_all(desk, {"0": JobState.FAILED}, random.Random(1))
+    (letter,) = desk.dump().dead
+    before = desk.look(letter).record
+    store(desk, again(stands(desk, flow).nodes, [0]), flow, again=True, size=1)
+    dump = desk.dump()
+    assert not dump.dead
+    assert len(dump.msg) == 1
+    assert desk.store.run(requeue(desk.home, [letter])) == [b"f"], "it is discarded"
+    assert desk.look(letter).record == before
+    assert run_all(desk, {"0": JobState.SUCCEEDED}, random.Random(1)) == ["0"]
+    assert desk.dump().number("dead_bytes") == 0
+
+
 def test_another_run_that_is_sent_again_after_its_end_changes_nothing(desk: Desk) -> None:
     """The reply was lost, and the job was quick."""
     flow = store(desk, seeds_of([Drawn({}, JobState.FAILED)]))

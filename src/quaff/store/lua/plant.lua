@@ -6,7 +6,7 @@
 --   spec, edges   (at most 100)
 -- Answer: 1; 0 where it is gone, runs, or is stored by somebody else
 -- Guarantees: what is sent twice is there once; what waits for a node is there before it starts. Another run has another id, and
---   the message of the one before. What is not stored to its end is forgotten.
+--   the message of the one before, which is no dead letter any more. What is not stored to its end is forgotten.
 -- KEYS: flows edges member tomb res done values drafts meta limits
 -- @include schema
 -- @include clock
@@ -42,6 +42,11 @@ local function once_more(field, spec)
   redis.call('HINCRBY', k.flows, flow .. before[STATE], -1)
   redis.call('HDEL', k.member, before[JOB])
   redis.call('HDEL', k.values, field)
+  -- A dead letter of the run before could be sent back alone, and run besides this one.
+  unlist(before[JOB])
+  redis.call('HDEL', k.msg, before[JOB])
+  redis.call('HDEL', k.route, before[JOB])
+  forget_steps({before[JOB]})
   local undo = before[UNDO] >= 0 and of_flow(flow, 'undo') or ''
   for at = 1, #undo, 4 do
     if undo:sub(at, at + 3) == struct.pack('>I4', before[UNDO]) then
