@@ -213,6 +213,23 @@ def test_a_flow_grows_while_it_runs(desk: Desk) -> None:
     desk.dump()
 
 
+def test_what_is_added_behind_one_that_has_ended_comes_after_its_next_run(desk: Desk) -> None:
+    """As what was behind it from the beginning, with the same policies."""
+    flow = store(desk, seeds_of([Drawn({}, JobState.FAILED), Drawn({})]))
+    leases = {name_of(lease): lease for lease in desk.take(ME, 2)}
+    desk.settle(ME, leases["0"], state=JobState.FAILED)
+    for name, policy in (("n2", "fail"), ("n3", "continue")):
+        desk.store.run(grow(desk.home, flow, seed(0, name), after=[(0, policy)], adder=b""))
+    desk.settle(ME, leases["1"])
+    assert run_all(desk, {"3": JobState.SUCCEEDED}, random.Random(1)) == ["3"]
+    found = stands(desk, flow)
+    assert [LETTER[node.state] for node in found.nodes if node.state] == ["f", "s", "c", "s"]
+    store(desk, again(found.nodes, [0, 2]), flow, again=True, size=4)
+    order = run_all(desk, dict.fromkeys(["0", "2", "3"], JobState.SUCCEEDED), random.Random(1))
+    assert (order[0], {*order[1:]}) == ("0", {"2", "3"})
+    assert stands(desk, flow).state is JobState.SUCCEEDED
+
+
 def test_a_node_in_another_queue_ends_at_home(desk: Desk, server_url: str) -> None:
     """It travels when it is put in line, and its end is told where it waited."""
     nodes = [Drawn({}), Drawn({0: "fail"})]

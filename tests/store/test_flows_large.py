@@ -136,6 +136,29 @@ def test_what_runs_again_is_given_large_results_a_few_at_a_time(desk: Desk) -> N
     assert len(desk.dump().ready) == 20
 
 
+def test_what_is_added_while_others_are_told_is_told_with_them(desk: Desk) -> None:
+    """The one that it waits for has ended, and those that do have not all heard of it."""
+    count = 2000
+    flow = store(desk, seeds_of([Drawn({}), *(Drawn({0: "fail"}) for _ in range(count))]))
+    (lease,) = desk.take(ME, 5)
+    desk.settle(ME, lease)
+    assert {name[:1] for name in desk.dump().outbox} == {b"a"}
+    waiting = len(desk.dump().ready)
+    new = grow(desk.home, flow, seed(0, f"n{count + 1}"), after=[(0, "fail")], adder=b"")
+    assert desk.store.run(new) == count + 1
+    assert len(desk.dump().ready) == waiting
+    deliver(desk)
+    assert len(desk.dump().ready) == count + 1
+    late = grow(desk.home, flow, seed(0, f"n{count + 2}"), after=[(0, "fail")], adder=b"")
+    assert desk.store.run(late) == count + 2
+    assert len(desk.dump().ready) == count + 2
+    while leases := desk.take(ME, 500):
+        desk.settle(ME, *leases)
+    found = stands(desk, flow)
+    assert (found.state, found.open) == (JobState.SUCCEEDED, 0)
+    desk.dump()
+
+
 def test_what_was_put_off_in_one_run_of_a_flow_starts_nothing_in_the_next(desk: Desk) -> None:
     """One that has succeeded was still telling it when the flow was called off and then sent back."""
     count = 2000

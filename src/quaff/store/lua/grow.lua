@@ -20,11 +20,19 @@ if ARGV[10] ~= '' and tonumber(ARGV[10]) ~= at then return -2 end
 if at >= tonumber(ARGV[11]) then return -3 end
 local full = refused(1)
 if full then return full end
+
+-- Whether those that wait for a node have still to hear of its end, some of them at least.
+local function untold(field, node)
+  if node[STATE] == '' or node[STATE] == 'q' then return true end
+  local parcel = redis.call('HGET', k.parcels, 'a' .. field)
+  return parcel and cmsgpack.unpack(parcel)[6] == of_flow(flow, 'run')
+end
+
 local field, spec, edges = field_of(flow, at), cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7])
 spec[JOB] = id
-local above = adder ~= '' and redis.call('HGET', k.member, adder)
-if above and above:sub(1, 16) == flow then
-  edges[CHILDREN] = edges_at(above)[CHILDREN]
+local source = adder ~= '' and redis.call('HGET', k.member, adder)
+if source and source:sub(1, 16) == flow then
+  edges[CHILDREN] = edges_at(source)[CHILDREN]
   for _, each in ipairs(edges[CHILDREN]) do
     local below = field_of(flow, each[1])
     local child, its = node_at(below), edges_at(below)
@@ -35,12 +43,13 @@ if above and above:sub(1, 16) == flow then
   end
 end
 for _, each in ipairs(after) do
-  local parent = node_at(field_of(flow, each[1]))
+  local above = field_of(flow, each[1])
+  local parent, its = node_at(above), edges_at(above)
   edges[PARENTS][#edges[PARENTS] + 1] = each[1]
-  if parent[STATE] == '' or parent[STATE] == 'q' then
-    local its = edges_at(field_of(flow, each[1]))
-    its[CHILDREN][#its[CHILDREN] + 1] = {at, each[2]}
-    redis.call('HSET', k.edges, field_of(flow, each[1]), cmsgpack.pack(its))
+  -- Also behind one that has ended: if that runs again, this one comes after it.
+  its[CHILDREN][#its[CHILDREN] + 1] = {at, each[2]}
+  redis.call('HSET', k.edges, above, cmsgpack.pack(its))
+  if untold(above, parent) then
     spec[NEEDS] = spec[NEEDS] + 1
   elseif lost(parent) then
     spec[LOST] = spec[LOST] + 1
