@@ -26,7 +26,11 @@ from quaff import (
     starmap,
     workflow,
 )
+from quaff.model.ids import parse
 from quaff.store import embedded
+from quaff.store.keys import partition
+from quaff.store.transitions import BATCH
+from quaff.tending import Site, join
 from tests.proxy import Proxy
 
 
@@ -256,3 +260,29 @@ def test_two_applications_in_one_place_share_a_flow(quaff: Quaff) -> None:
     twin.task(lambda a: a, name="same")
     flow = chain(quaff.tasks["add"].si(1), twin.tasks["same"].s()).delay()
     assert [node.name for node in flow.graph()] == ["add", "same"]
+
+
+def test_what_joins_while_the_pages_of_a_flow_are_read_makes_no_circle(quaff: Quaff) -> None:
+    """Whoever adds has read a first page that does not have it, and reads again."""
+    add = quaff.tasks["add"]
+    flow = chain(add.si(0), group(*(add.si(number) for number in range(BATCH)))).delay()
+    store, id = quaff.store, parse(flow.id)
+    assert id is not None
+    adder = bytes.fromhex(flow.job("add").id[-32:])
+    joining = join(
+        Site(id, partition(quaff.settings.namespace, id.queue, id.partition)),
+        add.si(1),
+        after="between",
+        if_failed="fail",
+        name="",
+        adder=adder,
+    )
+    answer = store.run(next(joining))
+    flow.add(add.si(2), after="add", name="between")
+
+    def go_on(answer: Any) -> None:
+        while True:
+            answer = store.run(joining.send(answer))
+
+    with pytest.raises(ConfigurationError, match="'between': that one waits for this job"):
+        go_on(answer)

@@ -51,15 +51,17 @@ class Site(NamedTuple):
 
 
 def read(site: Site, *, records: bool = False) -> Steps[Graph]:
-    """All of it."""
+    """All of it; ``size`` is what it was at first, so that whoever adds knows what the first pages may lack."""
     nodes: list[Node] = []
+    first: Graph | None = None
     most = _WITH_RESULTS if records else BATCH
     while True:
         call = graph(site.home, site.id.raw, first=len(nodes), most=most, records=records)
         found = site.known((yield call))
+        first = first or found
         nodes += found.nodes
         if len(nodes) >= found.size:
-            return found._replace(nodes=nodes)
+            return found._replace(nodes=nodes, size=first.size)
 
 
 def call_off(site: Site, record: bytes, terms: Terms) -> Steps[bool]:
