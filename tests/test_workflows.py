@@ -1,4 +1,4 @@
-"""What cannot be drawn is refused before anything is sent, and what was sent twice is there once."""
+"""Flows as whoever sends them has them: what joins, what is asked, and what was sent twice is there once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,8 @@ from quaff import (
     ConfigurationError,
     Flow,
     JobNotFound,
-    MessageTooLarge,
     Quaff,
-    RateLimit,
     ResultTimeout,
-    Unique,
-    Workflow,
     chain,
     chord,
     group,
@@ -31,6 +27,7 @@ from quaff.store import embedded
 from quaff.store.keys import partition
 from quaff.store.transitions import BATCH
 from quaff.tending import Site, join
+from tests.flow_tasks import with_tasks
 from tests.proxy import Proxy
 
 
@@ -40,119 +37,6 @@ def quaff(server_url: str) -> Quaff:
     quaff = Quaff(server_url, namespace=f"w{uuid4().hex[:12]}")
     with_tasks(quaff)
     return quaff
-
-
-def with_tasks(quaff: Quaff) -> None:
-    """Register them."""
-
-    def add(a: int, b: int = 0) -> int:
-        return a + b
-
-    def host(name: str) -> str:
-        return name
-
-    quaff.task(add, name="add")
-    quaff.task(host, name="host", rate=RateLimit(5, key="api:{name}"))
-
-
-def nothing_sent(quaff: Quaff) -> bool:
-    """Whether the queue has never had a job."""
-    return quaff.queue("default").stats().enqueued == 0
-
-
-def drawn(quaff: Quaff, *edges: str) -> Workflow:
-    """A workflow of ``a<b``: a waits for b."""
-    work = workflow()
-    for edge in edges:
-        name, _, after = edge.partition("<")
-        work.add(name, quaff.tasks["add"].si(1), after=after.split(",") if after else ())
-    return work
-
-
-REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
-    "a circle": (lambda q: drawn(q, "a<c", "b<a", "c<b").delay(), "wait for each other: a -> b -> c -> a"),
-    "one that waits for itself": (lambda q: drawn(q, "a<a").delay(), "a -> a"),
-    "a circle of results": (lambda q: _of_results(q).delay(), "x -> y -> x"),
-    "an unknown name": (lambda q: drawn(q, "fetch", "b<fetsh").delay(), "no job 'fetsh'.*'fetch'"),
-    "a name twice": (lambda q: drawn(q, "a", "a"), "there is a job 'a'"),
-    "a name that is none": (lambda q: drawn(q, "a/b"), "none of them"),
-    "a name that is none, of one that joins": (
-        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), name="x/undo"),
-        "none of them",
-    ),
-    "a policy that is none": (
-        lambda q: workflow().add("a", q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
-        "'ignored'.*ignore",
-    ),
-    "no call": (lambda q: workflow().add("a", q.tasks["add"]), r"Workflow.add\('a'\): .*task.s"),  # type: ignore[arg-type]
-    "a bare task in a chain": (lambda q: chain(q.tasks["add"]), "task.s"),  # type: ignore[arg-type]
-    "a list in a group": (lambda q: group([q.tasks["add"].si(1)]), r"of a list \*calls"),  # type: ignore[arg-type]
-    "nothing": (lambda q: group().delay(), "this group has no task in it: there is nothing to send"),
-    "an empty workflow": (lambda q: workflow().delay(), "this workflow has no task in it"),
-    "a key": (lambda q: chain(q.tasks["add"].options(key="k").si(1)).delay(), "key="),
-    "unique": (lambda q: chain(q.tasks["add"].options(unique=Unique()).si(1)).delay(), "unique="),
-    "a name that is given, to one that joins": (
-        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), name="a/undo"),
-        "none of them",
-    ),
-    "a policy that is none, of one that joins": (
-        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), if_failed="ignored"),  # type: ignore[arg-type]
-        "'ignored'.*ignore",
-    ),
-    "a task whose jobs are elsewhere": (
-        lambda q: chain(q.tasks["add"].si(1), _elsewhere(q).si(1)).delay(),
-        "task 'add' is of an application whose jobs are elsewhere .*'other'",
-    ),
-    "a task whose jobs are elsewhere, to one that runs": (
-        lambda q: q.flow(f"default-0-{uuid4().hex}").add(_elsewhere(q).si(1)),
-        "jobs are elsewhere",
-    ),
-    "compensation of a group": (
-        lambda q: workflow().add("a", group(q.tasks["add"].si(1)), compensate=q.tasks["add"].si(1)),
-        "for one job",
-    ),
-    "a limit by a result": (
-        lambda q: chain(q.tasks["add"].si(1), q.tasks["host"].s()).delay(),
-        "not known yet",
-    ),
-}
-
-
-def _elsewhere(quaff: Quaff) -> Any:
-    """A task of another application on the same server."""
-    other = Quaff(quaff.settings.url, namespace="other")
-    with_tasks(other)
-    return other.tasks["add"]
-
-
-def _of_results(quaff: Quaff) -> Workflow:
-    work = workflow()
-    work.add("x", quaff.tasks["add"].s(work["y"]))
-    work.add("y", quaff.tasks["add"].s(work["x"]))
-    return work
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_is_refused_before_anything_is_sent(quaff: Quaff, what: str) -> None:
-    """By name, with what to do."""
-    attempt, says = REFUSED[what]
-    with pytest.raises(ConfigurationError, match=says):
-        attempt(quaff)
-    assert nothing_sent(quaff)
-
-
-def test_arguments_are_checked_for_all_before_the_first_is_sent(quaff: Quaff) -> None:
-    """As those of ``delay``; what is not known yet is taken as it will be."""
-    add = quaff.tasks["add"]
-    with pytest.raises(TypeError, match="'a' is a str"):
-        chain(add.s(1), add.si("one")).delay()
-    with pytest.raises(TypeError, match=r"too many .* for \(a, b=0\)\. In a flow s\(\) is given the result before it"):
-        chain(add.s(1), add.s(1, 2)).delay()
-    with pytest.raises(TypeError, match=r"too many .* for \(a, b=0\)$"):
-        chain(add.s(1, 2, 3)).delay()
-    with pytest.raises(MessageTooLarge):
-        group(add.si(1), quaff.tasks["host"].si("x" * 300_000)).delay()
-    assert nothing_sent(quaff)
 
 
 @pytest.mark.parametrize("text", ["", "nothing", "default-0-xyz"])
@@ -260,6 +144,25 @@ def test_two_applications_in_one_place_share_a_flow(quaff: Quaff) -> None:
     twin.task(lambda a: a, name="same")
     flow = chain(quaff.tasks["add"].si(1), twin.tasks["same"].s()).delay()
     assert [node.name for node in flow.graph()] == ["add", "same"]
+
+
+def test_what_joins_waits_as_in_a_workflow(quaff: Quaff) -> None:
+    """One name, many, or each with a policy; not for what is there to undo another."""
+    add = quaff.tasks["add"]
+    work = workflow()
+    one = work.add("one", add.si(1), compensate=add.s())
+    work.add("two", add.si(2), after={one: "ignore"})  # type: ignore[dict-item]
+    flow = work.delay()
+    flow.add(add.si(3), after={"one": "ignore", "two": "fail"}, name="three")
+    flow.add(add.si(4), after=one, if_failed="continue", name="four")
+    after = {node.name: node.after for node in flow.graph()}
+    assert after["two"] == {"one": "ignore"}
+    assert after["three"] == {"one": "ignore", "two": "fail"}
+    assert after["four"] == {"one": "continue"}
+    with pytest.raises(JobNotFound, match="no job 'one/undo'"):
+        flow.add(add.si(5), after="one/undo")
+    with pytest.raises(TypeError, match="an id is a text"):
+        quaff.flow(flow)  # type: ignore[arg-type]
 
 
 def test_what_joins_while_the_pages_of_a_flow_are_read_makes_no_circle(quaff: Quaff) -> None:

@@ -148,6 +148,8 @@ class Quaff(Registry):
 
     def flow(self, id: str) -> Flow[Any]:
         """The handle of a flow again, by its id; no I/O. Raises JobNotFound for a text that is none."""
+        if not isinstance(id, str):
+            raise TypeError(f"quaff.flow({id!r}): an id is a text")
         place = ids.parse(id)
         if place is None:
             raise JobNotFound(f"{id!r} is no id of a flow.", id)

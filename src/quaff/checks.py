@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, did_you_mean
-from quaff.model.flow import POLICIES, Node, with_those_behind
+from quaff.model.flow import POLICIES, Node, NodeResult, Policy, TaskSignature, names_in, with_those_behind
 from quaff.store.connect import mask
 
 
@@ -14,6 +15,43 @@ def check_name(name: object) -> None:
     """The name of a job in a flow. Raises ConfigurationError for one with the marks that flows put into names."""
     if not isinstance(name, str) or not name or set(name) & set("./#") or len(name) > 128:
         raise ConfigurationError(f"job name {name!r}: use 1 to 128 characters, none of them . / or #")
+
+
+def check_call(what: str, call: object) -> None:
+    """One call of a task. Raises ConfigurationError for a chain, a task, or what a task has returned."""
+    if not isinstance(call, TaskSignature):
+        raise ConfigurationError(f"{what}: {call!r} is no call of a task: give one task.s(...).")
+
+
+def check_values(call: TaskSignature[Any]) -> None:
+    """What joins a flow is given values. Raises ConfigurationError for a result that stands for a job of a workflow."""
+    for name in names_in([*call.args, *call.kwargs.values()]):
+        raise ConfigurationError(
+            f"Flow.add(): the result of {name!r} cannot stand in a call that joins a flow. Name it in after=, and have"
+            f" the task ask for flow.job({name!r}).result()."
+        )
+
+
+def waits_of(after: Any, if_failed: Any) -> dict[str, Policy]:
+    """The names in ``after``, with a policy each (see After). Raises ConfigurationError for anything else."""
+    check_policy(if_failed)
+    if isinstance(after, (str, NodeResult)):
+        after = [after]
+    if not isinstance(after, Iterable):
+        raise _no_name(after)
+    waits: dict[str, Policy] = {}
+    for each in after:
+        policy = after[each] if isinstance(after, Mapping) else if_failed
+        check_policy(policy)
+        name = each.name if isinstance(each, NodeResult) else each
+        if not isinstance(name, str):
+            raise _no_name(each)
+        waits[name] = policy
+    return waits
+
+
+def _no_name(after: object) -> ConfigurationError:
+    return ConfigurationError(f"after={after!r}: give names of other jobs, or a dict of them with a policy each.")
 
 
 def check_policy(policy: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from quaff.answers import Answers, aside
-from quaff.checks import check_app
+from quaff.checks import check_app, check_call
 from quaff.config import Settings
 from quaff.context import member_of
 from quaff.errors import (
@@ -19,7 +19,7 @@ from quaff.errors import (
 )
 from quaff.job import Job
 from quaff.model import outcome
-from quaff.model.flow import Node, Policy, Shape, TaskSignature
+from quaff.model.flow import After, Node, Policy, Shape, TaskSignature
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
 from quaff.plan import terms_of
@@ -171,9 +171,7 @@ class Flow(Generic[R]):
         """
         return self._run(run_again(self._site, terms_of(self._settings), from_))
 
-    def add(
-        self, call: TaskSignature[T], *, after: str | Sequence[str] = (), if_failed: Policy = "fail", name: str = ""
-    ) -> Job[T]:
+    def add(self, call: TaskSignature[T], *, after: After = (), if_failed: Policy = "fail", name: str = "") -> Job[T]:
         """Add a job while the flow runs. From a job of the flow: what waits for that one waits for the new one, too.
 
         Args:
@@ -190,7 +188,7 @@ class Flow(Generic[R]):
         return self._job(str(self._run(self._joining(call, after, if_failed, name))))
 
     async def aadd(
-        self, call: TaskSignature[T], *, after: str | Sequence[str] = (), if_failed: Policy = "fail", name: str = ""
+        self, call: TaskSignature[T], *, after: After = (), if_failed: Policy = "fail", name: str = ""
     ) -> Job[T]:
         """As ``add``, in a coroutine."""
         return self._job(str(await self._arun(self._joining(call, after, if_failed, name))))
@@ -220,9 +218,8 @@ class Flow(Generic[R]):
     def _ask(self) -> Graph:
         return self._site.known(self._store.run(graph(self._site.home, self._site.id.raw, most=0)))
 
-    def _joining(
-        self, call: TaskSignature[Any], after: str | Sequence[str], if_failed: Policy, name: str
-    ) -> Steps[JobId]:
+    def _joining(self, call: TaskSignature[Any], after: After, if_failed: Policy, name: str) -> Steps[JobId]:
+        check_call("Flow.add()", call)
         check_app(call.task.name, call.task.sender.settings, self._settings)
         adder = member_of(self.id)
         return join(self._site, call, after=after, if_failed=if_failed, name=name, adder=adder)

@@ -15,7 +15,7 @@ from quaff.config import Settings
 from quaff.errors import ConfigurationError, EncodeError
 from quaff.model import message
 from quaff.model.codec import Ref
-from quaff.model.flow import MOST_NODES, Edges, Policy, Seed, Shape, Spec, TaskSignature, leaves_first
+from quaff.model.flow import MOST_NODES, Edges, NodeResult, Policy, Seed, Shape, Spec, TaskSignature, leaves_first
 from quaff.model.ids import JobId
 from quaff.model.placement import Placement
 from quaff.store.flows import Terms
@@ -25,12 +25,6 @@ from quaff.task import Task, submission
 Waits: TypeAlias = "dict[int, Policy]"
 
 _NO_EDGES = Edges()
-
-
-class NodeResult(msgspec.Struct, frozen=True):
-    """Stands for the result of the job of that name, as an argument of another one."""
-
-    name: str
 
 
 class Draft(msgspec.Struct):

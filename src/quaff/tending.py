@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from quaff.checks import check_name, check_order, check_policy
+from quaff.checks import check_name, check_order, check_values, waits_of
 from quaff.errors import ConfigurationError, JobNotFound, did_you_mean
 from quaff.model import ids
-from quaff.model.flow import MOST_NODES, Node, Policy, TaskSignature, again
+from quaff.model.flow import MOST_NODES, After, Node, Policy, TaskSignature, again
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
 from quaff.plan import seed_of
@@ -47,7 +47,7 @@ class Site(NamedTuple):
             if node.name == name:
                 return node
         hint = did_you_mean(name, [node.name for node in nodes])
-        raise JobNotFound(f"flow {self.id} has no job {name!r}.{hint}", str(self.id))
+        raise JobNotFound(f"flow {self.id} has no job {name!r}.{hint or ' Its graph() has the names.'}", str(self.id))
 
 
 def read(site: Site, *, records: bool = False) -> Steps[Graph]:
@@ -102,22 +102,23 @@ def run_again(site: Site, terms: Terms, from_: str | None) -> Steps[bool]:
 
 
 def join(
-    site: Site, call: TaskSignature[Any], *, after: str | Sequence[str], if_failed: Policy, name: str, adder: bytes
+    site: Site, call: TaskSignature[Any], *, after: After, if_failed: Policy, name: str, adder: bytes
 ) -> Steps[JobId]:
     """A job more; ``adder``: the bytes of the id of the job of this flow that adds it, or none."""
-    check_policy(if_failed)
+    waits = waits_of(after, if_failed)
     if name:
         check_name(name)
-    names = [after] if isinstance(after, str) else after
+    check_values(call)
     seed = seed_of(call, site.id, name=name)
     while True:
-        found = (yield from read(site)) if names or name else None
+        found = (yield from read(site)) if waits or name else None
         nodes = found.nodes if found else []
         if any(node.name == name for node in nodes):
             raise ConfigurationError(f"there is a job {name!r} in flow {site.id} already.")
-        parents = [site.named(nodes, each).place for each in names]
-        check_order(nodes, parents, adder)
-        edges = [(place, if_failed) for place in parents]
+        # One that is there to undo another may never end.
+        heard = [node for node in nodes if node.state is not None]
+        edges = [(site.named(heard, each).place, policy) for each, policy in waits.items()]
+        check_order(nodes, [place for place, _ in edges], adder)
         answer = yield grow(site.home, site.id.raw, seed, after=edges, adder=adder, seen=found and found.size)
         if answer == ENDED:
             raise JobNotFound(f"flow {site.id} has ended, or is not known: nothing can be added.", str(site.id))

@@ -8,14 +8,14 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from quaff.checks import check_app, check_name, check_policy, circle, unknown
+from quaff.checks import check_app, check_call, check_name, circle, unknown, waits_of
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, StoreError
 from quaff.flow import Flow
 from quaff.model import ids
-from quaff.model.flow import Policy, Shape, TaskSignature, leaves_first
+from quaff.model.flow import After, NodeResult, Policy, Shape, TaskSignature, leaves_first, names_in
 from quaff.model.ids import JobId
-from quaff.plan import NodeResult, Plan, Waits, places_of, terms_of
+from quaff.plan import Plan, Waits, places_of, terms_of
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -23,8 +23,6 @@ from quaff.store.transitions import Call
 from quaff.task import Task
 
 R = TypeVar("R")
-
-After: TypeAlias = "str | NodeResult | Sequence[str | NodeResult] | Mapping[str, Policy]"
 
 
 class Application(Protocol):
@@ -192,11 +190,15 @@ class Workflow(Part[dict[str, Any]]):
         if name in self._nodes:
             raise ConfigurationError(f"there is a job {name!r} in this workflow already.")
         _pieces(f"Workflow.add({name!r})", [part])
+        if self in _inside(part):
+            raise ConfigurationError(f"Workflow.add({name!r}): a workflow cannot be a part of itself.")
+        if compensate is not None:
+            check_call(f"Workflow.add({name!r}, compensate=...)", compensate)
         if compensate is not None and not isinstance(part, TaskSignature):
             raise ConfigurationError(
                 f"{name}: compensate= is for one job; give it to those of the {type(part).__name__}."
             )
-        self._nodes[name] = _Named(part, _edges(after, if_failed), compensate)
+        self._nodes[name] = _Named(part, waits_of(after, if_failed), compensate)
         return NodeResult(name)
 
     def __getitem__(self, name: str) -> NodeResult:
@@ -225,7 +227,8 @@ class Workflow(Part[dict[str, Any]]):
 
     def pieces(self) -> Sequence[Piece]:
         """As Part has it."""
-        return [node.part for node in self._nodes.values()]
+        undoing = [node.compensate for node in self._nodes.values() if node.compensate is not None]
+        return [*(node.part for node in self._nodes.values()), *undoing]
 
     def _in_order(self) -> list[str]:
         needs = {name: {*node.after, *_mentions(node.part)} for name, node in self._nodes.items()}
@@ -272,18 +275,30 @@ def group(
             both cases; each when all have ended.
     """
     callbacks = {"on_success": on_success, "on_failure": on_failure, "on_complete": on_complete}
+    for when, call in callbacks.items():
+        if call is not None:
+            check_call(f"group({when}=...)", call)
     return Group(_pieces("group()", parts), callbacks)
 
 
 def chord(header: Group[Any] | Iterable[Piece], body: Piece) -> Chain[Any]:
     """A group, and then ``body`` with the list of its results."""
+    if not isinstance(header, (Group, Iterable)):
+        raise ConfigurationError(f"chord(): {header!r} is no list of calls: give [task.s(...), ...] and then the body.")
     whole = header if isinstance(header, Group) else group(*header)
     return Chain([whole, *_pieces("chord()", [body])])
 
 
 def starmap(task: Task[Any, R, Any], calls: Iterable[Sequence[Any]]) -> Group[list[R]]:
     """A group of one task with many arguments: ``starmap(add, [(1, 2), (3, 4)])``."""
-    return Group([task.si(*call) for call in calls], {})
+    if not isinstance(task, Task):
+        raise ConfigurationError(f"starmap(): {task!r} is no task: give the task itself, and a list of its arguments.")
+    made: list[Piece] = []
+    for call in calls:
+        if isinstance(call, str) or not isinstance(call, Sequence):
+            raise ConfigurationError(f"starmap(): {call!r} is no list of arguments: give [({call!r},), ...].")
+        made.append(task.si(*call))
+    return Group(made, {})
 
 
 def _pieces(what: str, parts: Iterable[Any]) -> list[Any]:
@@ -309,32 +324,19 @@ def _signatures(pieces: Iterable[Piece], *, inside: bool = True) -> Iterator[Tas
             yield from _signatures(piece.pieces(), inside=inside)
 
 
+def _inside(piece: Piece) -> Iterator[Piece]:
+    """A part and all of its parts."""
+    yield piece
+    if isinstance(piece, Part):
+        for each in piece.pieces():
+            yield from _inside(each)
+
+
 def _mentions(part: Piece) -> Iterator[str]:
     """The names whose results stand in the arguments of a part; those of a workflow are its own affair."""
     for call in _signatures([part], inside=False):
         for value in (*call.args, *call.kwargs.values()):
-            yield from _names_in(value)
-
-
-def _names_in(value: Any) -> Iterator[str]:
-    if isinstance(value, NodeResult):
-        yield value.name
-    elif type(value) in (list, tuple):
-        for each in value:
-            yield from _names_in(each)
-    elif type(value) is dict:
-        for each in value.values():
-            yield from _names_in(each)
-
-
-def _edges(after: Any, policy: Any) -> dict[str, Policy]:
-    if isinstance(after, (str, NodeResult)):
-        after = [after]
-    if not isinstance(after, Mapping):
-        after = {each.name if isinstance(each, NodeResult) else each: policy for each in after}
-    for each in (policy, *after.values()):
-        check_policy(each)
-    return dict(after)
+            yield from names_in(value)
 
 
 def _under(prefix: str, name: str) -> str:

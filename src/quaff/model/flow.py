@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -20,6 +20,9 @@ POLICIES: tuple[Policy, ...] = ("fail", "continue", "ignore")
 
 #: What a flow gives: the value of a node, by its place, or a list or dict of such.
 Shape: TypeAlias = "int | list[Any] | dict[str, Any]"
+
+#: Names of jobs that another one waits for, or those with a policy each.
+After: TypeAlias = "str | NodeResult | Sequence[str | NodeResult] | Mapping[str, Policy]"
 
 #: Nodes of one flow.
 MOST_NODES = 100_000
@@ -42,6 +45,30 @@ class TaskSignature(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<{self.task.name}.s(...)>"
+
+
+class NodeResult(msgspec.Struct, frozen=True):
+    """Stands for the result of the job of that name, as an argument of another one."""
+
+    name: str
+
+    def __format__(self, spec: str) -> str:
+        raise TypeError(
+            f"the result of job {self.name!r} is not known yet: give it as an argument of its own, and put the text"
+            " together in the task."
+        )
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """The jobs whose results stand in an argument."""
+    if isinstance(value, NodeResult):
+        yield value.name
+    elif type(value) in (list, tuple):
+        for each in value:
+            yield from names_in(each)
+    elif type(value) is dict:
+        for each in value.values():
+            yield from names_in(each)
 
 
 class Spec(msgspec.Struct, array_like=True, frozen=True):
