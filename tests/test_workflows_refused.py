@@ -94,6 +94,18 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
         lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), after=5),  # type: ignore[arg-type]
         "after=5: give names of other jobs",
     ),
+    "a policy for nothing": (
+        lambda q: workflow().add("b", q.tasks["add"].s(workflow()["a"]), if_failed="ignore"),
+        "if_failed='ignore' is for the names in after= .* also those whose results it is given",
+    ),
+    "a policy besides one for each": (
+        lambda q: workflow().add("b", q.tasks["add"].si(1), after={"a": "fail"}, if_failed="ignore"),
+        "if_failed='ignore' is for the names in after=",
+    ),
+    "a policy for nothing, of one that joins": (
+        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), if_failed="ignore"),
+        "if_failed='ignore' is for the names in after=",
+    ),
     "a callback without .s": (
         lambda q: group(q.tasks["add"].si(1), on_success=q.tasks["add"]),  # type: ignore[arg-type]
         r"group\(on_success=...\): <Task add> is no call",

@@ -47,6 +47,11 @@ def waits_of(after: Any, if_failed: Any) -> dict[str, Policy]:
         if not isinstance(name, str):
             raise _no_name(each)
         waits[name] = policy
+    if if_failed != "fail" and (isinstance(after, Mapping) or not waits):
+        raise ConfigurationError(
+            f"if_failed={if_failed!r} is for the names in after= that have no policy of their own, and there are none:"
+            " name the jobs whose failure this one is to bear, also those whose results it is given."
+        )
     return waits
 
 
