@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from quaff.checks import check_name, check_order, check_values, waits_of
 from quaff.errors import ConfigurationError, JobNotFound, did_you_mean
 from quaff.model import ids
-from quaff.model.flow import MOST_NODES, After, Node, Policy, TaskSignature, again
+from quaff.model.flow import MOST_BEHIND, MOST_NODES, After, Node, Policy, TaskSignature, again
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
 from quaff.plan import seed_of
-from quaff.store.flows import ENDED, FULL, GROWN, Graph, Terms, advance, graph, grow, plant
+from quaff.store.flows import ENDED, FULL, GROWN, WIDE, Graph, Terms, advance, graph, grow, plant
 from quaff.store.keys import Partition
 from quaff.store.transitions import BATCH, STEP, Call, cancel
 
@@ -124,6 +124,11 @@ def join(
             raise JobNotFound(f"flow {site.id} has ended, or is not known: nothing can be added.", str(site.id))
         if answer == FULL:
             raise ConfigurationError(f"a flow has {MOST_NODES:,} jobs at most, and {site.id} has them; start another.")
+        if answer == WIDE:
+            raise ConfigurationError(
+                f"more than {MOST_BEHIND:,} jobs of flow {site.id} wait for this one, and would have to wait for what"
+                " it adds, too: have them wait for one that waits for this one."
+            )
         if answer != GROWN:
             return site.id._replace(raw=seed.id)
         # Others have joined it since it was read: with these it may be a circle, or the name may be taken.

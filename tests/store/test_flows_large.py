@@ -11,7 +11,7 @@ from quaff.errors import StoreError
 from quaff.model import ids, outcome
 from quaff.model.flow import MOST_NODES, Node, again
 from quaff.model.states import JobState
-from quaff.store.flows import ENDED, FULL, GROWN, advance, graph, grow, plant
+from quaff.store.flows import ENDED, FULL, GROWN, WIDE, advance, graph, grow, plant
 from quaff.store.queries import lookup
 from quaff.store.transitions import Verdict
 from quaff.worker.courier import Courier
@@ -225,6 +225,23 @@ def test_whoever_adds_looks_again_where_others_have_added(desk: Desk) -> None:
     desk.redis.hset(desk.key("flows"), flow + b"size", MOST_NODES)
     late = grow(desk.home, flow, seed(0, "n2"), after=[], adder=b"")
     assert desk.store.run(late) == FULL
+
+
+def test_a_job_that_very_many_wait_for_adds_none(desk: Desk) -> None:
+    """Each of them would have to be told."""
+    for count, answer in ((1000, 1001), (1001, WIDE)):
+        flow = store(desk, seeds_of([Drawn({}), *(Drawn({0: "fail"}) for _ in range(count))]))
+        (lease,) = desk.take(ME, 5)
+        call = grow(desk.home, flow, seed(0, "new"), after=[], adder=lease.id)
+        assert desk.store.run(call) == answer
+        outside = grow(desk.home, flow, seed(0, "more"), after=[(0, "fail")], adder=b"")
+        assert desk.store.run(outside) == 1002
+        desk.settle(ME, lease)
+        deliver(desk)
+        while leases := desk.take(ME, 500):
+            desk.settle(ME, *leases)
+            deliver(desk)
+        assert stands(desk, flow).state is JobState.SUCCEEDED
 
 
 def test_a_job_of_a_flow_that_is_being_forgotten_can_end(desk: Desk) -> None:

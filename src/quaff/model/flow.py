@@ -27,6 +27,9 @@ After: TypeAlias = "str | NodeResult | Sequence[str | NodeResult] | Mapping[str,
 #: Nodes of one flow.
 MOST_NODES = 100_000
 
+#: Nodes that may wait for one that adds others while it runs.
+MOST_BEHIND = 1000
+
 
 class TaskSignature(Generic[R]):
     """A call of a task that a workflow makes: ``task.s(...)``, and ``task.si(...)`` for one that takes no result.

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from quaff.model.flow import MOST_NODES, Node, Seed, encode, node
+from quaff.model.flow import MOST_BEHIND, MOST_NODES, Node, Seed, encode, node
 from quaff.model.states import BY_LETTER, JobState
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
 from quaff.store.transitions import BATCH, STEP, Call
 
-#: Why nothing was added to a flow: it has ended or nobody knows it; others have added to it meanwhile; it is full.
-ENDED, GROWN, FULL = -1, -2, -3
+#: Why nothing was added to a flow: it has ended or nobody knows it; others have added to it meanwhile; it is full; too
+#: many wait for the one that adds.
+ENDED, GROWN, FULL, WIDE = -1, -2, -3, -4
 
 #: Bytes of nodes in one call.
 _BYTES = 4 * 1024 * 1024
@@ -89,11 +90,12 @@ def grow(
         seen: how many nodes the flow had when ``after`` was looked up in it; None if that does not matter.
 
     Answers:
-        its place, or one of ENDED, GROWN and FULL.
+        its place, or one of ENDED, GROWN, FULL and WIDE.
     """
     _, *values = _values(seed)
     size = b"" if seen is None else b"%d" % seen
-    return Call(load("grow"), home, (flow, *values, encode(list(after)), adder, size, b"%d" % MOST_NODES), int)
+    most = (b"%d" % MOST_NODES, b"%d" % MOST_BEHIND)
+    return Call(load("grow"), home, (flow, *values, encode(list(after)), adder, size, *most), int)
 
 
 def advance(home: Partition, steps: Sequence[tuple[bytes, bytes, bytes]]) -> Call[bool]:

@@ -2,8 +2,9 @@
 --- grow: nothing -> blocked | queued, for a job that joins a flow while it runs
 -- ARGV: flow, id, message, route, numbers of its limits, spec, edges, {{place, policy}, ...} of those that it waits for, id of the job
 --   that adds it, or '': who waits for that one waits for the new one, too; nodes that the flow had when that was looked up, or '';
---   nodes that it may have
--- Answer: its place; -1 where the flow has ended or is not known, -2 where others have joined it since, -3 where it is full
+--   nodes that it may have; jobs that may wait for the one that adds it, of which each is told that it waits for one more
+-- Answer: its place; -1 where the flow has ended or is not known, -2 where others have joined it since, -3 where it is full,
+--   -4 where more wait for the one that adds it
 -- Guarantees: what is sent twice is there once.
 -- KEYS: flows edges member tomb drafts meta limits
 -- @include schema
@@ -18,6 +19,9 @@ if redis.call('HEXISTS', k.flows, flow .. 'head') == 0 or redis.call('HEXISTS', 
 local at = tonumber(of_flow(flow, 'size'))
 if ARGV[10] ~= '' and tonumber(ARGV[10]) ~= at then return -2 end
 if at >= tonumber(ARGV[11]) then return -3 end
+local source = adder ~= '' and redis.call('HGET', k.member, adder)
+local below = source and source:sub(1, 16) == flow and edges_at(source)[CHILDREN] or {}
+if #below > tonumber(ARGV[12]) then return -4 end
 local full = refused(1)
 if full then return full end
 
@@ -30,17 +34,14 @@ end
 
 local field, spec, edges = field_of(flow, at), cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7])
 spec[JOB] = id
-local source = adder ~= '' and redis.call('HGET', k.member, adder)
-if source and source:sub(1, 16) == flow then
-  edges[CHILDREN] = edges_at(source)[CHILDREN]
-  for _, each in ipairs(edges[CHILDREN]) do
-    local below = field_of(flow, each[1])
-    local child, its = node_at(below), edges_at(below)
-    child[NEEDS] = child[NEEDS] + 1
-    its[PARENTS][#its[PARENTS] + 1] = at
-    set_node(below, child)
-    redis.call('HSET', k.edges, below, cmsgpack.pack(its))
-  end
+edges[CHILDREN] = below
+for _, each in ipairs(below) do
+  local place = field_of(flow, each[1])
+  local child, its = node_at(place), edges_at(place)
+  child[NEEDS] = child[NEEDS] + 1
+  its[PARENTS][#its[PARENTS] + 1] = at
+  set_node(place, child)
+  redis.call('HSET', k.edges, place, cmsgpack.pack(its))
 end
 for _, each in ipairs(after) do
   local above = field_of(flow, each[1])
