@@ -176,6 +176,18 @@ def test_what_failed_is_sent_back_with_its_flow_and_not_once_more_alone(desk: De
     assert desk.dump().number("dead_bytes") == 0
 
 
+def test_another_run_that_ends_at_once_expires_as_any(desk: Desk) -> None:
+    """What is for the case of a failure alone, and is sent back alone, has nothing to do."""
+    flow = store(desk, seeds_of([Drawn({}), Drawn({0: "continue"}, case="failure")]))
+    run_all(desk, {"0": JobState.SUCCEEDED}, random.Random(1))
+    seeds = again(stands(desk, flow).nodes, [1])
+    (call,) = plant(desk.home, flow, sower=b"me", again=True, head=b"", size=2, terms=TERMS, seeds=seeds)
+    assert desk.store.run(call)
+    assert stands(desk, flow).state is JobState.SUCCEEDED
+    assert flow in desk.dump().done
+    assert unchanged(desk, lambda: desk.store.run(call))
+
+
 def test_another_run_that_is_sent_again_after_its_end_changes_nothing(desk: Desk) -> None:
     """The reply was lost, and the job was quick."""
     flow = store(desk, seeds_of([Drawn({}, JobState.FAILED)]))

@@ -57,6 +57,11 @@ local function once_more(field, spec)
   if spec[CASE] == 'spared' then spec[CASE] = 'failure' end
 end
 
+-- Before what may end all of it.
+if ARGV[9]:find('l') then
+  redis.call('HDEL', k.flows, flow .. 'sow')
+  redis.call('ZREM', k.done, flow)
+end
 for i = 10, #ARGV, 7 do
   local field, id, spec = field_of(flow, tonumber(ARGV[i])), ARGV[i + 1], cmsgpack.unpack(ARGV[i + 5])
   if redis.call('HEXISTS', k.member, id) == 0 then
@@ -76,9 +81,5 @@ for i = 10, #ARGV, 7 do
       if spec[NEEDS] == 0 then decide_or_post(flow, field, spec, now) end
     end
   end
-end
-if ARGV[9]:find('l') then
-  redis.call('HDEL', k.flows, flow .. 'sow')
-  redis.call('ZREM', k.done, flow)
 end
 return 1
