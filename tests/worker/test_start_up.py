@@ -74,6 +74,18 @@ def test_what_cannot_start_says_why_and_ends_with_2(
     assert worker.stdout == []
 
 
+def test_a_server_whose_program_is_nowhere_is_no_reason_to_wait(
+    running: Callable[[Program], Program], folder: Path, tmp_path: Path
+) -> None:
+    """It will not come by itself, as one that is away does."""
+    env = {"QUAFF_URL": f"embedded://{tmp_path}", "QUAFF_SERVER_BINARY": str(tmp_path / "no-valkey")}
+    worker = running(python("-m", "quaff", "worker", "-A", "good", cwd=folder, env=env))
+    assert worker.wait(15) == 2, worker.output
+    (error,) = [line for line in worker.stderr if line.startswith("Error: ")]
+    assert "QUAFF_SERVER_BINARY" in error
+    assert "is not a program" in error
+
+
 @pytest.fixture
 def port() -> int:
     """A port where nobody listens."""

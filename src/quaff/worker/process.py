@@ -194,6 +194,10 @@ def wait_for_server(app: Quaff, control: Control) -> None:
     while True:
         try:
             app.store.run(probe)
+        except ConfigurationError as error:
+            # Such as an embedded server whose program is nowhere: that does not pass.
+            control.say(Word(said="failed", text=str(error)))
+            os._exit(HOPELESS)
         except QuaffError as error:
             if not said:
                 log.error("%s; trying again", error)

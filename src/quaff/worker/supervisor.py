@@ -322,7 +322,7 @@ class Supervisor:
 
     def _not_up(self, child: Child, code: int) -> None:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""
-        if self._introduction is None and child.hopeless:
+        if not self._announced and child.hopeless:
             self._hopeless = child.hopeless
         elif not self._stops:
             self._try_later(f"process {child.pid} did not start: {child.hopeless or describe(code)[1]}", child)
