@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from quaff.store.transitions import Call
@@ -40,9 +41,20 @@ class Meter:
         finally:
             self.costs.append(Cost(call.script.name, (float(self._clock()) - before) * 1000))
 
-    def worst(self) -> dict[str, float]:
-        """The most that a call of each script has cost, in ms."""
-        found: dict[str, float] = {}
-        for name, ms in self.costs:
-            found[name] = max(ms, found.get(name, 0.0))
-        return {name: round(ms, 2) for name, ms in sorted(found.items(), key=lambda each: -each[1])}
+    def round_is_over(self) -> list[Cost]:
+        """What was measured since the last one."""
+        costs, self.costs = self.costs, []
+        return costs
+
+
+def worst_calls(rounds: Sequence[list[Cost]]) -> dict[str, float]:
+    """By script the most that a call has cost, in ms, where each is repeated in the same state in every round.
+
+    Of the repetitions of a call the cheapest counts. What a script does, it does each time; a host that was busy with
+    another virtual machine, or a cold cache, is not there three times at the same call.
+    """
+    found: dict[str, float] = {}
+    for name in {cost.script for cost in rounds[0]}:
+        same = zip(*([cost.ms for cost in costs if cost.script == name] for costs in rounds), strict=False)
+        found[name] = round(max(map(min, same)), 2)
+    return dict(sorted(found.items(), key=lambda each: -each[1]))

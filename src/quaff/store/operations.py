@@ -16,8 +16,8 @@ def purge(
     partition: Partition, *, outcome: bytes, ttl_ms: int, window_ms: int, scheduled: bool, who: str
 ) -> Call[tuple[int, int]]:
     """One step of cancelling what waits: how many were, and how many still wait."""
-    # Half a step: each of them ends.
-    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, b"%d" % (STEP // 2), b"%d" % scheduled, who.encode())
+    # Part of a step: each of them ends.
+    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, b"%d" % (STEP // 3), b"%d" % scheduled, who.encode())
     return Call(load("purge"), partition, args, lambda reply: (reply[0], reply[1]))
 
 

@@ -38,7 +38,7 @@ for i = #ids, 1, -1 do
     forget_progress({id})
     redis.call('ZREM', k.held, process .. id)
     local route = route_of(id)
-    effort = effort + 2 * effort_for(route)
+    effort = effort + 3 * effort_for(route)
     if route then give_back(route[6], now, wait >= 0) end
     if record ~= '' then remember(id, record) end
     local ended = stopped(id, token, now)

@@ -38,7 +38,7 @@ local function take_turns(ids, most, free, now)
     local id = backlog[1]:sub(-16)
     local route = route_of(id)
     local limits = route[6]
-    looks = looks - 1 - #limits / (anybody_in_line() and 1 or 2)
+    looks = looks - 1 - #limits * (anybody_in_line() and 1.2 or 0.8)
     if #limits > 0 and #ids >= free then return end
     local limit = kept_by(limits, now, lane, tonumber(came))
     if limit then
