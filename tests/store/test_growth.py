@@ -279,7 +279,7 @@ def everything(desk: Desk) -> None:
 def lines(desk: Desk) -> None:
     """Many lanes in line at limits that let few through, and then all of them at once."""
     me, few = process_id(), Concurrency(20, key="all")
-    slow, lanes = RateLimit(1, per=0.05, key="{key}"), 60 * PLACED
+    slow, lanes = RateLimit(1, per=0.05, key="{key}"), 50 * PLACED
     for _ in range(2):
         for first in range(0, lanes, PLACED):
             wishes = Wishes(0, 0, 0, None, (slow, few), FairBy("{key}", cap=2), None)
