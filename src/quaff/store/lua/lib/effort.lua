@@ -8,5 +8,5 @@ local heirs_wait = nil
 local function effort_for(route)
   if not route then return 1 end
   if heirs_wait == nil then heirs_wait = redis.call('EXISTS', k.heirs) == 1 end
-  return 3 + #route[6] + (heirs_wait and route[2] ~= '' and 8 or 0)
+  return 1 + 1.5 * #route[6] + (heirs_wait and route[2] ~= '' and 8 or 0)
 end
