@@ -53,7 +53,7 @@ for i, id in ipairs(ids) do
     local route, plain = routes[id], letter == 's' and not (travels(id) or is_node(id))
     if route then ran[#ran + 1] = {route[6], letter} end
     if route and plain then over[id] = route end
-    effort = effort + effort_for(route) + (plain and 0 or 5)
+    effort = effort + effort_for(route) + (plain and 0 or 4)
     mine[#mine + 1] = id
     members[#members + 1] = process .. id
     if not plain then
