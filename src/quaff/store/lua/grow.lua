@@ -6,7 +6,7 @@
 -- Answer: its place; -1 where the flow has ended or is not known, -2 where others have joined it since, -3 where it is full,
 --   -4 where more wait for the one that adds it
 -- Guarantees: what is sent twice is there once.
--- KEYS: flows edges member tomb drafts meta limits
+-- KEYS: flows edges member tomb drafts meta limits parcels
 -- @include schema
 -- @include clock
 -- @include room

@@ -7,11 +7,13 @@
 -- Answer: 1; 0 where it is gone, runs, or is stored by somebody else
 -- Guarantees: what is sent twice is there once; what waits for a node is there before it starts. Another run has another id, and
 --   the message of the one before, which is no dead letter any more. What is not stored to its end is forgotten.
--- KEYS: flows edges member tomb res done values drafts meta limits
+-- KEYS: flows edges member tomb res done values drafts meta limits msg route
 -- @include schema
 -- @include clock
 -- @include room
 -- @include nodes
+-- @include dead
+-- @include forget_steps
 -- @include flow
 local flow, sower, again, now = ARGV[1], ARGV[2], ARGV[3] == 'again', clock()
 local ended = redis.call('HEXISTS', k.tomb, flow) == 1
