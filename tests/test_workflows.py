@@ -22,7 +22,8 @@ from quaff import (
     starmap,
     workflow,
 )
-from quaff.model.ids import parse
+from quaff.model.ids import JobId, parse
+from quaff.plan import Plan
 from quaff.store import embedded
 from quaff.store.keys import partition
 from quaff.store.transitions import BATCH
@@ -189,3 +190,15 @@ def test_what_joins_while_the_pages_of_a_flow_are_read_makes_no_circle(quaff: Qu
 
     with pytest.raises(ConfigurationError, match="'between': that one waits for this job"):
         go_on(answer)
+
+
+def test_what_undoes_is_stored_before_what_it_undoes(quaff: Quaff) -> None:
+    """A flow of many parts may fail before its last one comes."""
+    add = quaff.tasks["add"]
+    work = workflow()
+    for number in range(80):
+        work.add(f"n{number}", add.si(number), compensate=add.si(-number))
+    plan = Plan(JobId("default", 0, bytes(16)))
+    work.lay(plan, {}, None, "")
+    states = [seed.spec.state for seed in plan.seeds()]
+    assert states == ["u"] * 80 + [""] * 80

@@ -78,12 +78,13 @@ class Plan:
         return len(self.nodes) - 1
 
     def seeds(self) -> list[Seed]:
-        """All of it, bound and encoded, those that others wait for last."""
+        """All of it, bound and encoded: what undoes others first, what others wait for last."""
         children: dict[int, list[tuple[int, Policy]]] = {place: [] for place in range(len(self.nodes))}
         for place, node in enumerate(self.nodes):
             for parent, policy in node.edges.items():
                 children[parent].append((place, policy))
         order = leaves_first({place: [child for child, _ in below] for place, below in children.items()})
+        order.sort(key=lambda place: self.nodes[place].state != "u")
         return [
             seed_of(
                 node.call,

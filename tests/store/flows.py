@@ -49,7 +49,7 @@ def seeds_of(nodes: Sequence[Drawn]) -> list[Seed]:
         )
         for place in leaves_first({place: [child for child, _ in below] for place, below in children.items()})
     ]
-    return found + [seed(undoer, f"n{place}/undo", state="u", inputs=[place]) for place, undoer in undoers.items()]
+    return [seed(undoer, f"n{place}/undo", state="u", inputs=[place]) for place, undoer in undoers.items()] + found
 
 
 def seed(place: int, name: str, **given: Any) -> Seed:

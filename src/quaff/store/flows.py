@@ -53,7 +53,8 @@ def plant(
     Args:
         sower: random, for all these calls.
         size: how many nodes the flow has.
-        seeds: those to store, in an order in which each comes before those that it waits for.
+        seeds: those to store, in an order in which each comes before those that it waits for, or undoes: what has
+            ended is undone, and the flow ends, perhaps before the next call.
     """
     to_end = sum(seed.spec.state == "" for seed in seeds)
     what = b"again" if again else b"new"
