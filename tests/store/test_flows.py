@@ -15,7 +15,7 @@ from quaff.model.flow import POLICIES, again
 from quaff.model.states import LETTER, JobState
 from quaff.store.flows import ENDED, advance, grow, plant
 from quaff.store.parcels import deliveries, outgoing, sent
-from quaff.store.transitions import requeue
+from quaff.store.transitions import STEP, requeue
 from tests.store.engine import HOUR, Desk, unchanged
 from tests.store.flows import ME, TERMS, Drawn, deliver, elsewhere, name_of, run_all, seed, seeds_of, stands, store
 
@@ -186,6 +186,25 @@ def test_another_run_that_ends_at_once_expires_as_any(desk: Desk) -> None:
     assert stands(desk, flow).state is JobState.SUCCEEDED
     assert flow in desk.dump().done
     assert unchanged(desk, lambda: desk.store.run(call))
+
+
+def test_what_joins_while_another_run_is_stored_waits_for_that_run(desk: Desk) -> None:
+    """Part after part is stored, and the last ones still stand as they ended before."""
+    nodes = [Drawn({}, JobState.FAILED) for _ in range(STEP + 1)]
+    flow = store(desk, seeds_of(nodes))
+    run_all(desk, {str(place): node.end for place, node in enumerate(nodes)}, random.Random(1))
+    seeds = again(stands(desk, flow).nodes, range(STEP + 1))[::-1]
+    first, second = plant(desk.home, flow, sower=b"me", again=True, head=b"", size=STEP + 1, terms=TERMS, seeds=seeds)
+    assert desk.store.run(first)
+    late = grow(desk.home, flow, seed(0, f"n{STEP + 1}"), after=[(0, "fail"), (1, "fail")], adder=b"")
+    assert desk.store.run(late) == STEP + 1
+    assert desk.store.run(second)
+    desk.dump()
+    order = run_all(
+        desk, dict.fromkeys([str(place) for place in range(STEP + 2)], JobState.SUCCEEDED), random.Random(1)
+    )
+    assert order.index(str(STEP + 1)) > max(order.index("0"), order.index("1"))
+    assert stands(desk, flow).state is JobState.SUCCEEDED
 
 
 def test_another_run_that_is_sent_again_after_its_end_changes_nothing(desk: Desk) -> None:

@@ -55,6 +55,21 @@ local function once_more(field, spec)
       redis.call('HSET', k.flows, flow .. 'undo', undo:sub(1, at - 1) .. undo:sub(at + 4))
     end
   end
+  -- What has joined behind it since that run was asked for took it for one that has ended.
+  local children = edges_at(field)[CHILDREN]
+  for at = #children, 1, -1 do
+    if children[at][1] < tonumber(ARGV[5]) then break end
+    local below = field_of(flow, children[at][1])
+    local child = node_at(below)
+    if child[STATE] == '' then
+      child[NEEDS] = child[NEEDS] + 1
+      if lost(before) then
+        child[LOST] = child[LOST] - 1
+        if children[at][2] == 'fail' then child[MISSED] = child[MISSED] - 1 end
+      end
+      set_node(below, child)
+    end
+  end
   for _, what in ipairs({CASE, UNDO, NAME}) do spec[what] = before[what] end
   if spec[CASE] == 'spared' then spec[CASE] = 'failure' end
 end
