@@ -106,6 +106,10 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
         lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), if_failed="ignore"),
         "if_failed='ignore' is for the names in after=",
     ),
+    "more than one step can join": (
+        lambda q: q.flow(f"default-0-{uuid4().hex}").add(q.tasks["add"].si(1), after=[f"n{n}" for n in range(1001)]),
+        "after= has 1,001 names, and may have 1,000",
+    ),
     "a callback without .s": (
         lambda q: group(q.tasks["add"].si(1), on_success=q.tasks["add"]),  # type: ignore[arg-type]
         r"group\(on_success=...\): <Task add> is no call",

@@ -176,7 +176,7 @@ class Flow(Generic[R]):
 
         Args:
             call: ``task.s(...)``.
-            after: names of jobs that it waits for.
+            after: names of jobs that it waits for, or a dict of them with a policy each; a thousand at most.
             if_failed: what becomes of it where one of them fails (see ``Workflow.add``).
             name: in the flow; by default its task's, with some digits.
 

@@ -106,6 +106,10 @@ def join(
 ) -> Steps[JobId]:
     """A job more; ``adder``: the bytes of the id of the job of this flow that adds it, or none."""
     waits = waits_of(after, if_failed)
+    if len(waits) > MOST_BEHIND:
+        raise ConfigurationError(
+            f"Flow.add(): after= has {len(waits):,} names, and may have {MOST_BEHIND:,}: name one that waits for these."
+        )
     if name:
         check_name(name)
     check_values(call)

@@ -27,7 +27,7 @@ After: TypeAlias = "str | NodeResult | Sequence[str | NodeResult] | Mapping[str,
 #: Nodes of one flow.
 MOST_NODES = 100_000
 
-#: Nodes that may wait for one that adds others while it runs.
+#: Nodes that may wait for one that adds others while it runs, and that one which joins may wait for.
 MOST_BEHIND = 1000
 
 
