@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- advance: a flow goes on, is stopped or forgotten where another script had to leave off
--- ARGV: for each: what ('ended' 'decide' 'stop' 'forget'), flow and place of the node, or the flow, where to go on   (at most 100)
+-- ARGV: for each: what ('ended' 'decide' 'stop' 'forget'), flow and place of the node, or the flow, where to go on   (at most 50)
 -- Answer: 1
 -- Guarantees: who waits for a node hears of its end once; what is said again changes nothing. The rest is posted again.
 -- KEYS: nodes edges flows member msg route values drafts parcels meta tomb
