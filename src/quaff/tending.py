@@ -74,7 +74,7 @@ def call_off(site: Site, record: bytes, terms: Terms) -> Steps[bool]:
         # At once, and not when a worker comes to it.
         size = site.known((yield graph(site.home, raw, most=0))).size
         for first in range(0, size, STEP):
-            yield advance(site.home, [(b"stop", raw, b"%d" % first)])
+            yield advance(site.home, b"stop", raw, b"%d" % first)
     return answer in (b"c", b"r")
 
 

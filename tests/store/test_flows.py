@@ -292,4 +292,4 @@ def test_advancing_an_unknown_flow_is_nothing(desk: Desk) -> None:
     nobody = ids.new_raw()
     steps = [(b"ended", nobody + b"\0" * 4, b"1"), (b"stop", nobody, b"0"), (b"forget", nobody, b"0")]
     for step in itertools.chain(steps, steps):
-        unchanged(desk, lambda step=step: desk.store.run(advance(desk.home, [step])))
+        unchanged(desk, lambda step=step: desk.store.run(advance(desk.home, *step)))

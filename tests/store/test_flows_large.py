@@ -93,23 +93,39 @@ def test_results_too_large_for_one_job_fail_it(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("what", ["stop", "forget"])
-def test_many_flows_are_gone_through_a_hundred_nodes_at_a_time(desk: Desk, what: str) -> None:
-    """Whatever number of parcels comes in one call; what is left goes on by parcels of its own."""
-    flows = [store(desk, seeds_of([Drawn({}) for _ in range(40)])) for _ in range(10)]
-    desk.cancel(*flows)
+def test_a_flow_is_gone_through_fifty_nodes_at_a_time(desk: Desk, what: str) -> None:
+    """What is left goes on by a parcel."""
+    flow = store(desk, seeds_of([Drawn({}) for _ in range(120)]))
+    desk.cancel(flow)
     if what == "forget":
         deliver(desk)
         desk.let_tombstones_expire(*desk.dump().tomb)
         while desk.sweep().expired:
             pass
     before = desk.dump()
-    desk.store.run(advance(desk.home, [(what.encode(), flow, b"0") for flow in flows]))
+    desk.store.run(advance(desk.home, what.encode(), flow, b"0"))
     after = desk.dump()
     touched = len(before.msg) - len(after.msg) if what == "stop" else len(before.nodes) - len(after.nodes)
-    assert touched == 100
+    assert touched == 50
     deliver(desk)
     left = desk.dump()
     assert not (left.msg if what == "stop" else {**left.nodes, **left.flows, **left.member})
+
+
+def test_a_flow_that_is_damaged_holds_up_no_other(desk: Desk) -> None:
+    """Both were put off in the same queue; the trouble is told, and the other one goes on."""
+    nodes = [Drawn({}), *(Drawn({0: "fail"}) for _ in range(300))]
+    flows = [store(desk, seeds_of(nodes)) for _ in range(2)]
+    for lease in desk.take(ME, 5):
+        desk.settle(ME, lease)
+    assert len(desk.dump().outbox) == 2
+    root = flows[0] + bytes(4)
+    sound = desk.redis.hget(desk.key("nodes"), root)
+    desk.redis.hset(desk.key("nodes"), root, b"\xc1")
+    with pytest.raises(StoreError, match="Bad data format"):
+        Courier(desk.store, desk.home.namespace, [desk.home], HOUR).deliver(0)
+    assert all(node.state is JobState.QUEUED for node in stands(desk, flows[1]).nodes[1:])
+    desk.redis.hset(desk.key("nodes"), root, sound)
 
 
 def test_a_large_result_goes_to_few_at_a_time(desk: Desk) -> None:
@@ -168,8 +184,8 @@ def test_what_was_put_off_in_one_run_of_a_flow_starts_nothing_in_the_next(desk: 
     desk.settle(ME, leases["0"])
     assert {name[:1] for name in desk.dump().outbox} == {b"a"}
     desk.cancel(flow)
-    for place in range(0, count + 3, 100):
-        desk.store.run(advance(desk.home, [(b"stop", flow, b"%d" % place)]))
+    for place in range(0, count + 3, 50):
+        desk.store.run(advance(desk.home, b"stop", flow, b"%d" % place))
     desk.settle(ME, leases["1"], state=JobState.CANCELLED)
     assert stands(desk, flow).state is JobState.CANCELLED
     nodes_then = [node for first in range(0, count + 3, 500) for node in page(desk, flow, first)]
@@ -264,7 +280,7 @@ def test_a_job_of_a_flow_that_is_being_forgotten_can_end(desk: Desk) -> None:
             desk.store.run(lookup(desk.home, lease.id, all=True))
         assert set(desk.settle(ME, *leases[:10])) == {Verdict.OK}
         leases = leases[10:]
-        desk.store.run(advance(desk.home, [(b"forget", unsown, b"0")]))
+        desk.store.run(advance(desk.home, b"forget", unsown, b"0"))
         desk.dump()
     desk.settle(ME, *leases)
     deliver(desk)

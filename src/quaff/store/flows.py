@@ -99,9 +99,9 @@ def grow(
     return Call(load("grow"), home, (flow, *values, encode(list(after)), adder, size, *most), int)
 
 
-def advance(home: Partition, steps: Sequence[tuple[bytes, bytes, bytes]]) -> Call[bool]:
-    """Go on where another script had to leave off: ``(what, flow or node, where)``, STEP at most."""
-    return Call(load("advance"), home, tuple(part for step in steps for part in step), bool)
+def advance(home: Partition, what: bytes, of: bytes, at: bytes) -> Call[bool]:
+    """Go on ``at`` the place where another script had to leave off, with a flow, or with a node of one."""
+    return Call(load("advance"), home, (what, of, at), bool)
 
 
 def graph(

@@ -67,9 +67,10 @@ def _cancel(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator
 
 
 def _advance(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator[Delivery]:
-    # Struck off, or changed to what is left to do, by the script itself.
-    steps = [(each.parts[0], each.parts[1], each.parts[2]) for each in parcels]
-    yield Delivery(advance(there, steps), [])
+    for each in parcels:
+        what, of, at, *_ = each.parts
+        # Struck off, or changed to what is left to do, by the script itself.
+        yield Delivery(advance(there, what, of, at), [])
 
 
 def _signal(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator[Delivery]:

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- advance: a flow goes on, is stopped or forgotten where another script had to leave off
--- ARGV: for each: what ('ended' 'decide' 'stop' 'forget'), flow and place of the node, or the flow, where to go on   (at most 50)
+-- ARGV: what ('ended' 'decide' 'stop' 'forget'), flow and place of the node, or the flow, where to go on
 -- Answer: 1
 -- Guarantees: who waits for a node hears of its end once; what is said again changes nothing. The rest is posted again.
 -- KEYS: nodes edges flows member msg route values drafts parcels meta tomb
@@ -12,15 +12,16 @@
 -- @include flow
 -- @include calloff
 local now = clock()
--- Nodes that one call looks at for 'stop' and 'forget' together, and what to do, by what it is.
-local left, HOW = 100, {}
+-- Nodes that one call stops or forgets, and what to do, by what it is.
+local NODES, HOW = 50, {}
 
 -- The node of a parcel that is still to be done: nil for one that comes twice, or after another run of the flow has begun.
 local function node_of(name, field, first)
   local parcel = cmsgpack.unpack(redis.call('HGET', k.parcels, name) or '\144')
   if tonumber(parcel[5]) ~= first then return end
+  local node = parcel[6] == of_flow(field:sub(1, 16), 'run') and node_at(field)
   unpost(name)
-  return parcel[6] == of_flow(field:sub(1, 16), 'run') and node_at(field)
+  return node
 end
 
 function HOW.ended(field, first)
@@ -36,13 +37,12 @@ end
 -- Where to go on, or nil.
 local function each_node(flow, first, act)
   local size = tonumber(of_flow(flow, 'size') or 0)
-  local stop = math.min(first + left, size)
+  local stop = math.min(first + NODES, size)
   for at = first, stop - 1 do
     local field = field_of(flow, at)
     local node = node_at(field)
     if node then act(node, field) end
   end
-  left = left - math.max(0, stop - first)
   return stop < size and stop or nil
 end
 
@@ -79,5 +79,5 @@ function HOW.forget(flow, first)
   end
 end
 
-for i = 1, #ARGV, 3 do HOW[ARGV[i]](ARGV[i + 1], tonumber(ARGV[i + 2])) end
+HOW[ARGV[1]](ARGV[2], tonumber(ARGV[3]))
 return 1
