@@ -115,7 +115,6 @@ NOT_YET: dict[int, str] = {
     41: "Cluster",
     42: "Cluster",
     50: "Sentinel",
-    68: "workflows",
 }
 
 

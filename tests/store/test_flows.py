@@ -15,8 +15,8 @@ from quaff.model.flow import POLICIES, again
 from quaff.model.states import LETTER, JobState
 from quaff.store.flows import ENDED, advance, grow, plant
 from quaff.store.parcels import deliveries, outgoing, sent
-from quaff.store.transitions import STEP, requeue
-from tests.store.engine import HOUR, Desk, unchanged
+from quaff.store.transitions import STEP, Verdict, requeue
+from tests.store.engine import HOUR, Desk, process_id, unchanged
 from tests.store.flows import ME, TERMS, Drawn, deliver, elsewhere, name_of, run_all, seed, seeds_of, stands, store
 
 ENDS = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED]
@@ -107,6 +107,25 @@ def test_a_node_is_given_the_results_of_others(desk: Desk) -> None:
     assert lease.message == b"\x04" + len(records).to_bytes(4, "big") + records + b"\x01n2"
     desk.settle(ME, lease)
     assert stands(desk, flow).state is JobState.SUCCEEDED
+
+
+def test_the_last_job_of_a_group_ends_twice_and_is_followed_once(desk: Desk) -> None:
+    """F68: its process had fallen silent, another run came to the end first, and then the late one did."""
+    flow = store(desk, seeds_of([Drawn({}), Drawn({}), Drawn({0: "fail", 1: "fail"})]))
+    first, late = desk.take(ME, 2)
+    desk.settle(ME, first, record=b"first")
+    desk.let_lapse(ME)
+    desk.sweep()
+    other = process_id()
+    (again,) = desk.take(other, 5, idle=True)
+    assert again.id == late.id
+    assert desk.settle(other, again, record=b"again") == [Verdict.OK]
+    assert unchanged(desk, lambda: desk.settle(ME, late, record=b"late")) == [Verdict.FENCED]
+    assert unchanged(desk, lambda: desk.settle(other, again, record=b"again")) == [Verdict.ALREADY]
+    (last,) = desk.take(other, 5)
+    assert (b"again" in last.message, b"late" in last.message) == (True, False)
+    desk.settle(other, last)
+    assert stands(desk, flow).ended[JobState.SUCCEEDED] == 3
 
 
 @pytest.mark.parametrize("how", ["waiting", "running"])
