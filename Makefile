@@ -2,7 +2,7 @@
 #   make demo [KEEP=1]                  the main job on real input
 #   make test [ARGS="-n0 -k claim"]     every test
 #   make check                          lint, format, types, floors, changelog
-#   make bench                          how fast queues drain here
+#   make bench [PEERS=1]                Quaff beside bare loops, and beside other queues (15 and 45 minutes)
 #   make chaos [DURATION=60] [SEED=1]   jobs under kill -9, with a seed to run it again
 #   make clean
 # Each sets up .venv by itself, and again whenever pyproject.toml has changed. PYTHON=… picks another interpreter.
@@ -41,7 +41,7 @@ check: $(VENV)/check.stamp
 	$(VENV)/bin/towncrier build --draft >/dev/null
 
 bench: $(VENV)/run.stamp
-	$(VENV)/bin/python bench/drain.py
+	$(VENV)/bin/python -m bench $(if $(PEERS),--peers) $(ARGS)
 
 chaos: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.chaos --duration $(DURATION) --seed $(SEED)
