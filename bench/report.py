@@ -45,10 +45,6 @@ def _idle(title: str, figure: str, scale: float = 1) -> Column:
     return Column(title, "latency", lambda kind: DIRECT, figure, False, scale)
 
 
-def _line(delay: float | None) -> str:
-    return "" if delay is None else f", proxy +{delay:g} ms"
-
-
 DRAINED = (
     _drained("no-op", "noop"),
     _drained("no-op, 2 processes", "noop", 2),
@@ -89,11 +85,11 @@ IDLE = (
 
 
 def _waited(measure: str) -> tuple[Column, ...]:
-    return tuple(
-        Column(f"{part}{_line(delay)}", measure, lambda kind, delay=delay: str(delay), part, False)  # type: ignore[misc]
-        for delay in LINES
-        for part in ("p50", "p95", "p99")
-    )
+    def at(delay: float | None, part: str) -> Column:
+        line = "" if delay is None else f", proxy +{delay:g} ms"
+        return Column(part + line, measure, lambda kind: str(delay), part, False)
+
+    return tuple(at(delay, part) for delay in LINES for part in ("p50", "p95", "p99"))
 
 
 #: Title, what it says below, columns, and whether each kind of task has a row of its own.

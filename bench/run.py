@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,15 @@ MEASURES = ("imports", "enqueue", "drain", "latency", "answers", "claims", "feat
 
 def measures(sizes: Sizes, folder: Path) -> Iterator[tuple[str, str, Measure]]:
     """What is measured: its name, the scenario, and what does it."""
-    yield "imports", "", lambda each: imports(each, sizes)
-    yield "enqueue", "", lambda each: enqueue(each, sizes, folder)
+    yield "imports", "", partial(imports, sizes=sizes)
+    yield "enqueue", "", partial(enqueue, sizes=sizes, folder=folder)
     for cell in DRAINS:
-        yield "drain", cell.name, lambda each, cell=cell: drain(each, cell, sizes, folder)  # type: ignore[misc]
+        yield "drain", cell.name, partial(drain, cell=cell, sizes=sizes, folder=folder)
     for delay in LINES:
-        yield "latency", str(delay), lambda each, delay=delay: latency(each, delay, sizes, folder)  # type: ignore[misc]
-        yield "answers", str(delay), lambda each, delay=delay: answers(each, delay, sizes, folder)  # type: ignore[misc]
-    yield "claims", "", lambda each: claims(sizes, folder) if each.name == "quaff" else None
-    yield "features", "", lambda each: features(each, sizes, folder) if each.name == "quaff" else None
+        yield "latency", str(delay), partial(latency, delay_ms=delay, sizes=sizes, folder=folder)
+        yield "answers", str(delay), partial(answers, delay_ms=delay, sizes=sizes, folder=folder)
+    yield "claims", "", partial(claims, sizes=sizes, folder=folder)
+    yield "features", "", partial(features, sizes=sizes, folder=folder)
 
 
 def run(

@@ -10,6 +10,7 @@ from typing import Any
 
 import redis
 
+from bench.contestant import Contestant
 from bench.plan import BACKLOGS, Sizes
 from bench.queues.bare import LEASE_MS
 from bench.server import Server
@@ -20,8 +21,10 @@ from quaff.store.scripts import load
 BULK = 500
 
 
-def claims(sizes: Sizes, folder: Path) -> dict[str, float]:
+def claims(contestant: Contestant, sizes: Sizes, folder: Path) -> dict[str, float] | None:
     """Microseconds of a claim of one job at each backlog, as the client sees it; and bytes of a queued job there."""
+    if contestant.name != "quaff":
+        return None
     place, found = partition("quaff", "default"), {}
     enqueue, claim = load("enqueue"), load("claim")
     data = message.encode("noop", [1], {})

@@ -14,6 +14,8 @@ from bench.plan import Cell, Sizes
 from bench.queues.quaff import FEATURES
 
 
-def features(quaff: Contestant, sizes: Sizes, folder: Path) -> dict[str, float]:
+def features(contestant: Contestant, sizes: Sizes, folder: Path) -> dict[str, float] | None:
     """Jobs a second by feature."""
-    return {name: once(quaff, Cell(name, "sync"), sizes.features, folder)["rate"] for name in ("noop", *FEATURES)}
+    if contestant.name != "quaff":
+        return None
+    return {name: once(contestant, Cell(name, "sync"), sizes.features, folder)["rate"] for name in ("noop", *FEATURES)}

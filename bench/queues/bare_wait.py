@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
-from bench.queues import bare
+import redis
+
+from bench.queues import URL, bare
 from bench.tasks import BODIES
 from quaff.model import message
 from quaff.store.scripts import load
@@ -34,7 +37,9 @@ def serve() -> None:
     """Until killed."""
     for name in ("claim", "settle"):
         bare.client.script_load(load(name).source)
-    connection = bare.client.connection_pool.get_connection()
+    # Without redis-py's own limit of some seconds: an idle worker waits for as long as there is nothing.
+    client: Any = redis.Redis.from_url(URL, protocol=2, socket_timeout=None)
+    connection = client.connection_pool.get_connection()
     claim, settle = load("claim").head(bare.PLACE), load("settle").head(bare.PLACE)
     wait = connection.pack_command("BLPOP", bare.PLACE.key("wake"), 0)
     process, number = os.urandom(8), 0
