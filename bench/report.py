@@ -19,13 +19,13 @@ Row = tuple[str, str]
 
 
 class Column(NamedTuple):
-    """One column of a table: where its figures are, by row, and whether more is better."""
+    """One column of a table: where its figures are, by row, and whether more is better; None: neither is."""
 
     title: str
     measure: str
     scenario: Callable[[str], str]  # by kind
     figure: str
-    more: bool
+    more: bool | None
     scale: float = 1
 
 
@@ -76,7 +76,7 @@ COSTS = (
 IDLE = (
     _idle("PSS MB", "pss", 1e-6),
     _idle("RSS MB, added up", "rss", 1e-6),
-    _idle("processes", "processes"),
+    Column("processes", "latency", lambda kind: DIRECT, "processes", None),
     _idle("commands sent a second", "sent_s"),
     _idle("commands executed a second", "executed_s"),
     _idle("CPU %", "worker_cpu", 100),
@@ -175,7 +175,7 @@ def _better(results: Results) -> Iterator[str]:
         for column in columns:
             found = {row: spread.median for row in rows if (spread := _found(results, row, column))}
             ours = [value for (name, _), value in found.items() if name == "quaff"]
-            if not ours:
+            if not ours or column.more is None:
                 continue
             best = max(ours) if column.more else min(ours)
             ahead = {
