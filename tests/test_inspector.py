@@ -38,7 +38,7 @@ def fail(stage: Stage, task: str, error: str, count: int = 1, queue: str = "defa
             process=ME,
             number=fail.number,
             claim_id=b"%d" % fail.number,
-            count=50,  # as many failures as one settle takes
+            count=40,  # as many failures as one settle takes
             free=0,
             idle=True,
             lease_ms=9999,

@@ -13,7 +13,7 @@ from quaff.model.flow import MOST_NODES, Node, again
 from quaff.model.states import JobState
 from quaff.store.flows import ENDED, FULL, GROWN, WIDE, advance, graph, grow, plant
 from quaff.store.queries import lookup
-from quaff.store.transitions import Verdict
+from quaff.store.transitions import STEP, Verdict
 from quaff.worker.courier import Courier
 from tests.store.engine import HOUR, Desk, unchanged
 from tests.store.flows import ME, TERMS, Drawn, deliver, elsewhere, name_of, run_all, seed, seeds_of, stands, store
@@ -93,7 +93,7 @@ def test_results_too_large_for_one_job_fail_it(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("what", ["stop", "forget"])
-def test_a_flow_is_gone_through_fifty_nodes_at_a_time(desk: Desk, what: str) -> None:
+def test_a_flow_is_gone_through_thirty_nodes_at_a_time(desk: Desk, what: str) -> None:
     """What is left goes on by a parcel."""
     flow = store(desk, seeds_of([Drawn({}) for _ in range(120)]))
     desk.cancel(flow)
@@ -106,7 +106,7 @@ def test_a_flow_is_gone_through_fifty_nodes_at_a_time(desk: Desk, what: str) -> 
     desk.store.run(advance(desk.home, what.encode(), flow, b"0"))
     after = desk.dump()
     touched = len(before.msg) - len(after.msg) if what == "stop" else len(before.nodes) - len(after.nodes)
-    assert touched == 50
+    assert touched == 30
     deliver(desk)
     left = desk.dump()
     assert not (left.msg if what == "stop" else {**left.nodes, **left.flows, **left.member})
@@ -184,7 +184,7 @@ def test_what_was_put_off_in_one_run_of_a_flow_starts_nothing_in_the_next(desk: 
     desk.settle(ME, leases["0"])
     assert {name[:1] for name in desk.dump().outbox} == {b"a"}
     desk.cancel(flow)
-    for place in range(0, count + 3, 50):
+    for place in range(0, count + 3, STEP):
         desk.store.run(advance(desk.home, b"stop", flow, b"%d" % place))
     desk.settle(ME, leases["1"], state=JobState.CANCELLED)
     assert stands(desk, flow).state is JobState.CANCELLED

@@ -9,7 +9,7 @@ from quaff.model.placement import Placement
 from quaff.model.states import JobState
 from quaff.store import transitions as t
 from quaff.store.bulk import PLACED
-from quaff.store.transitions import PORTION, STEP, Lease, Verdict
+from quaff.store.transitions import PORTION, Lease, Verdict
 from tests.store.engine import HOUR, Desk, fifo, process_id
 from tests.store.test_placement import at
 
@@ -38,7 +38,7 @@ def all_of(desk: Desk, process: bytes = ME, count: int = 200) -> list[Lease]:
         number = next(desk._numbers)
         answer = desk.claim(process, number, b"c%d" % number, PORTION)
         leases += answer.leases
-        assert len(answer.leases) < STEP
+        assert len(answer.leases) < PORTION / 4
         if not answer.left and answer.again_ms != 0:
             break
     assert len(leases) == count

@@ -89,8 +89,8 @@ def test_what_is_due_comes_in_the_order_of_its_times(desk: Desk) -> None:
 
 def test_the_sweep_brings_back_what_is_due(desk: Desk) -> None:
     """Where nobody claims, it is in line all the same, and somebody is woken."""
-    ids = desk.put(*(b"%d" % n for n in range(120)))
-    for lease in desk.take(ME, 120):
+    ids = desk.put(*(b"%d" % n for n in range(4 * STEP + 1)))
+    for lease in desk.take(ME, len(ids)):
         retry(desk, lease)
     desk.redis.delete(desk.key("wake"))
     desk.let_be_due(*ids)

@@ -12,7 +12,7 @@ from quaff.store.transitions import BATCH, Call, enqueue, enqueue_routed
 #: Bytes of messages in one chunk: a script's arguments are copied, and nobody else is served meanwhile.
 _CHUNK_BYTES = 4 * 1024 * 1024
 #: Jobs with a placement in one: each may take the place of another one, which ends by that.
-PLACED = 20
+PLACED = 15
 
 
 class Replaced(NamedTuple):

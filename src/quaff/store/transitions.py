@@ -19,8 +19,8 @@ T = TypeVar("T")
 #: The most items of one call, for no script may hold the server for long: where each costs next to nothing (Lua's
 #: ``unpack`` fails near 8000 values); of attempts that begin or end; where each may ask for all that there is.
 BATCH = 500
-PORTION = 250
-STEP = 50
+PORTION = 200
+STEP = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@
 -- @include calloff
 local now = clock()
 -- Nodes that one call stops or forgets, and what to do, by what it is.
-local NODES, HOW = 50, {}
+local NODES, HOW = 30, {}
 
 -- The node of a parcel that is still to be done: nil for one that comes twice, or after another run of the flow has begun.
 local function node_of(name, field, first)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- append: running, and stays so; lines that it has logged, or values that it has given, are kept
 -- ARGV: for each packet: id, token, 'l' (lines) or 'v' (values), how many of this attempt went before, how many are in it, bytes
---   (opaque); first, for values, one with none in it and the label of them all in the place of bytes   (at most 50)
+--   (opaque); first, for values, one with none in it and the label of them all in the place of bytes   (at most 30)
 -- Answer: one number a packet: 1 kept, now or before; 3 FENCED (this token does not hold the job)
 -- Guarantees: of each job the newest of each kind, as much as lib/tail says; no job lives longer or shorter by it.
 -- KEYS: active

@@ -1,6 +1,6 @@
 #!lua
 --- arrive: nothing -> queued, for jobs that come from another queue and go home when they have ended
--- ARGV: for each job: id, message, route or '', numbers of its limits {{declaration, numbers}, ...}, baggage, origin   (at most 50)
+-- ARGV: for each job: id, message, route or '', numbers of its limits {{declaration, numbers}, ...}, baggage, origin   (at most 30)
 -- Answer: how many were not here before
 -- Guarantees: a journey is made once, however often it is announced, as long as its tombstone lives.
 -- KEYS: msg tomb meta limits origin

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- declare: a worker's schedules exist and are those of the youngest code
--- ARGV: ms at which that code was started by the server's clock, or 0: now; who; then name, definition, ...   (at most 50)
+-- ARGV: ms at which that code was started by the server's clock, or 0: now; who; then name, definition, ...   (at most 30)
 -- Answer: ms to call with from now on
 -- Guarantees: an older worker changes nothing that a younger one declared, nor what a person made; what no worker declares for
 --   three leases, while some worker lives, is removed by the sweep.

@@ -3,7 +3,7 @@
 -- ARGV: outcome of a waiting job that is replaced, its ttl in ms, tombstone window in ms, then for each job: id, message, route ('' for
 --   none), terms: {ms of the time it is due, or 0, ms until then, what to do about a job with the same unique key ('keep'
 --   'replace' 'reschedule' 'cancel_running' 'follow'), {{declaration of a limit, its numbers}, ...}}
---   (at most 50 jobs; ids of 16 bytes)
+--   (at most 30 jobs; ids of 16 bytes)
 -- Answer: as enqueue; an id of 16 bytes where another job, that one, holds the unique key and stays
 -- Guarantees: as enqueue; of two jobs with one unique key the second is stored only where it takes the place of the first, or,
 --   blocked, is to follow it; at most one follows.

@@ -2,7 +2,7 @@
 --- fire: the occurrences of a schedule that are due are enqueued, each once
 -- ARGV: name, definition from which they were computed, ms of the last instant that is dealt with by this, ms when to look again or 'inf',
 --   outcome of a waiting job that is replaced, its ttl in ms, tombstone window in ms, then for each occurrence: ms of its instant, id,
---   message, route, terms   (at most 50)
+--   message, route, terms   (at most 30)
 -- Answer: {1 or 0 where the schedule is another one by now, is paused, or somebody dealt with that instant before; ids enqueued ...}
 -- Guarantees: no instant is enqueued twice, however late or often somebody calls; none before one that was.
 -- KEYS: sched_def sched_next

@@ -3,7 +3,7 @@
 --   nodes that have ended get another run
 -- ARGV: flow, who stores it (random), 'new' or 'again', head (opaque), nodes that it has, nodes that are to end, ttl of its outcome in ms,
 --   tombstone window in ms, 'f' in the first part and 'l' in the last one, then for each node: place, id, message, route, numbers of its limits,
---   spec, edges   (at most 50)
+--   spec, edges   (at most 30)
 -- Answer: 1; 0 where it is gone, runs, or is stored by somebody else
 -- Guarantees: what is sent twice is there once; what waits for a node is there before it starts. Another run has another id, and
 --   the message of the one before, which is no dead letter any more. What is not stored to its end is forgotten.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- prioritize: queued, at another place in line; whatever else lives has the new priority from its next wait on
--- ARGV: priority (-100 to 100), id, id, ...   (at most 50)
+-- ARGV: priority (-100 to 100), id, id, ...   (at most 30)
 -- Answer: one number a job: 1 it has that priority; 0 it has ended, or nobody knows it
 -- Guarantees: among those that have a priority already it comes last.
 -- KEYS: msg tomb

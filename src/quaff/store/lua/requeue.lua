@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- requeue: failed -> queued
--- ARGV: id, id, ...   (at most 50)
+-- ARGV: id, id, ...   (at most 30)
 -- Answer: one item a job: 'q' it waits again; 'n' it has not ended; 's' 'c' 'e' it has ended otherwise; 'f' it failed and is
 --   discarded; 'u' another job holds its unique key now, or it is
 --   one of a flow, which is sent back as a whole; '' nobody knows it

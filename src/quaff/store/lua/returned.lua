@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- returned: away -> succeeded | failed | cancelled | expired | retrying
 -- ARGV: tombstone window in ms, then for each job: id there, id here, letter, ttl or ms until it is due, record, baggage, priority, queue
---   (at most 50)
+--   (at most 30)
 -- Answer: how many were awaited
 -- Guarantees: only the journey that a job is on brings it home, and once.
 -- KEYS: away

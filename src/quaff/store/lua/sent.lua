@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- sent: what another partition has heard leaves the list
--- ARGV: ms after which a journey is announced again, name, name, ...   (at most 50)
+-- ARGV: ms after which a journey is announced again, name, name, ...   (at most 30)
 -- Answer: ms until something else is to be sent, or -1
 -- Guarantees: a journey stays on the list until it is over, so that it is made again where the other partition has lost it.
 -- KEYS: outbox

@@ -1,7 +1,7 @@
 -- What a call has done, where the end of a plain job is 1, some eight microseconds, and the most that it does: nobody waits longer than
 -- that for the server. Whoever called is told where it left off.
 -- KEYS: heirs
-local effort, MOST_EFFORT = 0, 250
+local effort, MOST_EFFORT = 0, 200
 
 -- What it takes to end a job or to put it back.
 local heirs_wait = nil
