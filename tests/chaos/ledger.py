@@ -1,6 +1,7 @@
 """What ran, written by the tasks themselves, outside the server: one append-only file per process.
 
-A line is one ``write`` to a file opened with O_APPEND, so a SIGKILL never tears it and the page cache keeps it.
+A line is one ``write`` to a file opened with O_APPEND, so a SIGKILL never tears it and the page cache keeps it; only who
+reads meanwhile may see half of it.
 Times are those of CLOCK_BOOTTIME, which all processes of a machine share.
 """
 
@@ -71,8 +72,9 @@ def run(tag: str = "") -> Iterator[None]:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    """Every line of every process, oldest first."""
-    found = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    """Every line of every process, oldest first; not one that is being written, which has no end yet."""
+    whole = (path.read_text().rpartition("\n")[0] for path in folder.glob("*.jsonl"))
+    found = [json.loads(line) for text in whole for line in text.splitlines()]
     return sorted(found, key=lambda line: float(line["at"]))
 
 
