@@ -27,7 +27,7 @@ from quaff.worker.executor import Executor
 from quaff.worker.holdings import Comparison, Holdings
 from quaff.worker.intake import Intake
 from quaff.worker.lookout import Line, Lookout
-from quaff.worker.prefetch import PATIENCE, Prefetch
+from quaff.worker.prefetch import PATIENCE
 from quaff.worker.run import released
 from quaff.worker.runners import Runner
 from quaff.worker.telling import Telling
@@ -89,7 +89,6 @@ class Fetcher:
         self._telling = telling
         self._lease_ms = lease_ms
         self._control = control
-        self._prefetch = Prefetch()
         self._held = Holdings(process)
         self._intake = Intake(link, self._held, executor, completer, watch, batches, runners)
         places = [(line.place, line.partition) for line in lookout.lines]
@@ -178,11 +177,11 @@ class Fetcher:
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
-        return self._intake.room(line, 0 if line.for_slots else self._prefetch.depth)
+        return self._intake.room(line, ahead=not line.for_slots)
 
     def _free(self, line: Line) -> int:
         """How many jobs from a line would start at once."""
-        return self._intake.room(line, 0)
+        return self._intake.room(line, ahead=False)
 
     def _room_for_emptying(self, line: Line) -> int:
         return self._room(line) if line is self._emptying else 0
@@ -244,14 +243,14 @@ class Fetcher:
             return  # then there are no tokens either
 
     def _gather(self) -> None:
-        seconds, count = 0.0, 0
+        ran: dict[Runner, list[float]] = {}
         for finished in self._completer.gather():
             self.done += 1
-            if self._held.drop(finished.claim) is self._runners["sync"]:
-                seconds += finished.seconds
-                count += 1
-        if count:
-            self._prefetch.learn(seconds, count)
+            runner = self._held.drop(finished.claim)
+            if runner is not None:
+                ran.setdefault(runner, []).append(finished.seconds)
+        for runner, seconds in ran.items():
+            runner.prefetch.learn(sum(seconds), len(seconds))
         if self._emptying and not self.holds:
             self._emptying.look_at = 0.0
 
@@ -259,7 +258,7 @@ class Fetcher:
         # Nothing may wait behind a long job while another worker has a free slot; nor in a process that is stopping.
         for runner in self._runners.values():
             if runner.waiting and (not self._claiming or time.monotonic() - runner.last_start > PATIENCE):
-                self._prefetch.stuck()
+                runner.prefetch.stuck()
                 self._intake.give_back_waiting(runner)
 
     # Waiting

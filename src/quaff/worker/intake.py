@@ -49,11 +49,12 @@ class Intake:
         self._blocks = Blocks(link)
         self._come: list[tuple[Line, Claimed]] = []
 
-    def room(self, line: Line, ahead: int) -> int:
-        """How many jobs of a line may be claimed, ``ahead`` of them beyond those that would start at once."""
+    def room(self, line: Line, *, ahead: bool) -> int:
+        """How many jobs of a line may be claimed; without ``ahead`` those that would start at once."""
         if self._completer.refused(line.partition):
             return 0
-        room = min(self._runners[kind].room(ahead) for kind in line.kinds)
+        runners = [self._runners[kind] for kind in line.kinds]
+        room = min(runner.room(runner.prefetch.depth if ahead else 0) for runner in runners)
         if room > 0:
             # One slot is enough for a whole batch.
             room = max(room, self._batches.missing(line.place, line.batch))

@@ -1,22 +1,26 @@
-"""How many jobs a process may hold beyond those it runs: hundreds if they are tiny, none if they are long."""
+"""How many jobs a runner may hold beyond those it runs: hundreds if they are tiny, none if they are long."""
 
 from __future__ import annotations
 
-#: Seconds of work to hold in advance, per process: a few round trips.
+#: Seconds of work to hold in advance: a few round trips.
 _AHEAD = 0.008
 #: The most jobs in advance: of more, each costs the server more.
 _MOST = 200
-#: A job longer than this is never waited behind.
-_LONG = 0.01
 #: Seconds without a start after which waiting jobs are given back.
 PATIENCE = 0.1
 
 
 class Prefetch:
-    """Learns from finished attempts how long jobs take."""
+    """Learns from finished attempts how long jobs take, and so how many end in the time of a few round trips.
 
-    def __init__(self) -> None:
-        self._average = _LONG
+    Args:
+        slots: how many run at a time.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        # Nothing is known yet: as if they had been stuck.
+        self._average = PATIENCE * slots
         self.depth = 0
 
     def learn(self, seconds: float, count: int) -> None:
@@ -27,8 +31,8 @@ class Prefetch:
 
     def stuck(self) -> None:
         """Jobs that were held in advance had to be given back: they are longer than was thought."""
-        self._average = max(self._average, PATIENCE)
+        self._average = max(self._average, PATIENCE * self._slots)
         self._set()
 
     def _set(self) -> None:
-        self.depth = 0 if self._average >= _LONG else min(_MOST, int(_AHEAD / max(self._average, 1e-6)))
+        self.depth = min(_MOST, int(self._slots * _AHEAD / max(self._average, 1e-6)))

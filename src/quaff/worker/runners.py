@@ -14,6 +14,7 @@ from queue import SimpleQueue
 
 from quaff.worker.executor import Executor
 from quaff.worker.home import Home
+from quaff.worker.prefetch import Prefetch
 from quaff.worker.ready import Finished, Ready
 from quaff.worker.run import CANCEL, LIMIT, Run, left_programs
 from quaff.worker.starts import Start, Starts
@@ -36,6 +37,7 @@ class Runner(ABC):
         waiting: handed over and not started; the fetcher adds at one end, whoever starts takes from the other.
         load: jobs handed over and not taken off the books again. Only the fetcher changes it.
         coming: jobs that were claimed and may be handed over.
+        prefetch: how many may wait.
         last_start: monotonic seconds of the latest start, or of the submit that ended an empty line.
         running: what runs, by slot.
     """
@@ -49,6 +51,7 @@ class Runner(ABC):
         self.waiting: deque[Ready] = deque()
         self.running: list[Run | None] = [None] * size
         self.size = size
+        self.prefetch = Prefetch(size)
         self.load = self.coming = 0
         self.last_start = time.monotonic()
 
@@ -60,8 +63,13 @@ class Runner(ABC):
         self.waiting.extend(jobs)
 
     def room(self, ahead: int) -> int:
-        """How many more jobs it takes now; ``ahead`` is how many may wait beyond those that run."""
-        return self.size - self.load - self.coming
+        """How many more jobs it takes now; ``ahead`` is how many may wait beyond those that run.
+
+        A third of these or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste.
+        """
+        load = self.load + self.coming
+        free = self.size + ahead - load
+        return free if free > ahead // 3 or load < self.size else 0
 
     def take_back(self) -> list[Ready]:
         """What has not been started, oldest first; it will not be. Only the fetcher calls it."""
@@ -141,12 +149,6 @@ class Threads(Runner):
                 break
             self._tokens.put(None)
 
-    def room(self, ahead: int) -> int:
-        """A third of a batch or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste."""
-        load = self.load + self.coming
-        free = self.size + ahead - load
-        return free if free > ahead // 3 or load < self.size else 0
-
     def _work(self, slot: int) -> None:
         run, report = self._executor.run, self._report
         while True:
@@ -183,7 +185,7 @@ class Threads(Runner):
 
 
 class Loop(Runner):
-    """Runs coroutine functions in one event loop of its own thread; no more are handed over than there are slots."""
+    """Runs coroutine functions in one event loop of its own thread, as many at a time as there are slots."""
 
     def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
         super().__init__(executor, starts, home, size, report)
@@ -199,7 +201,7 @@ class Loop(Runner):
         self._loop.call_soon_threadsafe(self._start)
 
     def room(self, ahead: int) -> int:
-        """As many as there are free slots; none while a coroutine keeps the loop from turning."""
+        """None while a coroutine keeps the loop from turning."""
         return 0 if self._deaf else super().room(ahead)
 
     def cut(self, run: Run, why: str) -> None:
@@ -222,7 +224,10 @@ class Loop(Runner):
 
     def _start(self) -> None:
         self._deaf = False
-        while self.waiting and self._may_start():
+        self._begin_waiting()
+
+    def _begin_waiting(self) -> None:
+        while self.waiting and len(self._tasks) < self.size and self._may_start():
             try:
                 job = self.waiting.popleft()
             except IndexError:
@@ -236,7 +241,7 @@ class Loop(Runner):
         if job is not None:
             # Cancelled by another task before its first step: once it has begun _run ends in a report.
             self.waiting.append(job)
-            self._start()
+        self._begin_waiting()
 
     async def _run(self, job: Ready) -> None:
         task = asyncio.current_task()
