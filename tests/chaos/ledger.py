@@ -1,7 +1,7 @@
 """What ran, written by the tasks themselves, outside the server: one append-only file per process.
 
-A line is one ``write`` to a file opened with O_APPEND, so a SIGKILL never tears it and the page cache keeps it; only who
-reads meanwhile may see half of it.
+A line is one ``write`` to a file opened with O_APPEND, so a SIGKILL never tears it and the page cache keeps it; only
+who reads meanwhile may see half of it.
 Times are those of CLOCK_BOOTTIME, which all processes of a machine share.
 """
 
