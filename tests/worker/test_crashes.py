@@ -81,8 +81,11 @@ def test_a_job_that_ends_its_process_three_times_is_poison(stage: Stage, how: st
     assert [each.pid for each in info.attempts] == [run.pid for run in stage.runs("poison")]
     assert info.error is not None
     assert named in info.error.message
-    told = [line for line in worker.stderr if f"{job.id} ended early: its process " in line and named in line]
-    assert len(told) == 3
+
+    def told() -> int:
+        return sum(f"{job.id} ended early: its process " in line and named in line for line in worker.stderr)
+
+    wait_until(lambda: told() == 3, 5, "three lines in the log")
     after = stage.send("mark", "after")
     assert after.result(timeout=10) == "after"
 
