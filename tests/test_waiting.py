@@ -20,7 +20,7 @@ from quaff.model.outcome import Attempt, Outcome
 from quaff.model.states import JobState
 from quaff.store.keys import partition
 from tests import taskapp
-from tests.helpers import Program, wait_until
+from tests.helpers import Program, in_loop, wait_until
 from tests.store.engine import Desk, process_id
 from tests.taskapp import add, fail, hold
 
@@ -52,14 +52,7 @@ def quaff(server_url: str, namespace: str) -> Quaff:
 
 def run(main: Callable[[], Any], quaff: Quaff = taskapp.quaff) -> Any:
     """In an event loop of its own, whose connections are closed."""
-
-    async def whole() -> Any:
-        try:
-            return await main()
-        finally:
-            await (await quaff.store.endpoint.async_pool(5)).disconnect()
-
-    return asyncio.run(whole())
+    return in_loop(quaff, main)
 
 
 def record() -> bytes:
