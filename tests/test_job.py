@@ -14,7 +14,7 @@ import pytest
 
 from quaff import Job, JobError, JobFailed, JobNotFound, JobState, Quaff, ResultExpired, ResultTimeout
 from tests import taskapp
-from tests.helpers import Program, python, wait_until
+from tests.helpers import Program, in_loop, python, wait_until
 from tests.taskapp import Mishap, add, afail, brief, fail, forgotten, give, hold
 
 NOBODY = "default-0-" + "0" * 32
@@ -36,14 +36,7 @@ def ask(job: Job[Any], timeout: float | None = 10) -> Any:
 
 def ask_in_a_coroutine(job: Job[Any], timeout: float | None = 10) -> Any:
     """The same with ``aresult``."""
-
-    async def main() -> Any:
-        try:
-            return await job.aresult(timeout)
-        finally:
-            await (await taskapp.quaff.store.endpoint.async_pool(5)).disconnect()
-
-    return asyncio.run(main())
+    return in_loop(taskapp.quaff, lambda: job.aresult(timeout))
 
 
 both = pytest.mark.parametrize("ask", [ask, ask_in_a_coroutine])
@@ -195,12 +188,9 @@ def test_many_wait_for_one_job_and_one_coroutine_for_many() -> None:
 
     async def main() -> list[int]:
         jobs = await add.amap((number,) for number in range(20))
-        try:
-            return await asyncio.gather(*(job.aresult(10) for job in jobs for _ in range(3)))
-        finally:
-            await (await taskapp.quaff.store.endpoint.async_pool(5)).disconnect()
+        return await asyncio.gather(*(job.aresult(10) for job in jobs for _ in range(3)))
 
-    assert asyncio.run(main()) == [number for number in range(20) for _ in range(3)]
+    assert in_loop(taskapp.quaff, main) == [number for number in range(20) for _ in range(3)]
 
 
 @both

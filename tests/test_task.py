@@ -22,7 +22,7 @@ from quaff import (
     UnknownTask,
 )
 from tests import taskapp
-from tests.helpers import Program, wait_until
+from tests.helpers import Program, in_loop, wait_until
 from tests.taskapp import Colour, Order, Point, aadd, add, echo, give, own, ship, stored
 
 WHEN = dt.datetime(2011, 9, 24, 19, 49, 1, 2, ZoneInfo("Europe/Vienna"))
@@ -67,14 +67,7 @@ def test_a_plain_call_of_an_async_task_is_awaited_here() -> None:
 
 def in_coroutine(send: Callable[[], Any]) -> Any:
     """What the coroutine of ``send`` gives; its connections are closed."""
-
-    async def main() -> Any:
-        try:
-            return await send()
-        finally:
-            await (await taskapp.quaff.store.endpoint.async_pool(5)).disconnect()
-
-    return asyncio.run(main())
+    return in_loop(taskapp.quaff, send)
 
 
 WAYS: dict[str, Callable[[Any], Job[int]]] = {

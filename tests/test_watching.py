@@ -18,7 +18,7 @@ from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Outcome
 from quaff.store.keys import partition
 from quaff.store.transitions import Lease, note
-from tests.helpers import wait_until
+from tests.helpers import in_loop, wait_until
 from tests.store.engine import Desk, process_id
 
 NOBODY = "default-0-" + "0" * 32
@@ -185,13 +185,10 @@ def test_coroutines_watch_too(desk: Desk, quaff: Quaff) -> None:
         (lease,) = await asyncio.to_thread(desk.take, me)
         await asyncio.sleep(0.1)
         await asyncio.to_thread(desk.settle, me, lease, record=record())
-        try:
-            return await asyncio.gather(*watching)
-        finally:
-            await (await quaff.store.endpoint.async_pool(5)).disconnect()
+        return await asyncio.gather(*watching)
 
     began = time.monotonic()
-    assert asyncio.run(main()) == [["queued", "running", "succeeded"]] * 2
+    assert in_loop(quaff, main) == [["queued", "running", "succeeded"]] * 2
     assert time.monotonic() - began < 3
 
 
