@@ -338,6 +338,7 @@ def test_a_job_outlives_the_death_of_its_process(yourapp: ModuleType) -> None:
     assert value_of(yourapp.die_once.delay()) == "ran again"
 
 
+@pytest.mark.alone  # it counts seconds
 def test_a_result_is_gone_after_rv_ttl(server_url: str, tmp_path: Path, running: KEEP) -> None:
     """A handle that has seen the value keeps it; what raised goes in the same time."""
     place = Place(tmp_path, server_url)

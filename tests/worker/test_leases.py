@@ -6,6 +6,8 @@ import os
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from quaff.task import submission
 from tests.chaos import ledger
 from tests.helpers import wait_until
@@ -117,6 +119,7 @@ def test_a_supervisor_without_its_server_keeps_its_processes(own_server: tuple[C
     assert stage.send("mark", "after").result(timeout=10) == "after"
 
 
+@pytest.mark.alone  # it counts seconds
 def test_an_orphan_starts_nothing_while_its_server_is_away(own_server: tuple[Callable[[], Stage], int]) -> None:
     """The supervisor dies while the server is frozen: what was claimed in advance must not be begun any more."""
     new_stage, server = own_server

@@ -196,6 +196,7 @@ def test_a_unique_job_is_followed_the_moment_it_has_ended_and_never_before(stage
     assert ends["succeeded"] > 0
 
 
+@pytest.mark.alone  # it counts seconds
 def test_short_jobs_do_not_wait_in_a_busy_worker(stage: Stage, quaff: Quaff) -> None:
     """Two workers, two slots each, one of them busy for long: the other one takes all that is short."""
     stage.worker("-p", "1", "-c", "2", app=APP)

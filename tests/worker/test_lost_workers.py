@@ -147,6 +147,7 @@ def test_a_frozen_process_alone_keeps_its_jobs(stage: Stage) -> None:
     assert len(stage.runs("still")) == 1
 
 
+@pytest.mark.alone  # what is measured here are seconds, and two of its tasks want a core each
 def test_a_process_without_supervisor_starts_nothing_and_is_soon_gone(new_stage: Callable[[], Stage]) -> None:
     """The supervisor is killed: no start after 2 s, everything gone after 5 s, programs of tasks and GIL hogs too."""
 
