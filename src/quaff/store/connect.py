@@ -15,9 +15,10 @@ from redis.retry import Retry
 
 from quaff.errors import ConfigurationError
 from quaff.store import embedded
+from quaff.store.pool import Pool
 
 #: Connections of an event loop, which may have any number of callers: each takes one for a round trip. Threads have at
-#: most one each, and a pool that does not wait: an exception set in a thread could leave the lock of waiting behind.
+#: most one each, so their pool need not wait.
 _MOST = 16
 
 _SCHEMES = ("redis", "rediss", "unix")
@@ -58,10 +59,10 @@ class Endpoint:
         """
         return None if self._directory is None else embedded.ensure(self._directory, timeout=seconds)
 
-    def pool(self) -> redis.ConnectionPool:
+    def pool(self) -> Pool:
         """This process's pool."""
-        pool: redis.ConnectionPool | None = self._pools.get(None)
-        return pool or self._keep(None, redis.ConnectionPool, self.revive(self._timeout))
+        pool: Pool | None = self._pools.get(None)
+        return pool or self._keep(None, Pool, self.revive(self._timeout))
 
     def abandon_pool(self) -> None:
         """Close what is open; the next call has a new pool. Also right for one that was interrupted in any state."""
