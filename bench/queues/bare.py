@@ -110,7 +110,7 @@ def serve(threads: int) -> None:
         commands.append((*claim, process, number, os.urandom(8).hex(), HELD - held, 0, int(held == 0), LEASE_MS))
         connection.send_packed_command(connection.pack_commands(commands))
         answer = [connection.read_response() for _ in commands][-1]
-        leases = list(zip(answer[6::3], answer[7::3], answer[8::3], strict=True))
+        leases = list(zip(answer[7::3], answer[8::3], answer[9::3], strict=True))
         if not leases and not outcomes:
             time.sleep(PAUSE)
         held += len(leases)

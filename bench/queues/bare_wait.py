@@ -50,7 +50,7 @@ def serve() -> None:
         connection.send_packed_command(wait)
         connection.read_response()
         connection.send_packed_command(asking)
-        lease = connection.read_response()[6:]
+        lease = connection.read_response()[7:]
         if lease:
             id, data, token = lease
             call = message.decode(data)

@@ -71,7 +71,7 @@ class TestLapse:
         desk.take(silent, 3)
         kept = desk.take(alive, 2)
         desk.let_lapse(silent)
-        assert desk.sweep() == (3, 0, 0, False, 0, None, None)
+        assert desk.sweep() == (3, 0, 0, False, 0, 1, None, None)
         dump = desk.dump()
         assert (len(dump.solo), set(dump.lease)) == (3, {alive})
         assert desk.settle(alive, *kept) == [OK, OK]
@@ -95,6 +95,17 @@ class TestLapse:
         dump = desk.dump()
         assert (len(dump.solo), dump.lease, dump.active) == (250, {}, {})
 
+    def test_the_bound_holds_over_many_processes_of_a_few_jobs(self, desk: Desk) -> None:
+        """Each of them takes less than a share, and all of them together no more than the whole (F63)."""
+        desk.put(*(b"%d" % n for n in range(32)))
+        processes = [b"process%d" % n for n in range(10)]
+        for process, count in zip(processes, [14, *[2] * 9], strict=True):
+            desk.take(process, count)
+        desk.let_lapse(*processes)
+        first, second = desk.sweep(), desk.sweep()
+        assert (first.taken, first.more) == (STEP, True)
+        assert (second.taken, second.processes) == (2, 0)
+
     def test_a_second_sweep_changes_nothing(self, desk: Desk) -> None:
         """But the time it was here (I19, I24)."""
         desk.put(b"a", b"b", b"c")
@@ -104,9 +115,9 @@ class TestLapse:
         desk.release(process, two, park_ms=60_000)
         desk.let_lapse(process)
         desk.let_results_expire(one.id)
-        assert desk.sweep(unpark=True) == (1, 1, 1, False, 0, None, None)
+        assert desk.sweep(unpark=True) == (1, 1, 1, False, 0, 0, None, None)
         assert three.id in desk.dump().solo
-        assert unchanged(desk, lambda: desk.sweep(unpark=True)) == (0, 0, 0, False, 0, None, None)
+        assert unchanged(desk, lambda: desk.sweep(unpark=True)) == (0, 0, 0, False, 0, 0, None, None)
 
 
 class TestOutage:
@@ -273,3 +284,10 @@ class TestExpiry:
         assert all(step.expired > 0 and step.unparked > 0 for step in steps[:4])
         assert max(step.expired + step.unparked for step in steps) <= 2 * STEP
         assert len(fifo(desk.take(process, 400))) == 150
+
+
+def test_an_empty_claim_and_a_sweep_say_how_many_processes_serve_the_queue(desk: Desk) -> None:
+    """By it they know whether to wait for tokens, and their supervisors how often to sweep."""
+    for number in range(3):
+        assert desk.claim(process_id(), 1, b"c").processes == number + 1
+    assert desk.sweep().processes == 3

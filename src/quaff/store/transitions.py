@@ -92,7 +92,7 @@ class Claimed(NamedTuple):
 
     ``again_ms``: asking again makes sense then, token or not; None where no such time is known. ``now_ms``: the
     server's clock, Unix milliseconds, where jobs are handed out. ``blocks``: the version of what is blocked, 0 if
-    nothing is.
+    nothing is. ``processes``: how many have a lease here, where nothing was handed out.
     """
 
     leases: list[Lease]
@@ -104,6 +104,7 @@ class Claimed(NamedTuple):
     again_ms: int | None
     now_ms: int
     blocks: int
+    processes: int
 
 
 class Rules(NamedTuple):
@@ -137,7 +138,8 @@ class End(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What one sweep did; ``more``: it stopped at its bound; ``asked``: how many running jobs were asked to stop.
+    """What one sweep did; ``more``: it stopped at its bound; ``asked``: how many running jobs were asked to stop;
+    ``processes``: how many have a lease.
 
     ``schedule_ms``: until a schedule is to be looked at; ``parcel_ms``: until something is to be told to another
     partition; None where there is none.
@@ -148,6 +150,7 @@ class Swept(NamedTuple):
     expired: int
     more: bool
     asked: int
+    processes: int
     schedule_ms: int | None
     parcel_ms: int | None
 
@@ -157,10 +160,10 @@ def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
 
 
 def _claimed(reply: list[Any]) -> Claimed:
-    status, left, alone, again_ms, now_ms, blocks = reply[:6]
-    leases = list(map(Lease, reply[6::3], reply[7::3], reply[8::3]))
+    status, left, alone, again_ms, now_ms, blocks, processes = reply[:7]
+    leases = list(map(Lease, reply[7::3], reply[8::3], reply[9::3]))
     again = None if again_ms < 0 else again_ms
-    return Claimed(leases, left, alone == 1, status == 1, status == 2, status == 3, again, now_ms, blocks)
+    return Claimed(leases, left, alone == 1, status == 1, status == 2, status == 3, again, now_ms, blocks, processes)
 
 
 def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[list[Any]]:
@@ -292,8 +295,8 @@ def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call
 
 
 def _swept(reply: list[int]) -> Swept:
-    taken, unparked, expired, more, asked, *waits = reply
-    return Swept(taken, unparked, expired, more == 1, asked, *(None if ms < 0 else ms for ms in waits))
+    taken, unparked, expired, more, asked, processes, *waits = reply
+    return Swept(taken, unparked, expired, more == 1, asked, processes, *(None if ms < 0 else ms for ms in waits))
 
 
 def _verdicts(reply: list[int]) -> list[Verdict]:

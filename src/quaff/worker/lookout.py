@@ -22,6 +22,10 @@ log = logging.getLogger("quaff.worker")
 _POLL = 5.0
 #: Where tokens do not reach us: because the server will not let us wait, or we wait for those of other queues only.
 _SHORT_POLL = 0.5
+#: How many processes wait for the tokens of one partition. Whenever something comes, the server looks at all who wait
+#: for it: a hundred cost it some µs, a thousand 3 ms. The others of a larger crowd ask by the clock, each in its time,
+#: and are so many that one of them always comes soon.
+LISTENERS = 64
 #: Under load, when nobody has time to wait: how soon a queue found empty is looked at again, so that their order holds.
 _LOOK_AGAIN = 0.05
 
@@ -36,6 +40,8 @@ class Line:
         weight: how many turns it has while others have one; credit: what it has saved towards the next one.
         number: of the last claim.
         look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not.
+        crowd: how many processes serve it, as its last empty answer said; aside_until: monotonic time until which the
+            tokens are left to others of a large one.
         for_slots: what waits there must start at once, so there is no use in asking without a free slot.
         trouble: its last answer was an error, and the log says so.
     """
@@ -49,6 +55,8 @@ class Line:
     number: int = 0
     look_at: float = 0.0
     again_at: float = float("inf")
+    crowd: int = 0
+    aside_until: float = 0.0
     for_slots: bool = False
     trouble: bool = False
 
@@ -98,10 +106,13 @@ class Lookout:
     def answered(self, line: Line, answer: Claimed) -> None:
         """A line was asked and gave what it has."""
         line.trouble, line.for_slots = False, answer.for_slots
+        if not answer.leases:
+            line.crowd = answer.processes
         line.again_at = float("inf") if answer.again_ms is None else time.monotonic() + answer.again_ms / 1000
         if answer.empty_yourself or not answer.left:
             away = self._link.listening or self._deaf
-            line.rest(_POLL if line in self._listening_to else _SHORT_POLL if away else _LOOK_AGAIN)
+            told = line in self._listening_to or (away and line.crowd > LISTENERS)
+            line.rest(_POLL if told else _SHORT_POLL if away else _LOOK_AGAIN)
 
     @staticmethod
     def put_off(line: Line, error: Exception) -> None:
@@ -120,6 +131,9 @@ class Lookout:
             if not lines or now < self._deaf_until or any(line.look_at <= now for line in lines):
                 return -1
             poll = _POLL if len(lines) == len(self.lines) else _SHORT_POLL
+            lines = self._not_aside(lines, now)
+            if not lines:
+                return -1
             descriptor = self._link.listen([line.partition.key("wake") for line in lines], poll)
         except NoAnswer as error:
             self._no_tokens(error)
@@ -129,6 +143,15 @@ class Lookout:
         for line in lines:
             line.rest(_POLL * random.uniform(0.8, 1.0))
         return descriptor
+
+    @staticmethod
+    def _not_aside(lines: Sequence[Line], now: float) -> Sequence[Line]:
+        """Those whose tokens this process waits for; in a large crowd chance says who does."""
+        for line in lines:
+            if line.crowd > LISTENERS and line.aside_until <= now and random.random() > LISTENERS / line.crowd:
+                line.rest(_POLL * random.uniform(0.8, 1.0))
+                line.aside_until = line.look_at
+        return [line for line in lines if line.aside_until <= now]
 
     def wait_for(self, lines: Sequence[Line]) -> float:
         """Seconds until the first of these lines is to be looked at."""

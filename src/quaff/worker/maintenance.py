@@ -31,8 +31,10 @@ from quaff.worker.timekeeping import Timekeeper
 
 log = logging.getLogger("quaff.worker")
 
-#: Seconds between two sweeps, at most: with the lease, the time after which the jobs of a lost machine run again.
+#: Seconds between two sweeps of one worker: with the lease, the time after which the jobs of a lost machine run again.
 _SWEEP = 2.0
+#: So many processes sweep as often as one would; where there are more, each leaves some of it to the others.
+_FEW = 8
 
 _LATE = "it ran longer than its limit (timeout=), and its process had to be ended"
 #: Jobs of one dead process that the log names.
@@ -105,8 +107,6 @@ class Chores:
         self._partitions = partitions
         self._lease = lease
         self._lease_ms = int(lease * 1000)
-        # Half a lease without a sweep counts as an outage, after which nothing is reaped for a while.
-        self._between = min(_SWEEP, lease / 4)
         self._rules = rules
         self._keep = keep
         self.running: list[tuple[int, bytes]] = []
@@ -238,7 +238,7 @@ class Chores:
             self._firing[place].at = min(self._firing[place].at, time.monotonic() + swept.schedule_ms / 1000)
         if swept.parcel_ms is not None:
             self._delivering[place].at = min(self._delivering[place].at, time.monotonic() + swept.parcel_ms / 1000)
-        return 0.0 if swept.more else self._between * random.uniform(0.7, 1.0)
+        return 0.0 if swept.more else between_sweeps(self._lease, swept.processes) * random.uniform(0.7, 1.0)
 
     def _ask(self, place: int, count: int) -> None:
         """Which of our jobs are among the ``count`` that were asked to stop."""
@@ -266,6 +266,13 @@ class Chores:
 
 #: How an attempt is remembered, by the letter of what becomes of its job.
 _WORDS = {"x": "crashed", "u": "unsettled", "f": "failed", "r": "failed", "b": "released"}
+
+
+def between_sweeps(lease: float, processes: int) -> float:
+    """Seconds between two sweeps by one worker, at most, where so many processes serve the partition."""
+    # Half a lease without a sweep counts as an outage, after which nothing is reaped for a while.
+    most = lease / 4
+    return min(most, min(_SWEEP, most) * max(1.0, processes / _FEW))
 
 
 def _end(start: Start, letter: str, death: Death, now: int) -> End:

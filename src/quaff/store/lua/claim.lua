@@ -3,7 +3,7 @@
 -- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
 --   is sent again), how many (0 to 500; it may be fewer, and where some are left, asking again gives more), of these for slots that are free now, idle (1 if the process holds no job at all), lease in ms
 -- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, the time in ms if jobs are handed out,
---   version of what is blocked, 0 if nothing is, id, message, token, id, message, ...}
+--   version of what is blocked, 0 if nothing is, processes with a lease if nothing is handed out, id, message, token, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle;
 --   3 what is left must start at once, in a free slot.
 --   alone is 1 if the one job handed out must run alone in its process. A token ends with the attempt's number, then '~'
@@ -27,12 +27,12 @@ local last = redis.call('HGET', k.claims, process)
 if last == 'closed' then
   -- It may have taken the token of somebody who lives.
   if waiting() > 0 then hint() end
-  return {1, 0, 0, -1, 0, 0}
+  return {1, 0, 0, -1, 0, 0, 0}
 end
 if last then
   local last_number, last_claim = last:match('^(%d+):(.*)$')
   if tonumber(last_number) >= number then
-    local answer = {0, waiting(), 0, -1, now, tonumber(redis.call('HGET', k.meta, 'blocks') or 0)}
+    local answer = {0, waiting(), 0, -1, now, tonumber(redis.call('HGET', k.meta, 'blocks') or 0), 0}
     if last_claim ~= claim then return answer end
     local ids = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)
     for i, member in ipairs(ids) do ids[i] = member:sub(9) end
@@ -57,7 +57,7 @@ local flags = redis.call('HMGET', k.meta, 'paused', 'solo_for', 'solo_since', 'b
 local serving, since, blocks = flags[2], tonumber(flags[3]), tonumber(flags[4] or 0)
 local paused_until = tonumber(flags[1])
 if paused_until and (paused_until == 0 or paused_until > now) then
-  return {0, 0, 0, paused_until > 0 and paused_until - now or -1, 0, 0}
+  return {0, 0, 0, paused_until > 0 and paused_until - now or -1, 0, 0, redis.call('ZCARD', k.lease)}
 elseif paused_until then
   redis.call('HDEL', k.meta, 'paused')
 end
@@ -66,7 +66,7 @@ local function hand_out(ids, alone, again, others)
   local messages = redis.call('HMGET', k.msg, unpack(ids))
   local running = redis.call('HMGET', k.active, unpack(ids))
   local tried = redis.call('EXISTS', k.tries) == 1 and redis.call('HMGET', k.tries, unpack(ids)) or {}
-  local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0, blocks}, {}, 0
+  local leases, members, answer, given, strangers = {}, {}, {0, 0, alone, again, 0, blocks, 0}, {}, 0
   for i, id in ipairs(ids) do
     -- An id without a message is not ours, and one that runs already was put here by somebody else's hand.
     if messages[i] and not running[i] and not given[id] then
@@ -107,7 +107,7 @@ end
 local function none(again, others)
   local left = waiting()
   if others or left > 0 then hint() else redis.call('DEL', k.wake) end
-  return {0, left, 0, again, 0, 0}
+  return {0, left, 0, again, 0, 0, redis.call('ZCARD', k.lease)}
 end
 
 -- Whether there is more than the one line; a plain job pays for this question alone.
@@ -153,7 +153,7 @@ if want == 0 then
   -- The process took a token and has no room any more: the hint goes on to another one.
   local left = waiting()
   if left + redis.call('LLEN', k.solo) > 0 then hint() end
-  return {0, left, 0, special and next_due(now) or -1, 0, 0}
+  return {0, left, 0, special and next_due(now) or -1, 0, 0, 0}
 end
 
 -- Milliseconds until there is a reason to ask again, token or not.
@@ -181,7 +181,7 @@ if redis.call('LLEN', k.solo) > 0 then
     redis.call('HSET', k.meta, 'solo_for', process)
     local left = waiting()
     if left > 0 then hint() end
-    return {2, left, 0, SOLO_PATIENCE, 0, 0}
+    return {2, left, 0, SOLO_PATIENCE, 0, 0, 0}
   end
 end
 if alone == 0 and serving == process then redis.call('HDEL', k.meta, 'solo_for') end
@@ -198,7 +198,7 @@ end
 -- Somebody who waits must also know when the next job is due: this process may be busy then.
 local answer = hand_out(ids, alone, again, others or due >= 0)
 local routes, started = special and routes_of(ids) or {}, {}
-for i = 7, #answer, 3 do started[answer[i]] = routes[answer[i]] end
+for i = 8, #answer, 3 do started[answer[i]] = routes[answer[i]] end
 if next(started) then
   let_go(started, 'start', now)
   answer[2] = waiting()

@@ -1,0 +1,48 @@
+"""Who waits for tokens, where hundreds of processes serve one queue."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from quaff.store.connect import Endpoint
+from quaff.store.keys import partition
+from quaff.store.link import Link
+from quaff.worker.lookout import LISTENERS, Line, Lookout
+from quaff.worker.maintenance import between_sweeps
+
+
+def _lookout(url: str, namespace: str, crowd: int) -> tuple[Lookout, Line]:
+    line = Line(0, partition(namespace, "q"), frozenset({"sync"}), crowd=crowd)
+    line.rest(10)
+    return Lookout(Link(Endpoint(url, "a test", 5), 5), [line], ordered=True), line
+
+
+def test_in_a_crowd_some_wait_for_tokens_and_the_others_ask_by_the_clock(server_url: str, namespace: str) -> None:
+    """Whoever waits costs the server something whenever a job comes, so there are never many."""
+    waiting = 0
+    for _ in range(100):
+        lookout, line = _lookout(server_url, namespace, crowd=4 * LISTENERS)
+        if lookout.listen([line]) >= 0:
+            waiting += 1
+        else:
+            assert 3 < line.look_at - time.monotonic() <= 5
+            assert lookout.listen([line]) == -1, "it keeps to what chance has said until its time comes"
+        lookout.hang_up()
+    assert 5 < waiting < 50  # one in four; chance goes past these bounds once in a million
+
+
+def test_where_they_are_few_all_wait_for_tokens(server_url: str, namespace: str) -> None:
+    """Up to the bound nobody has to ask by the clock."""
+    for crowd in (0, LISTENERS):
+        lookout, line = _lookout(server_url, namespace, crowd)
+        assert lookout.listen([line]) >= 0
+        lookout.hang_up()
+
+
+@pytest.mark.parametrize(("processes", "seconds"), [(1, 2.0), (8, 2.0), (16, 4.0), (1000, 7.5)])
+def test_many_workers_sweep_less_often_each(processes: int, seconds: float) -> None:
+    """But never so seldom that it would be taken for an outage, which is half a lease."""
+    assert between_sweeps(30, processes) == seconds
+    assert between_sweeps(1, processes) == 0.25
