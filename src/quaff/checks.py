@@ -8,7 +8,7 @@ from typing import Any
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.model.flow import POLICIES, Node, NodeResult, Policy, TaskSignature, names_in, with_those_behind
-from quaff.store.connect import mask
+from quaff.store.urls import mask
 
 
 def check_name(name: object) -> None:

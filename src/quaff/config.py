@@ -57,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     job_log_level: str = "INFO"
 
     def __repr__(self) -> str:
-        from quaff.store.connect import mask
+        from quaff.store.urls import mask
 
         shown = msgspec.structs.asdict(self) | {"url": mask(self.url), "url_source": mask(self.url_source)}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

@@ -16,9 +16,10 @@ import redis
 
 from quaff.errors import ConfigurationError
 from quaff.store.client import Store
-from quaff.store.connect import Endpoint, mask
+from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
+from quaff.store.urls import mask
 from tests.store.wire import Own
 
 FDS = Path("/proc/self/fd")

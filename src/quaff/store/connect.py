@@ -1,9 +1,8 @@
-"""A URL becomes connections: server, socket or embedded. Nothing here decides when to try again."""
+"""A URL becomes connections. Nothing here decides when to try again."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import suppress
 from typing import Any
 
@@ -14,21 +13,20 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from quaff.errors import ConfigurationError
-from quaff.store import embedded
+from quaff.store import embedded, urls
 from quaff.store.pool import Pool
+from quaff.store.sentinels import primary_of
 
 #: Connections of an event loop, which may have any number of callers: each takes one for a round trip. Threads have at
 #: most one each, so their pool need not wait.
 _MOST = 16
-
-_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Endpoint:
     """The server of an application.
 
     Args:
-        url: ``embedded:…``, ``redis://``, ``rediss://`` or ``unix://``.
+        url: see ``urls.read``.
         source: where the URL comes from, for error texts.
         timeout: seconds for connecting and for each reply.
 
@@ -37,16 +35,10 @@ class Endpoint:
     """
 
     def __init__(self, url: str, source: str, timeout: float) -> None:
-        scheme = url.partition(":")[0]
-        if scheme != "embedded" and scheme not in _SCHEMES:
-            raise ConfigurationError(
-                f"{mask(url)!r} (from {source}) is not a URL of a server. "
-                "Use embedded:, redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket."
-            )
-        self._url = url
+        self._target = urls.read(url, source)
         self._timeout = timeout
-        self._directory = embedded.directory(url) if scheme == "embedded" else None
-        self.where = f"{mask(url)} (from {source})"
+        self._directory = embedded.directory(url) if self._target.kind == "embedded" else None
+        self.where = f"{urls.mask(url)} (from {source})"
         # By event loop, None for threads. Without a lock, which would be held while a server starts: a process that is
         # forked at that moment would never get it. Two threads may make a pool each; setdefault lets one of them win.
         self._pools: dict[asyncio.AbstractEventLoop | None, Any] = {}
@@ -116,11 +108,18 @@ class Endpoint:
         if path is not None:
             unix = redis.asyncio.UnixDomainSocketConnection if asynchronous else redis.UnixDomainSocketConnection
             return kind(connection_class=unix, path=path, **options)
+        target = self._target
+        if target.kind == "sentinel":
+            pool = kind.from_url(target.at(target.hosts[0]), **options)
+            sentinels = {name: options[name] for name in ("protocol", "socket_connect_timeout", "driver_info")}
+            sentinels["retry"] = Retry(NoBackoff(), 0)
+            pool.connection_class = primary_of(target, pool.connection_class, sentinels)
+            return pool
         try:
-            return kind.from_url(self._url, **options)
+            return kind.from_url(target.url, **options)
         except ValueError as error:
             # What it could not read may be a part of the password.
-            why = error if self.where.startswith(self._url) else "escape / as %2F, ? as %3F, # as %23 and @ as %40"
+            why = error if self.where.startswith(target.url) else "escape / as %2F, ? as %3F, # as %23 and @ as %40"
             raise ConfigurationError(f"{self.where} is not a URL of a server: {why}") from None
 
 
@@ -137,19 +136,3 @@ def _abandon(connection: Any) -> None:
     if close is not None and getattr(transport, "_sock", None) is not None:
         with suppress(RuntimeError):
             close(None)
-
-
-def mask(url: str) -> str:
-    """The URL without its password, fit for logs and errors; of an ambiguous one it rather hides too much.
-
-    People forget to escape ``/ ? # @`` in a password, so this does not parse: from the first ``:`` to the last ``@``.
-    """
-    found = re.match(r"(\w+://(?!/)[^:]*):(.*)@(.*)", url, re.DOTALL)
-    if found:
-        head, secret, rest = found.groups()
-        # The last @ may be one of a password in the query, and what follows it the rest of that password.
-        url = f"{head}:***@{'***' if _PASSWORD.search(secret) else rest}"
-    return _PASSWORD.sub(r"\1***", url)
-
-
-_PASSWORD = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)

@@ -21,9 +21,10 @@ import msgspec
 
 from quaff.model.ids import JobId
 from quaff.store.client import Store
-from quaff.store.connect import Endpoint, mask
+from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
+from quaff.store.urls import mask
 from quaff.worker import orphans
 from quaff.worker.child import Child, describe
 from quaff.worker.control import Orders, Word
