@@ -16,6 +16,7 @@ import pytest
 from quaff import EnqueueUnknown, Quaff, ServerUnavailable
 from quaff.errors import EnqueueError
 from quaff.model import ids
+from quaff.store.bell import Bell
 from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
@@ -249,23 +250,23 @@ def test_a_worker_sends_a_round_again_until_it_is_answered(calls: Desk, proxy: P
     verdicts, second = link.exchange(round_two)
     assert (verdicts, fifo(second.leases)) == ([ALREADY], [b"b"])
     assert len(calls.dump().active) == 1
-    link.hang_up()
 
 
 def test_who_waits_to_be_woken_hears_that_the_server_is_gone(calls: Desk, proxy: Proxy) -> None:
     """F30: a cut connection is no token, and neither is a server's refusal."""
-    link = Link(Endpoint(proxy.url, "a test", 1), 1)
-    key = calls.key("wake")
-    descriptor = link.listen([key], 30)
+    bell = Bell(Endpoint(proxy.url, "a test", 1), 1)
+    descriptor = bell.listen([calls.home], 30)
     calls.put(b"a")
     assert select.select([descriptor], [], [], 10)[0]
-    assert link.heard() == key
-    descriptor = link.listen([key], 30)
+    assert bell.heard() == calls.key("wake")
+    descriptor = bell.listen([calls.home], 30)
     proxy.cut()
     assert select.select([descriptor], [], [], 10)[0]
     with pytest.raises(NoAnswer, match="a test"):
-        link.heard()
-    link.listen([calls.key("msg")], 30)
+        bell.heard()
+    calls.redis.set(calls.key("wake"), "of another type")
+    bell.listen([calls.home], 30)
     with pytest.raises(NoAnswer, match="WRONGTYPE"):
-        link.heard()
-    link.hang_up()
+        bell.heard()
+    calls.redis.delete(calls.key("wake"))
+    bell.hang_up()

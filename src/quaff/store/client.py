@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from redis.exceptions import NoScriptError, ResponseError
 
 from quaff.store.connect import Endpoint
+from quaff.store.errands import Errand, Errands
 from quaff.store.faults import LOST, Patience
 from quaff.store.listener import Listener
 from quaff.store.transitions import Call
@@ -54,40 +55,63 @@ class Store:
         return result
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Send calls in one round trip; errors as ``run``."""
+        """Send calls in one round trip to each node; errors as ``run``."""
         patience = Patience(self.endpoint.where, self.deadline, all(call.harmless for call in calls))
-        again = sent = False
+        errands = Errands(calls, self.endpoint.slots)
+        again = False
         while True:
             try:
-                if again:
-                    self.endpoint.revive(patience.left)
-                    # A connection of the pool may take the whole deadline to connect; one of its own what is left.
-                    connection: Any = self.endpoint.connection(patience.left)
-                    try:
-                        connection.connect()
-                        sent = True
-                        return decoded(calls, exchange(connection, calls, patience.left))
-                    finally:
-                        connection.disconnect()
-                pool = self.endpoint.pool()
-                connection = pool.get_connection()
-                try:
-                    sent = True
-                    replies = exchange(connection, calls, patience.left)
-                except BaseException:
-                    connection.disconnect()  # nobody else may read the rest of its replies
-                    raise
-                finally:
-                    pool.release(connection)
-                return decoded(calls, replies)
-            except (*LOST, ResponseError) as error:
-                pause = patience.after(error, sent=sent and isinstance(error, LOST))
+                self._try(errands, patience, again)
             except BaseException:
                 # A signal handler's exception, or one set in this thread, between any two lines of redis-py as well.
                 self.endpoint.abandon_pool()
                 raise
-            again, sent = True, False
-            time.sleep(pause)
+            if not errands.troubles:
+                return errands.answers()
+            time.sleep(patience.after(errands.troubles))
+            again = True
+
+    def _try(self, errands: Errands, patience: Patience, again: bool) -> None:
+        """Send what is not answered to all nodes, then read what each has to say."""
+        open_: list[tuple[Errand, Any, Any]] = []
+        try:
+            if again or self.endpoint.doubtful:
+                self.endpoint.revive(patience.left)
+            for errand in errands.next_try():
+                sent = False
+                try:
+                    # A connection of the pool may take the whole deadline to connect; one of its own what is left.
+                    pool = None if again else self.endpoint.pool(errand.node)
+                    connection = pool.get_connection() if pool else self.endpoint.connection(patience.left, errand.node)
+                    open_.append((errand, connection, pool))
+                    if pool is None:
+                        connection.connect()
+                    sent = True
+                    send(connection, errand)
+                except (*LOST, ResponseError) as error:
+                    errands.fail(errand, error, sent=sent)
+            until = time.monotonic() + patience.left
+            for errand, connection, _ in open_:
+                if connection._sock is None:
+                    continue  # it could not be sent
+                try:
+                    if not errands.take(errand, receive(connection, errand, until)):
+                        connection.disconnect()
+                except (*LOST, ResponseError) as error:
+                    connection.disconnect()
+                    errands.fail(errand, error, sent=True)
+        except LOST as error:
+            errands.fail_all(error)
+        except BaseException:
+            for _, connection, _ in open_:
+                connection.disconnect()  # nobody else may read the rest of its replies
+            raise
+        finally:
+            for _, connection, pool in open_:
+                if pool is None:
+                    connection.disconnect()
+                else:
+                    pool.release(connection)
 
 
 class AsyncStore:
@@ -103,42 +127,65 @@ class AsyncStore:
         return result
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
-        """Send calls in one round trip; errors as ``Store.run``."""
+        """Send calls in one round trip to each node; errors as ``Store.run``."""
         patience = Patience(self.endpoint.where, self.deadline, all(call.harmless for call in calls))
-        again = sent = False
+        errands = Errands(calls, self.endpoint.slots)
+        again = False
         while True:
             try:
-                if again:
+                if again or self.endpoint.doubtful:
                     await asyncio.to_thread(self.endpoint.revive, patience.left)
-                # redis-py's own timeout of a reply would be answered with None.
-                async with asyncio.timeout(patience.left):
-                    pool = await self.endpoint.async_pool(patience.left)
-                    connection = await pool.get_connection()
-                    try:
-                        sent = True
-                        return await self._exchange(connection, calls)
-                    finally:
-                        await pool.release(connection)
-            except (*LOST, ResponseError) as error:
-                pause = patience.after(error, sent=sent and isinstance(error, LOST))
-            again, sent = True, False
-            await asyncio.sleep(pause)
+                several = errands.next_try()
+                if len(several) == 1:
+                    await self._try(several[0], errands, patience)
+                else:
+                    await asyncio.gather(*(self._try(errand, errands, patience) for errand in several))
+            except LOST as error:
+                errands.fail_all(error)
+            if not errands.troubles:
+                return errands.answers()
+            await asyncio.sleep(patience.after(errands.troubles))
+            again = True
 
-    async def _exchange(self, connection: Any, calls: Sequence[Call[Any]]) -> list[Any]:
+    async def _try(self, errand: Errand, errands: Errands, patience: Patience) -> None:
+        sent = False
         try:
-            await connection.send_packed_command(connection.pack_commands([call.command for call in calls]))
-            replies: list[Any] = []
-            for _ in calls:
+            # redis-py's own timeout of a reply would be answered with None.
+            async with asyncio.timeout(patience.left):
+                pool = await self.endpoint.async_pool(patience.left, errand.node)
+                connection = await pool.get_connection()
                 try:
-                    replies.append(await connection.read_response())
-                except ResponseError as error:
-                    replies.append(error)
+                    sent = True
+                    if not errands.take(errand, await self._exchange(connection, errand)):
+                        await connection.disconnect()
+                finally:
+                    await pool.release(connection)
+        except (*LOST, ResponseError) as error:
+            errands.fail(errand, error, sent=sent)
+
+    async def _exchange(self, connection: Any, errand: Errand) -> list[Any]:
+        async def read() -> Any:
+            try:
+                return await connection.read_response()
+            except ResponseError as error:
+                return error
+
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands(errand)))
+            replies: list[Any] = []
+            for _ in errand.calls:
+                if errand.asking:
+                    await connection.read_response()
+                replies.append(await read())
             for index in unknown_scripts(replies):
-                await connection.send_command("SCRIPT", "LOAD", calls[index].script.source)
+                await connection.send_command("SCRIPT", "LOAD", errand.calls[index].script.source)
                 await connection.read_response()
-                await connection.send_packed_command(connection.pack_command(*calls[index].command))
-                replies[index] = await connection.read_response()
-            return decoded(calls, replies)
+                one = errand._replace(calls=[errand.calls[index]])
+                await connection.send_packed_command(connection.pack_commands(commands(one)))
+                if errand.asking:
+                    await connection.read_response()
+                replies[index] = await read()
+            return replies
         except (ResponseError, *LOST):
             raise
         except BaseException:
@@ -147,23 +194,23 @@ class AsyncStore:
             raise
 
 
-def exchange(connection: Any, calls: Sequence[Call[Any]], timeout: float) -> list[Any]:
-    """Send calls on one connection and read their replies; as ``send`` and ``receive``."""
-    until = time.monotonic() + timeout
-    send(connection, calls)
-    return receive(connection, calls, until)
+def commands(errand: Errand) -> list[tuple[Any, ...]]:
+    """What an errand sends: a command for each call, and one before it where its slot is on its way."""
+    if errand.asking:
+        return [command for call in errand.calls for command in ((b"ASKING",), call.command)]
+    return [call.command for call in errand.calls]
 
 
-def send(connection: Any, calls: Sequence[Call[Any]]) -> None:
+def send(connection: Any, errand: Errand) -> None:
     """Send calls on one connection, whose replies ``receive`` has to read.
 
     Raises:
         ConnectionError, TimeoutError: of redis-py; the connection is closed then.
     """
-    connection.send_packed_command(_packed(connection, [call.command for call in calls]))
+    connection.send_packed_command(_packed(connection, commands(errand)))
 
 
-def receive(connection: Any, calls: Sequence[Call[Any]], until: float) -> list[Any]:
+def receive(connection: Any, errand: Errand, until: float) -> list[Any]:
     """Read the replies of these calls, loading a script that the server has forgotten.
 
     Args:
@@ -184,20 +231,20 @@ def receive(connection: Any, calls: Sequence[Call[Any]], until: float) -> list[A
         # Its own limit costs nothing, another one two system calls.
         return connection.read_response(**{} if left > usual * 0.99 else {"timeout": max(0.001, left)})
 
-    replies: list[Any] = []
-    for _ in calls:
+    def answer() -> Any:
+        if errand.asking:
+            read()
         try:
-            replies.append(read())
+            return read()
         except ResponseError as error:
-            replies.append(error)
+            return error
+
+    replies = [answer() for _ in errand.calls]
     for index in unknown_scripts(replies):
-        connection.send_command("SCRIPT", "LOAD", calls[index].script.source)
+        connection.send_command("SCRIPT", "LOAD", errand.calls[index].script.source)
         read()
-        connection.send_packed_command(connection.pack_command(*calls[index].command))
-        try:
-            replies[index] = read()
-        except ResponseError as error:
-            replies[index] = error
+        send(connection, errand._replace(calls=[errand.calls[index]]))
+        replies[index] = answer()
     return replies
 
 
@@ -212,11 +259,3 @@ def _packed(connection: Any, commands: Sequence[tuple[Any, ...]]) -> Sequence[by
 def unknown_scripts(replies: Sequence[Any]) -> list[int]:
     """Which calls the server answered with NOSCRIPT (restart, failover and SCRIPT FLUSH all make it forget)."""
     return [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-
-
-def decoded(calls: Sequence[Call[Any]], replies: Sequence[Any]) -> list[Any]:
-    """Each answer as its call reads it. Raises the first error among them."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +17,8 @@ from quaff.errors import ConfigurationError
 from quaff.store import embedded, urls
 from quaff.store.pool import Pool
 from quaff.store.sentinels import primary_of
+from quaff.store.slots import Slots
+from quaff.store.urls import Address
 
 #: Connections of an event loop, which may have any number of callers: each takes one for a round trip. Threads have at
 #: most one each, so their pool need not wait.
@@ -39,61 +42,106 @@ class Endpoint:
         self._timeout = timeout
         self._directory = embedded.directory(url) if self._target.kind == "embedded" else None
         self.where = f"{urls.mask(url)} (from {source})"
-        # By event loop, None for threads. Without a lock, which would be held while a server starts: a process that is
-        # forked at that moment would never get it. Two threads may make a pool each; setdefault lets one of them win.
-        self._pools: dict[asyncio.AbstractEventLoop | None, Any] = {}
+        #: Who serves what, if that is for a cluster to say.
+        self.slots = Slots(self._target.hosts) if self._target.kind == "cluster" else None
+        # By event loop (None for threads) and node (None for the one server). Without a lock, which would be held while
+        # a server starts: a process that is forked at that moment would never get it. Two threads may make a pool each;
+        # setdefault lets one of them win.
+        self._pools: dict[tuple[asyncio.AbstractEventLoop | None, Address | None], Any] = {}
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it has to be asked who serves what."""
+        return self.slots is not None and self.slots.doubtful
 
     def revive(self, seconds: float) -> str | None:
-        """See to it that an embedded server runs, and give its socket; None, at no cost, for any other.
+        """See to it that an embedded server runs, and give its socket; ask a cluster again who serves what.
+
+        Does nothing for any other server.
 
         Raises:
             ServerUnavailable: it does not start, or not in that time.
+            redis.ConnectionError: no node of the cluster answers.
+            ConfigurationError: the server is no cluster.
         """
-        return None if self._directory is None else embedded.ensure(self._directory, timeout=seconds)
+        if self.slots is not None and self.slots.doubtful:
+            self._look_around(self.slots, seconds)
+        return self._socket(seconds)
 
-    def pool(self) -> Pool:
-        """This process's pool."""
-        pool: Pool | None = self._pools.get(None)
-        return pool or self._keep(None, Pool, self.revive(self._timeout))
+    def _look_around(self, slots: Slots, seconds: float) -> None:
+        nodes = slots.nodes()
+        until, why = time.monotonic() + seconds, "no time"
+        for nth, node in enumerate(nodes):
+            # Those that are gone without a word may take no more than their share of the time.
+            connection = self.connection(max(0.05, (until - time.monotonic()) / (len(nodes) - nth)), node)
+            try:
+                connection.connect()
+                connection.send_command("CLUSTER", "SLOTS")
+                slots.learn(connection.read_response(), node)
+                return
+            except redis.ResponseError as error:
+                if "cluster support disabled" in str(error):
+                    raise ConfigurationError(f"{self.where} is not a cluster: use redis:// or rediss://") from None
+                why = str(error)
+            except (redis.RedisError, OSError) as error:
+                why = str(error)
+            finally:
+                connection.disconnect()
+        raise redis.ConnectionError(f"none of {len(nodes)} nodes says who serves what: {why}")
+
+    def pool(self, node: Address | None = None) -> Pool:
+        """This process's pool; of a cluster that for a node, or for any of them."""
+        node = self._some(node)
+        pool: Pool | None = self._pools.get((None, node))
+        return pool or self._keep(None, node, Pool, self._socket(self._timeout))
 
     def abandon_pool(self) -> None:
         """Close what is open; the next call has a new pool. Also right for one that was interrupted in any state."""
-        pool: Any = self._pools.pop(None, None)
-        if pool is not None:
-            pool.disconnect(inuse_connections=False)  # those in use are closed when the threads they serve let go
+        for key in [key for key in list(self._pools) if key[0] is None]:
+            pool: Any = self._pools.pop(key, None)
+            if pool is not None:
+                pool.disconnect(inuse_connections=False)  # those in use are closed when the threads they serve let go
 
-    async def async_pool(self, seconds: float) -> Any:
+    async def async_pool(self, seconds: float, node: Address | None = None) -> Any:
         """The running event loop's pool: a connection belongs to the loop that opened it.
 
         Args:
             seconds: for an embedded server to start, at the loop's first call; other coroutines go on meanwhile.
+            node: of a cluster.
         """
         loop = asyncio.get_running_loop()
         self.tidy()
-        if loop not in self._pools and self._directory is not None:
-            path = await asyncio.to_thread(self.revive, seconds)
-            return self._keep(loop, redis.asyncio.BlockingConnectionPool, path)
-        return self._pools.get(loop) or self._keep(loop, redis.asyncio.BlockingConnectionPool, None)
+        node = self._some(node)
+        if (loop, node) not in self._pools and self._directory is not None:
+            path = await asyncio.to_thread(self._socket, seconds)
+            return self._keep(loop, node, redis.asyncio.BlockingConnectionPool, path)
+        return self._pools.get((loop, node)) or self._keep(loop, node, redis.asyncio.BlockingConnectionPool, None)
 
-    def _keep(self, loop: asyncio.AbstractEventLoop | None, kind: Any, path: str | None) -> Any:
-        return self._pools.setdefault(loop, self._make(kind, path))
+    def _socket(self, seconds: float) -> str | None:
+        return None if self._directory is None else embedded.ensure(self._directory, timeout=seconds)
+
+    def _some(self, node: Address | None) -> Address | None:
+        return self.slots.nodes()[0] if node is None and self.slots is not None else node
+
+    def _keep(self, loop: asyncio.AbstractEventLoop | None, node: Address | None, kind: Any, path: str | None) -> Any:
+        return self._pools.setdefault((loop, node), self._make(kind, node, path))
 
     def tidy(self) -> None:
         """Close the connections of event loops that are closed: a pool holds its loop, so nothing else would."""
-        for loop in [loop for loop in list(self._pools) if loop is not None and loop.is_closed()]:
-            pool = self._pools.pop(loop, None)
+        for key in [key for key in list(self._pools) if key[0] is not None and key[0].is_closed()]:
+            pool = self._pools.pop(key, None)
             for connection in () if pool is None else (*pool._available_connections, *pool._in_use_connections):
                 _abandon(connection)
 
-    def connection(self, seconds: float | None = None) -> Any:
+    def connection(self, seconds: float | None = None, node: Address | None = None) -> Any:
         """A connection of one's own, outside the pool, not yet connected; ``seconds`` instead of the endpoint's."""
-        pool = self.pool()
+        pool = self.pool(node)
         limits: dict[str, Any] = (
             {} if seconds is None else {"socket_timeout": seconds, "socket_connect_timeout": seconds}
         )
         return pool.connection_class(**pool.connection_kwargs | limits)
 
-    def _make(self, kind: Any, path: str | None) -> Any:
+    def _make(self, kind: Any, node: Address | None, path: str | None) -> Any:
         # redis-py would send a script again up to ten times by itself; only the senders here know which may be.
         asynchronous = kind is redis.asyncio.BlockingConnectionPool
         options: dict[str, Any] = {
@@ -109,6 +157,8 @@ class Endpoint:
             unix = redis.asyncio.UnixDomainSocketConnection if asynchronous else redis.UnixDomainSocketConnection
             return kind(connection_class=unix, path=path, **options)
         target = self._target
+        if node is not None:
+            return kind.from_url(target.at(node), **options)
         if target.kind == "sentinel":
             pool = kind.from_url(target.at(target.hosts[0]), **options)
             sentinels = {name: options[name] for name in ("protocol", "socket_connect_timeout", "driver_info")}

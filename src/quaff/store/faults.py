@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from redis import exceptions as redis_errors
 
@@ -21,6 +23,7 @@ _REFUSED = (
     redis_errors.ClusterDownError,
     redis_errors.TryAgainError,
     redis_errors.MasterDownError,
+    redis_errors.AskError,  # and MovedError, which is one
 )
 #: What a server says to a long command, instead of asking for a password.
 _NO_LOGIN = "Protocol error: unauthenticated"
@@ -43,6 +46,10 @@ _ANSWERS = (
 )
 
 _LOG_IN = "Mend the user and the password in QUAFF_URL."
+_TRUST = (
+    "If it is your own, name the authority that signed it: rediss://…?ssl_ca_certs=/path/to/ca.pem; "
+    "the host in the URL has to be one of its names."
+)
 #: What to do about a server that answers and will not; for the others its own words have to do.
 _REMEDIES = {
     redis_errors.ReadOnlyError: "It is a replica: set QUAFF_URL to its primary.",
@@ -53,6 +60,11 @@ _REMEDIES = {
 
 #: Seconds that a try must have at least.
 _SHORTEST = 0.05
+
+#: Replies of a server that does not serve this any more: whoever goes on asking has to connect, or look around, anew.
+STALE = (redis_errors.ReadOnlyError, redis_errors.ClusterDownError)
+#: Replies that say who does.
+REDIRECTIONS = redis_errors.AskError  # and MovedError, which is one
 
 #: What a broken connection raises, on the way out or back; ServerUnavailable is an embedded server that does not start.
 LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, ServerUnavailable)
@@ -66,6 +78,13 @@ class NoAnswer(StoreError):
     """The call was sent and nobody knows whether it was applied. The same call may be sent again."""
 
     code = "QF021"
+
+
+class Trouble(NamedTuple):
+    """What kept a try from being answered; ``sent``: it may have been applied all the same."""
+
+    error: Exception
+    sent: bool
 
 
 @dataclass(slots=True)
@@ -94,7 +113,7 @@ class Patience:
         """Seconds left, never less than a millisecond."""
         return max(0.001, self._until - time.monotonic())
 
-    def after(self, error: Exception, *, sent: bool) -> float:
+    def after(self, troubles: Sequence[Trouble]) -> float:
         """Seconds to wait before the next try, with decorrelated jitter.
 
         Raises:
@@ -102,12 +121,15 @@ class Patience:
             NoAnswer: time is out and something may have been.
             StoreError, QueueFull: no retry mends this.
         """
-        self.in_doubt = self.in_doubt or (sent and not self.harmless and not _answered(error))
-        if not isinstance(error, LOST):
-            sort_out(error, self.where)
-        # The last try is cut short by the deadline: what the server said to one before it is why all of them failed.
-        if self._telling is None or not isinstance(error, _SILENCE):
-            self._telling = error
+        for error, sent in troubles:
+            self.in_doubt = self.in_doubt or (sent and not self.harmless and not _answered(error))
+        for error, _ in troubles:
+            if not isinstance(error, LOST):
+                sort_out(error, self.where)
+            # The last try is cut short by the deadline: what the server said before it is why all of them failed.
+            if self._telling is None or not isinstance(error, _SILENCE):
+                self._telling = error
+        assert self._telling is not None
         # A try that has no time for its answer would only leave a doubt.
         if time.monotonic() + self._pause + min(_SHORTEST, self.seconds / 10) >= self._until:
             if self.in_doubt:
@@ -125,6 +147,8 @@ class Patience:
         if _answered(error):
             remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "Try again later.")
             return f"the server at {self.where} answers, but refused for {self.seconds:g} s: {why}. {remedy}"
+        if "CERTIFICATE_VERIFY_FAILED" in why:
+            return f"the certificate of the server at {self.where} is not to be trusted: {why}. {_TRUST}"
         if self.where.startswith("embedded:"):
             remedy = "Quaff starts this server by itself: look into valkey.log there, or set QUAFF_URL to another one."
         else:

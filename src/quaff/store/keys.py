@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from redis.crc import key_slot
+
 #: The whole list: an auditor treats any other key under the prefix as a fault.
 _WAITING, _ROUTED, _LIMITED, _RUNNING, _FLOWS, _ENDED = (
     "msg ready wake parked sched solo ghosts",
@@ -24,6 +26,9 @@ class Partition:
         namespace: what separates two applications on one server.
         queue: the queue's name.
         number: the partition, from 0.
+
+    Attributes:
+        slot: where a cluster has it.
     """
 
     def __init__(self, namespace: str, queue: str, number: int = 0) -> None:
@@ -32,6 +37,7 @@ class Partition:
         self.number = number
         self.prefix = f"quaff:{{{namespace}/{queue}#{number}}}:"
         self._keys = {name: (self.prefix + name).encode() for name in NAMES}
+        self.slot = key_slot(self.prefix.encode())
 
     def key(self, name: str) -> bytes:
         """One key by its name."""

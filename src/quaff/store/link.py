@@ -1,8 +1,4 @@
-"""The two connections of one worker process: one to talk, one to be woken on.
-
-A blocked connection cannot talk, and a thread for each would cost the switch between them on every job. So the fetch
-loop sends the blocking command here, waits for both its sockets with one ``select``, and reads when there is something.
-"""
+"""The connections of one worker process on which it talks: one for each node that serves something of it."""
 
 from __future__ import annotations
 
@@ -10,17 +6,28 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from quaff.errors import QuaffError
+from quaff.store.bell import Bell, connected
 from quaff.store.client import receive, send
 from quaff.store.connect import Endpoint
+from quaff.store.errands import Errand, Errands
 from quaff.store.faults import LOST, NoAnswer, sort_out
+from quaff.store.keys import Partition
 from quaff.store.transitions import Call
+from quaff.store.urls import Address
+
+#: How often calls are sent on within one round: to the node that another one has named.
+_REDIRECTIONS = 3
+#: Seconds that a node of a cluster is left alone which did not answer; and how many times as long as it held us up, so
+#: that the others are served most of the time.
+_REST, _SHARE = 0.5, 2.0
 
 
 class Link:
-    """Talks to the server for one process. Not for sharing between threads.
+    """Talks to the server, or to the nodes of a cluster, for one process. Not for sharing between threads.
 
     Args:
         endpoint: where to.
@@ -30,17 +37,19 @@ class Link:
     def __init__(self, endpoint: Endpoint, timeout: float) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
-        self._talk: Any = None
-        self._wake: Any = None
-        self._sent: Sequence[Call[Any]] = ()
-        self._until = 0.0
-        self._waiting = False
-        self._answer_by = 0.0
+        self._talks: dict[Address | None, Any] = {}
+        self._resting: dict[Address | None, float] = {}
+        self._errands = Errands((), None)
+        self._sent: list[tuple[Errand, Any, float]] = []
 
-    @property
-    def listening(self) -> bool:
-        """True between ``listen`` and ``heard``."""
-        return self._waiting
+    def bells(self, partitions: Sequence[Partition]) -> list[tuple[Bell, Sequence[Partition]]]:
+        """What wakes this process for each of these partitions.
+
+        One server is waited for in one command; of a cluster each slot needs one of its own, and a connection.
+        """
+        if self._endpoint.slots is None:
+            return [(Bell(self._endpoint, self._timeout), partitions)]
+        return [(Bell(self._endpoint, self._timeout), [each]) for each in partitions]
 
     def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """``send`` and ``receive``."""
@@ -48,91 +57,77 @@ class Link:
         return self.receive()
 
     def send(self, calls: Sequence[Call[Any]]) -> None:
-        """Send calls, once and together; ``receive`` has to follow.
-
-        Raises:
-            NoAnswer: they may or may not have been applied; send the same calls again.
-        """
-        try:
-            self._talk = self._connected(self._talk)
-            self._sent, self._until = calls, time.monotonic() + self._timeout
-            send(self._talk, calls)
-        except LOST as error:
-            raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
+        """Send calls, once and together; ``receive`` has to follow."""
+        self._errands = Errands(calls, self._endpoint.slots)
+        self._send()
 
     def receive(self) -> list[Any]:
-        """The answers to what was sent. In the place of one that no retry mends stands its StoreError.
+        """The answers to what was sent.
+
+        In the place of one that no retry mends stands its StoreError; of a cluster, also its NoAnswer in the place of
+        each that may be had later, when its node is there again.
 
         Raises:
-            NoAnswer: as ``send``.
+            NoAnswer: the one server did not answer: the calls may or may not have been applied; send the same again.
         """
+        self._receive()
+        for _ in range(_REDIRECTIONS):
+            if self._errands.redirected:
+                self._send()
+                self._receive()
+        answers = self._errands.answers()
+        return [self._read(answer) for answer in answers] if self._errands.troubles else answers
+
+    def _send(self) -> None:
+        self._sent = []
         try:
-            replies = receive(self._talk, self._sent, self._until)
+            if self._endpoint.doubtful:
+                self._endpoint.revive(self._timeout)
         except (*LOST, ResponseError) as error:
-            raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
-        return [self._read(call, reply) for call, reply in zip(self._sent, replies, strict=True)]
+            self._errands.fail_all(error)
+            return
+        for errand in self._errands.next_try():
+            began = time.monotonic()
+            if began < self._resting.get(errand.node, 0.0):
+                self._errands.fail(errand, RedisConnectionError("it did not answer a moment ago"), sent=False)
+                continue
+            try:
+                connection = self._talks[errand.node] = connected(
+                    self._endpoint, self._talks.get(errand.node), self._timeout, errand.node
+                )
+                send(connection, errand)
+                self._sent.append((errand, connection, began + self._timeout))
+            except (*LOST, ResponseError) as error:
+                self._lost(errand, error, began)
 
-    def _read(self, call: Call[Any], reply: Any) -> Any:
-        if not isinstance(reply, ResponseError):
-            return call.decode(reply)
-        try:
-            sort_out(reply, self._endpoint.where)
-        except QuaffError as error:
-            return error
-        raise NoAnswer(f"{self._endpoint.where} refused: {reply}") from reply
+    def _receive(self) -> None:
+        for errand, connection, until in self._sent:
+            began = time.monotonic()
+            try:
+                if not self._errands.take(errand, receive(connection, errand, until)):
+                    connection.disconnect()
+            except (*LOST, ResponseError) as error:
+                connection.disconnect()
+                self._lost(errand, error, began)
+        self._sent = []
 
-    def listen(self, keys: Sequence[bytes], seconds: float) -> int:
-        """Begin to wait for a token in one of ``keys``; returns the file descriptor that becomes readable.
+    def _lost(self, errand: Errand, error: Exception, began: float) -> None:
+        self._errands.fail(errand, error, sent=True)
+        if self._endpoint.slots is not None:
+            now = time.monotonic()
+            self._resting[errand.node] = now + max(_REST, _SHARE * (now - began))
 
-        Raises:
-            NoAnswer: the server is away.
-        """
-        try:
-            self._wake = self._connected(self._wake)
-            self._wake.send_command("BLPOP", *keys, f"{seconds:.3f}")
-        except LOST as error:
-            raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
-        self._waiting = True
-        self._answer_by = time.monotonic() + seconds + self._timeout
-        return self.descriptor()
-
-    def descriptor(self) -> int:
-        """The file descriptor that becomes readable when the waiting is over.
-
-        Raises:
-            NoAnswer: it should have been over long ago: the line is dead, though nobody has told us.
-        """
-        if time.monotonic() > self._answer_by:
-            self.hang_up()
-            raise NoAnswer(f"{self._endpoint.where} no longer answers on the connection that wakes this process")
-        descriptor: int = self._wake._sock.fileno()  # redis-py has no public name for it
-        return descriptor
-
-    def heard(self) -> bytes | None:
-        """Read what ended the waiting: the key whose token came, or None when time ran out.
-
-        Raises:
-            NoAnswer: the connection is gone, or the server will not let us wait.
-        """
-        self._waiting = False
-        try:
-            reply = self._wake.read_response(timeout=self._timeout)
-            return reply[0] if reply else None
-        except ResponseError as error:
-            raise NoAnswer(f"{self._endpoint.where} does not let this process wait: {error}") from error
-        except LOST as error:
-            raise NoAnswer(f"no answer from {self._endpoint.where}: {error}") from error
-
-    def hang_up(self) -> None:
-        """Wait no more; a token that was on its way is lost."""
-        if self._wake is not None:
-            self._wake.disconnect()
-        self._waiting = False
-
-    def _connected(self, connection: Any) -> Any:
-        if connection is None:
-            connection = self._endpoint.connection()
-        if connection._sock is None:
-            self._endpoint.revive(self._timeout)
-            connection.connect()
-        return connection
+    def _read(self, answer: Any) -> Any:
+        if not isinstance(answer, Exception):
+            return answer
+        if isinstance(answer, LOST):
+            unanswered = NoAnswer(f"no answer from {self._endpoint.where}: {answer}")
+        else:
+            try:
+                sort_out(answer, self._endpoint.where)
+            except QuaffError as error:
+                return error
+            unanswered = NoAnswer(f"{self._endpoint.where} refused: {answer}")
+        if self._endpoint.slots is None:
+            raise unanswered from answer
+        return unanswered

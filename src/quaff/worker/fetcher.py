@@ -14,19 +14,19 @@ import select
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from quaff.errors import QuaffError
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
-from quaff.store.transitions import Call, Claimed, claim
+from quaff.store.transitions import Call, claim
 from quaff.worker.batching import Batches
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control
 from quaff.worker.executor import Executor
 from quaff.worker.holdings import Comparison, Holdings
 from quaff.worker.intake import Intake
-from quaff.worker.lookout import Line, Lookout
+from quaff.worker.lookout import Asked, Line, Lookout
 from quaff.worker.prefetch import PATIENCE
 from quaff.worker.run import released
 from quaff.worker.runners import Runner
@@ -37,15 +37,6 @@ log = logging.getLogger("quaff.worker")
 
 #: Finished attempts wait at most this long for company.
 _FLUSH = 0.002
-
-
-class Asked(NamedTuple):
-    """A claim on its way. It is sent again, as it is, until it is answered."""
-
-    line: Line
-    id: bytes
-    wanted: int
-    call: Call[Claimed]
 
 
 class Fetcher:
@@ -150,8 +141,8 @@ class Fetcher:
     # Claiming
 
     def _next_claim(self) -> Asked | None:
-        token, self._lookout.token = self._lookout.token, None
-        if token is not None:
+        if self._lookout.tokens:
+            token = self._lookout.tokens.popleft()
             # It is ours now: claim with it, or hand it on by a claim of nothing.
             return self._claim(token, self._room(token) if self._hungry else 0)
         if not self._claiming or (self._alone and self.holds):
@@ -160,6 +151,8 @@ class Fetcher:
         return chosen and self._claim(*chosen)
 
     def _claim(self, line: Line, count: int) -> Asked:
+        if line.unanswered is not None:
+            return line.unanswered
         line.number += 1
         # Random, and made once: a lost reply is answered with the same jobs when the same claim is sent again.
         claim_id = urlsafe_b64encode(os.urandom(8)).rstrip(b"=")
@@ -193,6 +186,7 @@ class Fetcher:
 
     def _claimed(self, asked: Asked, answer: Any) -> None:
         line = asked.line
+        line.unanswered = asked if isinstance(answer, NoAnswer) else None
         if isinstance(answer, QuaffError):
             self._lookout.put_off(line, answer)
             return
@@ -213,7 +207,8 @@ class Fetcher:
             log.warning("the server has lost what it was told of %d jobs; they run again", len(strangers))
 
     def _knows(self, token: bytes) -> bool:
-        on_its_way = self._asked is not None and token.startswith(self._asked.id + b".")
+        asked = (self._asked, *(line.unanswered for line in self._lookout.lines))
+        on_its_way = any(each is not None and token.startswith(each.id + b".") for each in asked)
         return on_its_way or token in self._held or token in self._completer
 
     # Giving back
@@ -273,19 +268,18 @@ class Fetcher:
                 lines = [self._emptying] if self._room(self._emptying) else []
             longest = min(longest, self._comparison.seconds_left, self._batches.seconds_left)
             longest = min(longest, self._telling.seconds_left)
-        wake = self._lookout.listen(lines if longest > 0 and self._hungry else ())
+        wakes = self._lookout.listen(lines if longest > 0 and self._hungry else ())
         if longest > 0:
             longest = self._until_flush(min(longest, self._lookout.wait_for(lines)))
             self._completer.sleeping = True
             if len(self._completer.finished) >= self._completer.wake_at:
                 longest = 0.0
         control = -1 if self._control.closed else self._control.fileno()
-        readable = _readable([self._completer.read_end, control, wake], longest)
+        readable = _readable([self._completer.read_end, control, *wakes], longest)
         self._completer.sleeping = False
         if self._completer.read_end in readable:
             self._completer.drain_wakeups()
-        if wake in readable:
-            self._lookout.heard()
+        self._lookout.heard(readable)
         return control in readable
 
     def _until_flush(self, longest: float) -> float:

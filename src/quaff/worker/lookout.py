@@ -8,13 +8,16 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from quaff.store.bell import Bell
 from quaff.store.faults import NoAnswer
 from quaff.store.keys import Partition
 from quaff.store.link import Link
-from quaff.store.transitions import Claimed
+from quaff.store.transitions import Call, Claimed
 
 log = logging.getLogger("quaff.worker")
 
@@ -28,6 +31,15 @@ _SHORT_POLL = 0.5
 LISTENERS = 64
 #: Under load, when nobody has time to wait: how soon a queue found empty is looked at again, so that their order holds.
 _LOOK_AGAIN = 0.05
+
+
+class Asked(NamedTuple):
+    """A claim on its way. It is sent again, as it is, until it is answered."""
+
+    line: Line
+    id: bytes
+    wanted: int
+    call: Call[Claimed]
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +56,7 @@ class Line:
             tokens are left to others of a large one.
         for_slots: what waits there must start at once, so there is no use in asking without a free slot.
         trouble: its last answer was an error, and the log says so.
+        unanswered: its last claim, whose node is away.
     """
 
     place: int
@@ -59,10 +72,61 @@ class Line:
     aside_until: float = 0.0
     for_slots: bool = False
     trouble: bool = False
+    unanswered: Asked | None = None
 
     def rest(self, seconds: float) -> None:
         """Look again so many seconds from now, or sooner where there is a reason."""
         self.look_at = min(time.monotonic() + seconds, self.again_at)
+
+
+class _Post:
+    """What wakes this process for some of its lines: those of one server, or one slot of a cluster."""
+
+    def __init__(self, bell: Bell, lines: Sequence[Line]) -> None:
+        self.bell = bell
+        self.lines = lines
+        self.listening_to: Sequence[Line] = ()
+        self.deaf_until = 0.0
+        self.deaf = False
+
+    def listen(self, lines: Sequence[Line], now: float) -> int:
+        """The descriptor that becomes readable when a token of these lines comes, -1 if there is nothing to wait for.
+
+        Raises:
+            NoAnswer: nobody wakes us.
+        """
+        if self.bell.listening:
+            return self.bell.descriptor()
+        if not lines or now < self.deaf_until or any(line.look_at <= now for line in lines):
+            return -1
+        poll = _POLL if len(lines) == len(self.lines) else _SHORT_POLL
+        lines = _not_aside(lines, now)
+        if not lines:
+            return -1
+        descriptor = self.bell.listen([line.partition for line in lines], poll)
+        self.listening_to = lines
+        # From here on a token tells; until one comes there is no need to look.
+        for line in lines:
+            line.rest(_POLL * random.uniform(0.8, 1.0))
+        return descriptor
+
+    def no_tokens(self) -> bool:
+        """Nobody wakes us: look at every line now and then, and try to listen again. True if that is new."""
+        new, self.deaf = not self.deaf, True
+        self.listening_to = ()
+        self.deaf_until = time.monotonic() + _SHORT_POLL * random.uniform(0.8, 1.2)
+        for line in self.lines:
+            line.look_at = min(line.look_at, self.deaf_until)
+        return new
+
+
+def _not_aside(lines: Sequence[Line], now: float) -> Sequence[Line]:
+    """Those whose tokens this process waits for; in a large crowd chance says who does."""
+    for line in lines:
+        if line.crowd > LISTENERS and line.aside_until <= now and random.random() > LISTENERS / line.crowd:
+            line.rest(_POLL * random.uniform(0.8, 1.0))
+            line.aside_until = line.look_at
+    return [line for line in lines if line.aside_until <= now]
 
 
 class Lookout:
@@ -74,18 +138,21 @@ class Lookout:
         ordered: True: the first line with work is asked first; False: they take turns, by their weights.
 
     Attributes:
-        token: the line whose token was taken and neither used nor passed on yet.
+        tokens: the lines whose tokens were taken and neither used nor passed on yet.
     """
 
     def __init__(self, link: Link, lines: Sequence[Line], *, ordered: bool) -> None:
-        self._link = link
         self._ordered = ordered
+        by_partition = {line.partition: line for line in lines}
+        self._posts = [
+            _Post(bell, [by_partition[each] for each in partitions])
+            for bell, partitions in link.bells([line.partition for line in lines])
+        ]
+        self._post_of = {line: post for post in self._posts for line in post.lines}
         self._by_key = {line.partition.key("wake"): line for line in lines}
-        self._listening_to: Sequence[Line] = ()
-        self._deaf_until = 0.0
-        self._deaf = False
+        self._ringing: dict[int, _Post] = {}
         self.lines = lines
-        self.token: Line | None = None
+        self.tokens: deque[Line] = deque()
 
     def next(self, room: Callable[[Line], int]) -> tuple[Line, int] | None:
         """The line to ask now and for how many jobs, if there is one with room for them."""
@@ -110,79 +177,65 @@ class Lookout:
             line.crowd = answer.processes
         line.again_at = float("inf") if answer.again_ms is None else time.monotonic() + answer.again_ms / 1000
         if answer.empty_yourself or not answer.left:
-            away = self._link.listening or self._deaf
-            told = line in self._listening_to or (away and line.crowd > LISTENERS)
+            post = self._post_of[line]
+            away = post.bell.listening or post.deaf
+            told = line in post.listening_to or (away and line.crowd > LISTENERS)
             line.rest(_POLL if told else _SHORT_POLL if away else _LOOK_AGAIN)
 
     @staticmethod
     def put_off(line: Line, error: Exception) -> None:
-        """A line gave an error that trying again does not mend: the others go on."""
+        """A line gave an error that trying again does not mend, or its node is away: the others go on."""
+        pause = _SHORT_POLL if isinstance(error, NoAnswer) else _POLL
         if not line.trouble:
-            log.error("queue %s: %s; asking it every %g s", line.partition.queue, error, _POLL)
+            log.error("queue %s: %s; asking it every %g s", line.partition.queue, error, pause)
         line.trouble = True
-        line.look_at = time.monotonic() + _POLL
+        line.look_at = time.monotonic() + pause
 
-    def listen(self, lines: Sequence[Line]) -> int:
-        """Wait for tokens of these lines; the descriptor that becomes readable, -1 if there is nothing to wait for."""
+    def listen(self, lines: Sequence[Line]) -> list[int]:
+        """Wait for tokens of these lines; the descriptors that become readable."""
         now = time.monotonic()
-        try:
-            if self._link.listening:
-                return self._link.descriptor()
-            if not lines or now < self._deaf_until or any(line.look_at <= now for line in lines):
-                return -1
-            poll = _POLL if len(lines) == len(self.lines) else _SHORT_POLL
-            lines = self._not_aside(lines, now)
-            if not lines:
-                return -1
-            descriptor = self._link.listen([line.partition.key("wake") for line in lines], poll)
-        except NoAnswer as error:
-            self._no_tokens(error)
-            return -1
-        self._listening_to = lines
-        # From here on a token tells; until one comes there is no need to look.
-        for line in lines:
-            line.rest(_POLL * random.uniform(0.8, 1.0))
-        return descriptor
-
-    @staticmethod
-    def _not_aside(lines: Sequence[Line], now: float) -> Sequence[Line]:
-        """Those whose tokens this process waits for; in a large crowd chance says who does."""
-        for line in lines:
-            if line.crowd > LISTENERS and line.aside_until <= now and random.random() > LISTENERS / line.crowd:
-                line.rest(_POLL * random.uniform(0.8, 1.0))
-                line.aside_until = line.look_at
-        return [line for line in lines if line.aside_until <= now]
+        self._ringing = {}
+        for post in self._posts:
+            of_post = lines if len(self._posts) == 1 else [line for line in post.lines if line in lines]
+            try:
+                descriptor = post.listen(of_post, now)
+            except NoAnswer as error:
+                self._no_tokens(post, error)
+            else:
+                if descriptor >= 0:
+                    self._ringing[descriptor] = post
+        return list(self._ringing)
 
     def wait_for(self, lines: Sequence[Line]) -> float:
         """Seconds until the first of these lines is to be looked at."""
         now = time.monotonic()
         return max(0.0, min((line.look_at - now for line in lines), default=float("inf")))
 
-    def heard(self) -> None:
-        """Read the token that came, if it was one."""
-        self._listening_to = ()
-        try:
-            key = self._link.heard()
-        except NoAnswer as error:
-            self._no_tokens(error)
-            return
-        self._deaf = False
-        line = self._by_key.get(key) if key else None
-        if line is not None:
-            line.look_at = 0.0
-            self.token = line
+    def heard(self, readable: Iterable[int]) -> None:
+        """Read the tokens that came on these descriptors, if they were some."""
+        for descriptor in readable:
+            post = self._ringing.get(descriptor)
+            if post is None:
+                continue
+            post.listening_to = ()
+            try:
+                key = post.bell.heard()
+            except NoAnswer as error:
+                self._no_tokens(post, error)
+                continue
+            post.deaf = False
+            line = self._by_key.get(key) if key else None
+            if line is not None:
+                line.look_at = 0.0
+                self.tokens.append(line)
 
     def hang_up(self) -> None:
         """Take no more tokens."""
-        self._listening_to = ()
-        self._link.hang_up()
+        for post in self._posts:
+            post.listening_to = ()
+            post.bell.hang_up()
 
-    def _no_tokens(self, error: NoAnswer) -> None:
-        """Nobody wakes us: look at every line now and then, and try to listen again."""
-        if not self._deaf:
+    @staticmethod
+    def _no_tokens(post: _Post, error: NoAnswer) -> None:
+        if post.no_tokens():
             log.warning("%s; asking for jobs every %g s until it can wake us", error, _SHORT_POLL)
-        self._deaf = True
-        self._listening_to = ()
-        self._deaf_until = time.monotonic() + _SHORT_POLL * random.uniform(0.8, 1.2)
-        for line in self.lines:
-            line.look_at = min(line.look_at, self._deaf_until)

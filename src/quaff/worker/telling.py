@@ -12,6 +12,7 @@ from quaff.context import Attempt
 from quaff.errors import QuaffError
 from quaff.model import progress
 from quaff.model.tail import VALUES, Packet
+from quaff.store.faults import NoAnswer
 from quaff.store.keys import Partition, partition
 from quaff.store.steps import step
 from quaff.store.transitions import BATCH, STEP, Call, append, note
@@ -20,6 +21,8 @@ log = logging.getLogger("quaff.worker")
 
 #: Seconds between two calls: for progress and lines, and for values, on which somebody waits.
 _EVERY, _EVERY_VALUES = 0.2, 0.05
+#: Seconds until what a node has not answered is sent again.
+_AGAIN = 0.5
 #: Bytes in one turn, and in one script.
 _TURN_BYTES, _CALL_BYTES = 4 * 1024 * 1024, 512 * 1024
 
@@ -60,6 +63,7 @@ class Telling:
         self._calls: list[Call[Any]] = []
         self._leaving: list[Attempt] = []
         self._refused = False
+        self._again_at = 0.0
 
     def tell(self, attempt: Attempt) -> None:
         """An attempt has something to say; from any thread, once until it was heard, and when it has ended."""
@@ -78,10 +82,14 @@ class Telling:
     @property
     def seconds_left(self) -> float:
         """Until there is something to send; infinite if nobody has said anything."""
-        return 0.0 if self._calls or self._last_words else min(self._slow.seconds_left, self._quick.seconds_left)
+        if self._calls:
+            return max(0.0, self._again_at - time.monotonic())
+        return 0.0 if self._last_words else min(self._slow.seconds_left, self._quick.seconds_left)
 
     def calls(self) -> list[Call[Any]]:
         """What to send now; the same again until it was answered."""
+        if self._calls and self.seconds_left > 0:
+            return []
         if self._calls or not (self._last_words or self._slow.news or self._quick.news):
             return self._calls
         room = _TURN_BYTES
@@ -116,7 +124,15 @@ class Telling:
         return self._calls
 
     def answered(self, answers: Sequence[Any]) -> None:
-        """The answers to ``calls()``: what the server refuses is dropped; jobs count more than what they say."""
+        """The answers to ``calls()``: what the server refuses is dropped; jobs count more than what they say.
+
+        What was for a node that is away is sent again, and what is said next waits for it.
+        """
+        away = [call for call, answer in zip(self._calls, answers, strict=True) if isinstance(answer, NoAnswer)]
+        if away:
+            self._calls, self._again_at = away, time.monotonic() + _AGAIN
+        if away or not answers:
+            return
         refused = next((answer for answer in answers if isinstance(answer, QuaffError)), None)
         # Said once: it may go on, many times a second.
         if refused is not None and not self._refused:

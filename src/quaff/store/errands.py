@@ -1,0 +1,121 @@
+"""Calls on their way to the nodes that serve them, and what is known of their answers after each try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import MovedError, ResponseError
+
+from quaff.store.faults import LOST, REDIRECTIONS, STALE, NoAnswer, Trouble
+from quaff.store.slots import Slots, redirected
+from quaff.store.transitions import Call
+from quaff.store.urls import Address
+
+#: In the place of an answer that nobody has asked for yet.
+_NONE = NoAnswer("not sent")
+
+
+class Errand(NamedTuple):
+    """What goes to one node in one try.
+
+    ``node``: None for the one server, or for whichever node; ``places``: those of the calls among all; ``asking``: the
+    slot is on its way there, and only who says so is served.
+    """
+
+    node: Address | None
+    places: Sequence[int]
+    calls: Sequence[Call[Any]]
+    asking: bool = False
+
+
+class Errands:
+    """Calls until each of them is answered. What was answered is not sent again.
+
+    Args:
+        calls: what is to be done.
+        slots: the map of the cluster; None where there is one server.
+
+    Attributes:
+        troubles: what the last try failed with.
+        redirected: whether another node was named for some of them, so that another try makes sense at once.
+    """
+
+    def __init__(self, calls: Sequence[Call[Any]], slots: Slots | None) -> None:
+        self._calls = calls
+        self._slots = slots
+        self._replies: list[Any] = []
+        self._asked: dict[int, Address] = {}
+        self.troubles: list[Trouble] = []
+        self.redirected = False
+
+    def next_try(self) -> list[Errand]:
+        """What is still to be sent, by node."""
+        asked, self._asked = self._asked, {}
+        first, self.troubles, self.redirected = not self._replies, [], False
+        if self._slots is None and first:
+            return [Errand(None, range(len(self._calls)), self._calls)]
+        if first:
+            self._replies = [_NONE] * len(self._calls)
+        places = [place for place, reply in enumerate(self._replies) if isinstance(reply, Exception)]
+        if self._slots is None:
+            return [Errand(None, places, [self._calls[place] for place in places])]
+        by_node: dict[tuple[Address | None, bool], list[int]] = {}
+        for place in places:
+            node = asked.get(place) or self._slots.owner(self._calls[place].partition.slot)
+            by_node.setdefault((node, place in asked), []).append(place)
+        return [
+            Errand(node, places, [self._calls[place] for place in places], asking)
+            for (node, asking), places in by_node.items()
+        ]
+
+    def take(self, errand: Errand, replies: list[Any]) -> bool:
+        """The replies to an errand. False if its connection leads to a server that does not serve this any more."""
+        failed = [place for place, reply in zip(errand.places, replies, strict=True) if isinstance(reply, Exception)]
+        if len(replies) == len(self._calls):
+            self._replies = replies
+        else:
+            for place, reply in zip(errand.places, replies, strict=True):
+                self._replies[place] = reply
+        for place in failed:
+            self._note(errand, place, self._replies[place])
+        return not any(isinstance(self._replies[place], STALE) for place in failed)
+
+    def fail(self, errand: Errand, error: Exception, *, sent: bool) -> None:
+        """There are no replies; ``sent``: the calls may have been applied."""
+        self.troubles.append(Trouble(error, sent and isinstance(error, LOST)))
+        if len(errand.places) == len(self._calls):
+            self._replies = [error] * len(self._calls)
+        else:
+            for place in errand.places:
+                self._replies[place] = error
+        if self._slots is not None:
+            self._slots.doubtful = True
+
+    def fail_all(self, error: Exception) -> None:
+        """Nothing could be sent."""
+        self.fail(Errand(None, range(len(self._calls)), self._calls), error, sent=False)
+
+    def answers(self) -> list[Any]:
+        """Each answer as its call reads it; in the place of what is not answered stands why."""
+        if not self.troubles:
+            return [call.decode(reply) for call, reply in zip(self._calls, self._replies, strict=True)]
+        return [
+            reply if isinstance(reply, Exception) else call.decode(reply)
+            for call, reply in zip(self._calls, self._replies, strict=True)
+        ]
+
+    def _note(self, errand: Errand, place: int, reply: Exception) -> None:
+        self.troubles.append(Trouble(reply, False))
+        if self._slots is None or not isinstance(reply, ResponseError):
+            return
+        if isinstance(reply, MovedError):
+            self._slots.moved(reply, errand.node)
+            self.redirected = True
+        elif isinstance(reply, REDIRECTIONS):
+            node = redirected(reply, errand.node)
+            if node is not None:
+                self._asked[place] = node
+                self.redirected = True
+        elif isinstance(reply, STALE):
+            self._slots.doubtful = True

@@ -1,0 +1,226 @@
+"""A worker and its producers on a cluster: queues on different nodes, slots that move, nodes that fall away."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quaff import EnqueueError, EnqueueUnknown, Job, Quaff, ServerUnavailable, chain, chord
+from quaff.store.keys import partition
+from quaff.store.queries import stats
+from quaff.task import Task
+from tests.chaos import ledger
+from tests.engines import Cluster
+from tests.helpers import Program, wait_until
+from tests.worker import engineapp
+from tests.worker.support import ROOT
+
+QUEUES = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Three primaries that the tests of this module share; whoever moves a slot keeps to its own."""
+    cluster = Cluster()
+    yield cluster
+    cluster.end()
+
+
+class Site:
+    """One test's namespace on a cluster, with queues a, b, c on its three nodes, and a worker for them."""
+
+    def __init__(self, cluster: Cluster, folder: Path, start: Callable[..., Program]) -> None:
+        self.cluster = cluster
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.namespace = _spread(cluster)
+        self.quaff = Quaff(cluster.url, namespace=self.namespace)
+        for name, task in engineapp.quaff.tasks.items():
+            self.quaff.tasks[name] = Task(self.quaff, task.name, task.fn, task.settings)
+        self._start = start
+
+    def worker(self, *arguments: str) -> Program:
+        """One process, and its supervisor."""
+        environment = {
+            "QUAFF_URL": self.cluster.url,
+            "QUAFF_NAMESPACE": self.namespace,
+            ledger.FOLDER: str(self.folder),
+        }
+        return self._start(
+            "tests.worker.engineapp:quaff", "-p", "1", *arguments, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}
+        )
+
+    def send(self, name: str, *arguments: Any, **options: Any) -> Job[Any]:
+        """Enqueue one."""
+        return self.quaff.tasks[name].options(**options).delay(*arguments)
+
+    def slot(self, queue: str) -> int:
+        """Where a queue is."""
+        return partition(self.namespace, queue).slot
+
+    def recorded(self, queue: str) -> int:
+        """How many jobs of a queue the server has as succeeded, counted once each."""
+        return self.quaff.store.run(stats(partition(self.namespace, queue)))["succeeded"]
+
+
+def _spread(cluster: Cluster) -> str:
+    """A namespace whose queues a, b and c are on three different nodes."""
+    for number in range(1000):
+        name = f"n{time.monotonic_ns()}x{number}"
+        if len({cluster.owner(partition(name, queue).slot) for queue in QUEUES}) == 3:
+            return name
+    raise AssertionError("no such namespace")
+
+
+@pytest.fixture
+def site(cluster: Cluster, tmp_path: Path, start_worker: Callable[..., Program]) -> Iterator[Site]:
+    """A namespace of the shared cluster."""
+    site = Site(cluster, tmp_path / "ledger", start_worker)
+    yield site
+    site.quaff.store.endpoint.abandon_pool()
+    site.quaff.store.endpoint.tidy()
+
+
+def test_queues_on_all_nodes_are_served_by_one_worker(site: Site) -> None:
+    """F40, F43: jobs, results, flows over queues and schedules; sent by threads and by coroutines."""
+    site.worker()
+    jobs = [site.send("add", number, queue=queue) for number in range(10) for queue in QUEUES]
+    assert [job.result(timeout=15) for job in jobs] == [number for number in range(10) for _ in QUEUES]
+
+    async def by_coroutines() -> list[Any]:
+        add = site.quaff.tasks["add"]
+        sent = await asyncio.gather(*(add.options(queue=queue).adelay(7) for queue in QUEUES))
+        return [await job.aresult(timeout=10) for job in sent]
+
+    assert asyncio.run(by_coroutines()) == [7, 7, 7]
+    add, total, over = (site.quaff.tasks[name] for name in ("add", "total", "over"))
+    flow = chain(chord([add.s(1), add.options(queue="c").s(2), over.s(3)], total.s()), over.s()).delay()
+    assert flow.result(timeout=15) == 8
+    wait_until(lambda: len(list(ledger.runs(site.folder))) > 33 and site.recorded("b") >= 2, 15, "the schedule")
+    wait_until(lambda: any(run.tag == "beat" for run in ledger.runs(site.folder)), 10, "an occurrence")
+
+
+def test_an_idle_worker_is_woken_from_each_node(site: Site) -> None:
+    """A job starts when it comes, not when somebody looks: well under the half second of a worker that is deaf."""
+    site.worker()
+    site.send("over", 1).result(timeout=10)
+    for queue in QUEUES:
+        site.send("add", 1, queue=queue).result(timeout=10)  # the scripts are loaded, the connections open
+    took = []
+    for number in range(9):
+        began = time.monotonic()
+        site.send("add", number, queue=QUEUES[number % 3]).result(timeout=10)
+        took.append(time.monotonic() - began)
+    assert sorted(took)[4] < 0.25
+
+
+class Producer:
+    """A thread that sends numbered jobs until it is told to stop; what was refused is counted and not sent again."""
+
+    def __init__(self, site: Site, queue: str) -> None:
+        self.jobs: list[Job[Any]] = []
+        self.refused: list[Exception] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(site, queue))
+        self._thread.start()
+
+    def _work(self, site: Site, queue: str) -> None:
+        while not self._over.wait(0.002):
+            try:
+                self.jobs.append(site.send("add", len(self.jobs), queue=queue))
+            except ServerUnavailable as error:
+                self.refused.append(error)
+
+    def stop(self) -> None:
+        """No more."""
+        self._over.set()
+        self._thread.join(20)
+
+
+def test_a_slot_that_moves_in_one_step_loses_nothing(site: Site) -> None:
+    """F40: an atomic migration to another node and back, under a producer and a worker; each job recorded once."""
+    cluster, slot = site.cluster, site.slot("a")
+    site.worker()
+    home = cluster.owner(slot)
+    producer = Producer(site, "a")
+    try:
+        for source, target in ((home, (home + 1) % 3), ((home + 1) % 3, home)):
+            before = len(producer.jobs)
+            wait_until(lambda before=before: len(producer.jobs) > before + 50, 10, "jobs before the migration")
+            cluster.nodes[source].client().execute_command(
+                "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.ids[target]
+            )
+            wait_until(lambda target=target: cluster.owner(slot) == target, 20, "the migration")
+            before = len(producer.jobs)
+            wait_until(lambda before=before: len(producer.jobs) > before + 50, 10, "jobs after the migration")
+    finally:
+        producer.stop()
+    assert not producer.refused
+    assert [job.result(timeout=15) for job in producer.jobs] == list(range(len(producer.jobs)))
+    assert site.recorded("a") == len(producer.jobs)
+
+
+def test_a_slot_that_moves_key_by_key_loses_nothing(site: Site) -> None:
+    """F40, F41: meanwhile jobs are refused in their time with what was said, other queues go on, and it heals."""
+    cluster, slot = site.cluster, site.slot("c")
+    site.worker()
+    source = cluster.owner(slot)
+    target = (source + 1) % 3
+    here, there = cluster.nodes[source].client(), cluster.nodes[target].client()
+    sent = [site.send("add", number, queue="c") for number in range(20)]
+    there.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[source])
+    here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[target])
+    with pytest.raises(ServerUnavailable, match="answers, but refused"):
+        site.send("add", 20, queue="c")
+    began = time.monotonic()
+    assert site.send("add", 1, queue="a").result(timeout=5) == 1
+    assert time.monotonic() - began < 2.5
+    while keys := here.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+        here.execute_command("MIGRATE", "127.0.0.1", cluster.nodes[target].port, "", 0, 5000, "KEYS", *keys)
+    for client in (there, here):
+        client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", cluster.ids[target])
+    assert site.send("add", 21, queue="c").result(timeout=5) == 21
+    assert [job.result(timeout=10) for job in sent] == list(range(20))
+    assert site.recorded("c") == 21
+
+
+def test_a_node_that_stands_still_holds_up_its_own_queues_only(
+    tmp_path: Path, start_worker: Callable[..., Program]
+) -> None:
+    """F42: the jobs of the others run within seconds; those of its own when it is back, each recorded once."""
+    cluster = Cluster()
+    try:
+        site = Site(cluster, tmp_path / "ledger", start_worker)
+        for number in range(3):
+            cluster.nodes[number].client().execute_command("CONFIG SET", "cluster-require-full-coverage", "no")
+        site.worker()
+        assert site.send("add", 1, queue="a").result(timeout=10) == 1
+        assert site.send("add", 1, queue="b").result(timeout=10) == 1
+        node = cluster.nodes[cluster.owner(site.slot("a"))]
+        node.process.send_signal(signal.SIGSTOP)
+        with pytest.raises((EnqueueUnknown, ServerUnavailable)):
+            site.send("add", 2, queue="a")
+        jobs = [site.send("add", number, queue="b") for number in range(5)]
+        assert [job.result(timeout=10) for job in jobs] == list(range(5))
+        node.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: _sent(site), 15, "the node again")
+        assert site.send("add", 4, queue="a").result(timeout=10) == 4
+        wait_until(lambda: site.recorded("a") >= 3, 10, "what was sent meanwhile")
+        site.quaff.store.endpoint.abandon_pool()
+    finally:
+        cluster.end()
+
+
+def _sent(site: Site) -> bool:
+    try:
+        site.send("add", 3, queue="a")
+    except EnqueueError:
+        return False
+    return True
