@@ -1,0 +1,195 @@
+"""Senders and servers in production's shapes: TLS that is checked, users with few rights, sentinels and a failover."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quaff.errors import ConfigurationError, ServerUnavailable, StoreError
+from quaff.model import ids
+from quaff.store import transitions as t
+from quaff.store.client import Store
+from quaff.store.keys import partition
+from quaff.store.queries import lookup
+from tests.engines import Sentinels, Server
+from tests.helpers import wait_until
+from tests.store.wire import Send, both, close, store_at
+
+
+@contextmanager
+def gone_after(server: Server) -> Iterator[Server]:
+    """A server that ends with its block."""
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+def enqueue(namespace: str) -> t.Call[list[Any]]:
+    """Store one job."""
+    return t.enqueue(partition(namespace, "q"), [(ids.new_raw(), b"m")])
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two authorities, ``ca`` and ``stranger``, and a certificate of 127.0.0.1 by the first."""
+    folder = tmp_path_factory.mktemp("tls")
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True)
+
+    elliptic = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for name in ("ca", "stranger"):
+        openssl("req", "-x509", *elliptic, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
+    openssl("req", *elliptic, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    issue = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-out", "server.pem")
+    openssl("x509", "-req", "-in", "server.csr", "-days", "2", *issue)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secure(certificates: Path) -> Iterator[Server]:
+    """A server that takes TLS only."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("needs redis-server on PATH: the Valkey of the tests is built without TLS")
+    files = ("--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem")
+    placed = [each if each.startswith("--") else str(certificates / each) for each in files]
+    with gone_after(Server(*placed, "--tls-auth-clients", "no", program=program, tls=True)) as server:
+        yield server
+
+
+@both
+def test_tls_is_spoken_and_the_certificate_checked(
+    send: Send, secure: Server, certificates: Path, namespace: str
+) -> None:
+    """Redis 7: with the right authority a job is stored."""
+    store = store_at(f"rediss://127.0.0.1:{secure.port}?ssl_ca_certs={certificates}/ca.pem")
+    assert send(store, [enqueue(namespace)]) == [[0]]
+    close(store)
+
+
+@both
+@pytest.mark.parametrize("query", ["", "?ssl_ca_certs={}/stranger.pem"])
+def test_a_certificate_by_somebody_unknown_is_refused(
+    send: Send, query: str, secure: Server, certificates: Path, namespace: str
+) -> None:
+    """Nothing is sent there, and the error says which option names the authority."""
+    store = store_at(f"rediss://127.0.0.1:{secure.port}{query.format(certificates)}", 0.5)
+    with pytest.raises(ServerUnavailable, match=r"certificate verify failed.*ssl_ca_certs"):
+        send(store, [enqueue(namespace)])
+    store.endpoint.abandon_pool()
+    store.endpoint.tidy()
+
+
+@both
+def test_a_certificate_of_another_host_is_refused(
+    send: Send, secure: Server, certificates: Path, namespace: str
+) -> None:
+    """The name is checked, too."""
+    store = store_at(f"rediss://localhost:{secure.port}?ssl_ca_certs={certificates}/ca.pem", 0.5)
+    with pytest.raises(ServerUnavailable, match="certificate verify failed"):
+        send(store, [enqueue(namespace)])
+    store.endpoint.abandon_pool()
+    store.endpoint.tidy()
+
+
+# Users
+
+
+@both
+def test_a_producer_needs_few_rights(send: Send, namespace: str) -> None:
+    """F46: EVALSHA, SCRIPT LOAD, what the script itself calls, and the keys of its namespace; no other namespace's."""
+    with gone_after(Server()) as server:
+        rights = ["+evalsha", "+script|load", "+select", "+time", "+hget", "+hset", "+hmget", "+hincrby", "+hsetnx"]
+        rights += ["+exists", "+llen", "+lpush", "+rpush", "+ltrim", "+hlen", "+hmset", "+zadd", "+zcard", "+hexists"]
+        user = ("ACL", "SETUSER", "shop", "on", ">s3cret", "resetkeys", f"~quaff:{{{namespace}/*", *rights)
+        server.client().execute_command(*user)
+        store = store_at(f"redis://shop:s3cret@127.0.0.1:{server.port}/0", 1)
+        assert send(store, [enqueue(namespace)]) == [[0]]
+        with pytest.raises(StoreError, match="refused"):
+            send(store, [enqueue("other")])
+        close(store)
+
+
+# Sentinel
+
+
+@pytest.fixture(scope="module")
+def sentinels() -> Iterator[Sentinels]:
+    """One primary, two replicas, three sentinels."""
+    sentinels = Sentinels()
+    yield sentinels
+    sentinels.end()
+
+
+@both
+def test_the_primary_is_asked_of_the_sentinels(send: Send, sentinels: Sentinels, namespace: str) -> None:
+    """One of those in the URL may be away."""
+    store = store_at(sentinels.url.replace("://", "://127.0.0.1:1,"), 5)
+    assert send(store, [enqueue(namespace)]) == [[0]]
+    close(store)
+
+
+def test_a_service_that_no_sentinel_knows_is_named(sentinels: Sentinels, namespace: str) -> None:
+    """With what each of them said."""
+    store = store_at(sentinels.url.replace("/shop", "/shpo"), 0.5)
+    with pytest.raises(ServerUnavailable, match="knows no service 'shpo'"):
+        store.run(enqueue(namespace))
+    store.endpoint.abandon_pool()
+
+
+def test_a_failover_heals_and_meanwhile_errors_are_typed(sentinels: Sentinels, namespace: str) -> None:
+    """F21: the primary is killed; what was acknowledged and replicated is there, and the old one is not asked."""
+    store = store_at(sentinels.url, 1)
+    kept = enqueue(namespace)
+    assert store.run(kept) == [0]
+    primary = sentinels.primary()
+    primary.client().wait(1, 5000)
+    primary.kill()
+
+    def stored() -> bool:
+        try:
+            return store.run(enqueue(namespace)) == [0]
+        except (ServerUnavailable, StoreError):
+            return False
+
+    wait_until(stored, 20, "a new primary")
+    assert store.run(lookup(partition(namespace, "q"), kept.args[0])).state == "queued"
+    primary.start()
+    wait_until(lambda: primary.client().role()[0] == b"slave", 20, "the old primary as a replica")
+    assert store.run(enqueue(namespace)) == [0]
+    close(store)
+
+
+@both
+def test_a_primary_that_was_demoted_is_left(send: Send, sentinels: Sentinels, namespace: str) -> None:
+    """F21, F37: an orderly failover under open connections: the next call finds the new one within its deadline."""
+    store = store_at(sentinels.url, 10)
+    assert send(store, [enqueue(namespace)]) == [[0]]
+    before = sentinels.primary()
+    wait_until(sentinels.settled, 20, "replicas to choose from")
+    sentinels.fail_over()
+    wait_until(lambda: sentinels.primary() is not before, 20, "another primary")
+    assert send(store, [enqueue(namespace)]) == [[0]]
+    close(store)
+
+
+def test_a_server_alone_is_no_cluster(namespace: str) -> None:
+    """It would get half of the jobs of a URL that names two; refused at once."""
+    with gone_after(Server()) as server:
+        store: Store = store_at(f"redis+cluster://127.0.0.1:{server.port}", 5)
+        with pytest.raises(ConfigurationError, match="is not a cluster"):
+            store.run(enqueue(namespace))
