@@ -107,14 +107,10 @@ NOT_YET: dict[int, str] = {
     14: "a proof of the promise with each kind of persistence",
     17: "a proof of the promise with each kind of persistence",
     19: "the same",
-    21: "Sentinel",
     22: "a small file system in the tests",
     24: "`quaff doctor`",
     34: "a thousand clients in one test",
-    40: "Cluster",
-    41: "Cluster",
-    42: "Cluster",
-    50: "Sentinel",
+    50: "a failover between servers whose clocks differ",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -174,17 +175,26 @@ def test_a_failover_heals_and_meanwhile_errors_are_typed(sentinels: Sentinels, n
     close(store)
 
 
-@both
-def test_a_primary_that_was_demoted_is_left(send: Send, sentinels: Sentinels, namespace: str) -> None:
+def test_a_primary_that_was_demoted_is_left(sentinels: Sentinels, namespace: str) -> None:
     """F21, F37: an orderly failover under open connections: the next call finds the new one within its deadline."""
     store = store_at(sentinels.url, 10)
-    assert send(store, [enqueue(namespace)]) == [[0]]
-    before = sentinels.primary()
+
+    async def before_and_after() -> list[list[Any]]:
+        first = await store.aio.run(enqueue(namespace))
+        await asyncio.to_thread(_fail_over, sentinels)
+        return [first, await store.aio.run(enqueue(namespace))]
+
+    assert store.run(enqueue(namespace)) == [0]
+    assert asyncio.run(before_and_after()) == [[0], [0]]
+    assert store.run(enqueue(namespace)) == [0]
+    close(store)
+
+
+def _fail_over(sentinels: Sentinels) -> None:
     wait_until(sentinels.settled, 20, "replicas to choose from")
+    before = sentinels.primary()
     sentinels.fail_over()
     wait_until(lambda: sentinels.primary() is not before, 20, "another primary")
-    assert send(store, [enqueue(namespace)]) == [[0]]
-    close(store)
 
 
 def test_a_server_alone_is_no_cluster(namespace: str) -> None:

@@ -77,6 +77,8 @@ class Errands:
         else:
             for place, reply in zip(errand.places, replies, strict=True):
                 self._replies[place] = reply
+        if not failed:
+            return True
         for place in failed:
             self._note(errand, place, self._replies[place])
         return not any(isinstance(self._replies[place], STALE) for place in failed)
