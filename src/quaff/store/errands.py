@@ -83,15 +83,15 @@ class Errands:
             self._note(errand, place, self._replies[place])
         return not any(isinstance(self._replies[place], STALE) for place in failed)
 
-    def fail(self, errand: Errand, error: Exception, *, sent: bool) -> None:
-        """There are no replies; ``sent``: the calls may have been applied."""
+    def fail(self, errand: Errand, error: Exception, *, sent: bool, news: bool = True) -> None:
+        """There are no replies; ``sent``: the calls may have been applied; ``news``: the map may be out of date."""
         self.troubles.append(Trouble(error, sent and isinstance(error, LOST)))
         if len(errand.places) == len(self._calls):
             self._replies = [error] * len(self._calls)
         else:
             for place in errand.places:
                 self._replies[place] = error
-        if self._slots is not None:
+        if self._slots is not None and news:
             self._slots.doubtful = True
 
     def fail_all(self, error: Exception) -> None:

@@ -89,7 +89,9 @@ class Link:
         for errand in self._errands.next_try():
             began = time.monotonic()
             if began < self._resting.get(errand.node, 0.0):
-                self._errands.fail(errand, RedisConnectionError("it did not answer a moment ago"), sent=False)
+                self._errands.fail(
+                    errand, RedisConnectionError("it did not answer a moment ago"), sent=False, news=False
+                )
                 continue
             try:
                 connection = self._talks[errand.node] = connected(
