@@ -108,7 +108,6 @@ NOT_YET: dict[int, str] = {
     17: "a proof of the promise with each kind of persistence",
     19: "the same",
     22: "a small file system in the tests",
-    24: "`quaff doctor`",
     34: "a thousand clients in one test",
     50: "a failover between servers whose clocks differ",
 }

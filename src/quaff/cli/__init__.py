@@ -32,9 +32,10 @@ def quaff() -> None:
 def program() -> click.Group:
     """The group with all its commands."""
     from quaff.cli.dev import dev
+    from quaff.cli.doctor import doctor
     from quaff.cli.worker import worker
 
-    for command in (dev, worker):
+    for command in (dev, worker, doctor):
         quaff.add_command(command)
     return quaff
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from quaff.cli import Group
-from quaff.cli import worker as commands
-from quaff.cli.worker import MOST
+from quaff.cli.doctor import doctor
+from quaff.cli.worker import MOST, worker
 from quaff.errors import ConfigurationError
 
 
@@ -37,15 +37,22 @@ def spec_of(context: click.Context) -> str:
     return ":".join(filter(None, (path.stem if path.suffix == ".py" else module, attribute)))
 
 
-@quaff_group.command(
-    help=commands.worker.help,
-    short_help=commands.worker.short_help,
-    params=[option for option in commands.worker.params if option.name != "app"],
-)
-@click.pass_context
-def worker(context: click.Context, /, **options: Any) -> None:
-    """``quaff worker`` with all its options but the application's, which Flask has found."""
-    context.invoke(commands.worker, app=spec_of(context), **options)
+def _of_flask(command: click.Command) -> None:
+    """The command with all its options but the application's, which Flask has found."""
+
+    def callback(context: click.Context, /, **options: Any) -> None:
+        context.invoke(command, app=spec_of(context), **options)
+
+    quaff_group.command(
+        command.name,
+        help=command.help,
+        short_help=command.short_help,
+        params=[option for option in command.params if option.name != "app"],
+    )(click.pass_context(callback))
+
+
+for _each in (worker, doctor):
+    _of_flask(_each)
 
 
 @quaff_group.command(short_help="Web application, worker and server.")

@@ -1,0 +1,132 @@
+"""Asks the server, changes nothing, and puts the findings together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from quaff.config import Settings
+from quaff.doctor.checks import CHECKS
+from quaff.doctor.facts import Facts, Finding
+from quaff.errors import StoreError
+from quaff.store import probe
+from quaff.store.client import Store
+from quaff.store.keys import Partition
+from quaff.store.queries import stats
+
+
+class Application(Protocol):
+    """What a doctor needs of a ``Quaff``."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Its server."""
+        ...
+
+
+_SECTIONS = ("server", "memory", "persistence", "replication", "stats")
+_SETTINGS = ("maxmemory", "maxmemory-policy", "appendfsync", "save", "min-replicas-to-write")
+
+
+def examine(quaff: Application, homes: Sequence[Partition], account: str | None = None) -> list[Finding]:
+    """All that there is to say.
+
+    Args:
+        quaff: the application.
+        homes: the partitions whose workers and parked jobs are looked for.
+        account: the server's user whose rights are tried; None: the one of the application's URL.
+
+    Raises:
+        ServerUnavailable: no server answers.
+    """
+    store, seconds = quaff.store, quaff.settings.deadline
+    questions: list[probe.Command] = [
+        *(("INFO", section) for section in _SECTIONS),
+        *(("CONFIG", "GET", name) for name in _SETTINGS),
+        ("ACL", "WHOAMI"),
+        probe.script_exists(),
+    ]
+    replies = iter(probe.ask(store.endpoint, questions, seconds))
+    info = {name: value for _ in _SECTIONS for name, value in probe.told(next(replies)).items()}
+    config = {name: probe.setting(next(replies)) for name in _SETTINGS}
+    me, loaded = next(replies), next(replies)
+    facts = Facts(
+        info,
+        config,
+        me.decode(errors="replace") if me else None,
+        None if loaded is None else sum(loaded),
+        *probe.round_trips(store.endpoint, seconds),
+    )
+    found = [check(facts) for check in CHECKS]
+    found.extend(_rights(store, seconds, account or facts.account, homes[0]))
+    for home in homes:
+        found.extend(_queue(store, seconds, home))
+    return found
+
+
+_ROLES = {
+    "producer": (probe.PRODUCER, ("SUBSCRIBE", "PING", "SCRIPT")),
+    "worker": (probe.WORKER, ("SUBSCRIBE", "PING", "SCRIPT", "BLPOP")),
+}
+
+
+def _rights(store: Store, seconds: float, account: str | None, home: Partition) -> Iterator[Finding]:
+    for role, (scripts, besides) in _ROLES.items():
+        check = f"rights of a {role}"
+        if account is None:
+            yield Finding(check, "unknown", "the server does not tell whose account this is", "Try it with --user.")
+            continue
+        trials = list(probe.trials(account, home, scripts, besides))
+        replies = probe.ask(store.endpoint, trials, seconds)
+        denied = sorted(
+            {probe.words(each) for each, reply in zip(trials, replies, strict=True) if reply not in (None, b"OK")}
+        )
+        untold = sorted({probe.words(each) for each, reply in zip(trials, replies, strict=True) if reply is None})
+        if denied:
+            text = f"{account!r} may not: {', '.join(denied)} (keys and channels of {home.prefix}*)"
+            yield Finding(check, "danger", text, f"Give it these rights if it is to be used by a {role}.")
+        elif untold:
+            remedy = f"Ask as somebody who may run ACL DRYRUN: quaff doctor --user {account}."
+            what = "" if len(untold) == len({probe.words(each) for each in trials}) else f" about {', '.join(untold)}"
+            yield Finding(check, "unknown", f"the server does not tell{what} what {account!r} may do", remedy)
+        else:
+            yield Finding(check, "ok", f"{account!r} may do all that a {role} does ({len(scripts)} scripts)")
+
+
+def _queue(store: Store, seconds: float, home: Partition) -> Iterator[Finding]:
+    name = f"queue {home.queue}" + (f"#{home.number}" if home.number else "")
+    try:
+        found = store.run(stats(home))
+    except StoreError as error:
+        yield Finding(name, "danger", str(error.args[0]), "Nothing can be said of its jobs before that is mended.")
+        return
+    (alive,) = probe.ask(store.endpoint, [("ZCOUNT", home.key("lease"), _now(store, seconds), "+inf")], seconds)
+    waiting = found["queued"] + found["running"]
+    text = f"{waiting} jobs wait or run"
+    if alive is None:
+        yield Finding(
+            name, "unknown", f"{text}; the server does not tell which workers are alive", "Allow this account ZCOUNT."
+        )
+    elif alive == 0 and waiting:
+        yield Finding(
+            name, "warn", f"{text}, and no worker was seen in the time of a lease", "Start one: quaff worker."
+        )
+    else:
+        yield Finding(name, "ok", f"{text}; processes of workers seen alive: {alive}")
+    if found["parked"]:
+        yield Finding(
+            f"{name}, parked",
+            "warn",
+            f"{found['parked']} jobs wait for a worker that knows their task, or for a block to be lifted",
+            "Start a worker with the code that has these tasks; quaff.unblock() lifts a block.",
+        )
+
+
+def _now(store: Store, seconds: float) -> Any:
+    (reply,) = probe.ask(store.endpoint, [("TIME",)], seconds)
+    return "+inf" if reply is None else int(reply[0]) * 1000
