@@ -22,8 +22,8 @@ TRANSITIONS = "enqueue enqueue_routed claim settle release heartbeat reap sweep 
 
 #: Commands a script may call: each O(1) or O(log n), or bounded by its arguments. An account needs no others.
 ALLOWED = set(
-    "DEL EXISTS PUBLISH HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET HSETNX HSTRLEN LINDEX LLEN LPUSH LTRIM MEMORY RPOP "
-    "RPUSH TIME ZADD ZCARD ZMSCORE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM ZREVRANGEBYSCORE ZSCORE".split()
+    "DEL EXISTS PUBLISH HDEL HEXISTS HGET HINCRBY HLEN HMGET HSET HSETNX HSTRLEN LINDEX LLEN LPOS LPUSH LTRIM MEMORY "
+    "RPOP RPUSH TIME ZADD ZCARD ZMSCORE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM ZREVRANGEBYSCORE ZSCORE".split()
 )
 BANNED = "KEYS SCAN HSCAN SSCAN ZSCAN LREM SMEMBERS HGETALL HKEYS HVALS LRANGE ZRANGE EXPIRE PEXPIRE SETEX".split()
 
@@ -115,6 +115,8 @@ def test_nothing_looks_for_more_than_its_bound(path: Path) -> None:
     text = code(path)
     for range_call in re.findall(r"redis\.call\('Z(?:REV)?RANGE\w+'.*", text):
         assert "'LIMIT', " in range_call
+    for position in re.findall(r"redis\.call\('LPOS'.*", text):
+        assert "'MAXLEN', " in position
     assert not re.search(r"\b(while|repeat)\b", text)
 
 

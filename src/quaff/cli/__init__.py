@@ -31,11 +31,12 @@ def quaff() -> None:
 
 def program() -> click.Group:
     """The group with all its commands."""
+    from quaff.cli.audit import audit
     from quaff.cli.dev import dev
     from quaff.cli.doctor import doctor
     from quaff.cli.worker import worker
 
-    for command in (dev, worker, doctor):
+    for command in (dev, worker, doctor, audit):
         quaff.add_command(command)
     return quaff
 

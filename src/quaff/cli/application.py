@@ -23,8 +23,10 @@ def application(command: F) -> F:
     return app(queues(command))
 
 
-def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, list[Partition]]:
-    """The application, and the partitions that are meant: those named, or those of its namespace on the server.
+def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition, set[bytes]]]:
+    """The application, and the partitions that are meant, each with the keys that are there.
+
+    Those named, or those of the tasks and of the namespace on the server.
 
     Raises:
         ConfigurationError: no such application, or a name that no queue can have.
@@ -34,6 +36,7 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, list[Partition
     from quaff.model.ids import check_name
     from quaff.store.keys import partition
     from quaff.store.pages import partitions
+    from quaff.store.probe import Line
 
     if app is None:
         quaff = Quaff()
@@ -42,7 +45,7 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, list[Partition
 
         quaff = load(app)
     namespace = quaff.settings.namespace
-    there = partitions(quaff.store.endpoint, namespace)
+    there = partitions(Line(quaff.store.endpoint), namespace)
     if queues is None:
         names = quaff.queue_names()
     else:
@@ -51,4 +54,4 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, list[Partition
     for name in names:
         if name not in {home.queue for home in there}:
             there[partition(namespace, name)] = set()
-    return quaff, sorted(there, key=lambda home: (home.queue, home.number))
+    return quaff, {home: there[home] for home in sorted(there, key=lambda home: (home.queue, home.number))}

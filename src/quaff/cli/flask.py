@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from quaff.cli import Group
+from quaff.cli.audit import audit
 from quaff.cli.doctor import doctor
 from quaff.cli.worker import MOST, worker
 from quaff.errors import ConfigurationError
@@ -51,7 +52,7 @@ def _of_flask(command: click.Command) -> None:
     )(click.pass_context(callback))
 
 
-for _each in (worker, doctor):
+for _each in (worker, doctor, audit):
     _of_flask(_each)
 
 

@@ -44,14 +44,14 @@ def examine(quaff: Application, homes: Sequence[Partition], account: str | None 
     Raises:
         ServerUnavailable: no server answers.
     """
-    store, seconds = quaff.store, quaff.settings.deadline
+    store, line = quaff.store, probe.Line(quaff.store.endpoint, quaff.settings.deadline)
     questions: list[probe.Command] = [
         *(("INFO", section) for section in _SECTIONS),
         *(("CONFIG", "GET", name) for name in _SETTINGS),
         ("ACL", "WHOAMI"),
         probe.script_exists(),
     ]
-    replies = iter(probe.ask(store.endpoint, questions, seconds))
+    replies = iter(line.ask(questions))
     info = {name: value for _ in _SECTIONS for name, value in probe.told(next(replies)).items()}
     config = {name: probe.setting(next(replies)) for name in _SETTINGS}
     me, loaded = next(replies), next(replies)
@@ -60,12 +60,13 @@ def examine(quaff: Application, homes: Sequence[Partition], account: str | None 
         config,
         me.decode(errors="replace") if me else None,
         None if loaded is None else sum(loaded),
-        *probe.round_trips(store.endpoint, seconds),
+        *probe.round_trips(line),
     )
     found = [check(facts) for check in CHECKS]
-    found.extend(_rights(store, seconds, account or facts.account, homes[0]))
+    found.extend(_rights(line, account or facts.account, homes[0]))
     for home in homes:
-        found.extend(_queue(store, seconds, home))
+        found.extend(_queue(store, line, home))
+    line.close()
     return found
 
 
@@ -75,14 +76,14 @@ _ROLES = {
 }
 
 
-def _rights(store: Store, seconds: float, account: str | None, home: Partition) -> Iterator[Finding]:
+def _rights(line: probe.Line, account: str | None, home: Partition) -> Iterator[Finding]:
     for role, (scripts, besides) in _ROLES.items():
         check = f"rights of a {role}"
         if account is None:
             yield Finding(check, "unknown", "the server does not tell whose account this is", "Try it with --user.")
             continue
         trials = list(probe.trials(account, home, scripts, besides))
-        replies = probe.ask(store.endpoint, trials, seconds)
+        replies = line.ask(trials)
         denied = sorted(
             {probe.words(each) for each, reply in zip(trials, replies, strict=True) if reply not in (None, b"OK")}
         )
@@ -98,14 +99,14 @@ def _rights(store: Store, seconds: float, account: str | None, home: Partition) 
             yield Finding(check, "ok", f"{account!r} may do all that a {role} does ({len(scripts)} scripts)")
 
 
-def _queue(store: Store, seconds: float, home: Partition) -> Iterator[Finding]:
+def _queue(store: Store, line: probe.Line, home: Partition) -> Iterator[Finding]:
     name = f"queue {home.queue}" + (f"#{home.number}" if home.number else "")
     try:
         found = store.run(stats(home))
     except StoreError as error:
         yield Finding(name, "danger", str(error.args[0]), "Nothing can be said of its jobs before that is mended.")
         return
-    (alive,) = probe.ask(store.endpoint, [("ZCOUNT", home.key("lease"), _now(store, seconds), "+inf")], seconds)
+    (alive,) = line.ask([("ZCOUNT", home.key("lease"), _now(line), "+inf")])
     waiting = found["queued"] + found["running"]
     text = f"{waiting} jobs wait or run"
     if alive is None:
@@ -127,6 +128,6 @@ def _queue(store: Store, seconds: float, home: Partition) -> Iterator[Finding]:
         )
 
 
-def _now(store: Store, seconds: float) -> Any:
-    (reply,) = probe.ask(store.endpoint, [("TIME",)], seconds)
+def _now(line: probe.Line) -> Any:
+    (reply,) = line.ask([("TIME",)])
     return "+inf" if reply is None else int(reply[0]) * 1000

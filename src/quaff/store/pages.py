@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from quaff.store.connect import Endpoint
 from quaff.store.keys import Partition, partition
-from quaff.store.probe import ask
+from quaff.store.probe import Command, Line
 
-#: Entries that the server looks at for one page, and the seconds that one page may take.
-PAGE, _SECONDS = 500, 5.0
+#: Entries that the server looks at for one page.
+PAGE = 500
 #: Pages of all that is on a server, whosever it is, after which looking for our keys is given up.
 _MOST = 20_000
 
 
-def names(endpoint: Endpoint, namespace: str) -> Iterator[bytes]:
+def names(line: Line, namespace: str) -> Iterator[bytes]:
     """Every key of a namespace; some may come twice. Raises ServerUnavailable."""
     pattern = f"quaff:{{{namespace}/*"
     cursor = b"0"
     for _ in range(_MOST):
-        (reply,) = ask(endpoint, [("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)], _SECONDS)
+        (reply,) = line.ask([("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)])
         if reply is None:
             return
         cursor, found = reply
@@ -29,15 +29,69 @@ def names(endpoint: Endpoint, namespace: str) -> Iterator[bytes]:
             return
 
 
-def partitions(endpoint: Endpoint, namespace: str) -> dict[Partition, set[bytes]]:
+def partitions(line: Line, namespace: str) -> dict[Partition, set[bytes]]:
     """The partitions that are there, each with all its keys; some of them may be none of ours."""
     form = re.compile(
         rb"quaff:\{%b/([A-Za-z0-9._-]{1,128})#([0-9]{1,4})\}:.+" % re.escape(namespace.encode()), re.DOTALL
     )
     found: dict[Partition, set[bytes]] = {}
-    for key in names(endpoint, namespace):
+    for key in names(line, namespace):
         match = form.fullmatch(key)
         if match:
             home = partition(namespace, match[1].decode(), int(match[2]))
             found.setdefault(home, set()).add(key)
     return found
+
+
+def hash_page(key: bytes, cursor: bytes, *, values: bool) -> Command:
+    """A page of a hash; of one with large values only the fields, or, where the server cannot, a short page."""
+    return ("HSCAN", key, cursor, "COUNT", PAGE, *(() if values else ("NOVALUES",)))
+
+
+def hash_fields(line: Line, key: bytes, *, values: bool) -> dict[bytes, bytes]:
+    """A hash; its values are empty where they are not wanted."""
+    found: dict[bytes, bytes] = {}
+    cursor, able = b"0", not values
+    while True:
+        (reply,) = line.ask([hash_page(key, cursor, values=not able)])
+        if reply is None and able:
+            able = False
+            continue
+        if reply is None:  # another kind of key, which is a finding of its own
+            return found
+        cursor, items = reply
+        found.update(dict.fromkeys(items, b"") if able else zip(items[::2], items[1::2], strict=True))
+        if cursor == b"0":
+            return found
+
+
+def scores(line: Line, key: bytes) -> dict[bytes, float]:
+    """A sorted set."""
+    found: dict[bytes, float] = {}
+    cursor = b"0"
+    while True:
+        (reply,) = line.ask([("ZSCAN", key, cursor, "COUNT", PAGE)])
+        if reply is None:
+            return found
+        cursor, items = reply
+        found.update(zip(items[::2], map(float, items[1::2]), strict=True))
+        if cursor == b"0":
+            return found
+
+
+def entries(line: Line, key: bytes) -> list[bytes]:
+    """A list, from the end at which jobs come: what comes meanwhile moves the others on, so none is passed over."""
+    found: list[bytes] = []
+    at = 0
+    while True:
+        (reply,) = line.ask([("LRANGE", key, at, at + PAGE - 1)])
+        if not reply:
+            return found
+        found.extend(reply)
+        at += len(reply)
+
+
+def atomically(line: Line, commands: Sequence[Command]) -> list[Any]:
+    """The replies to commands that run as one; None where there is an error instead."""
+    replies = line.ask([("MULTI",), *commands, ("EXEC",)])[-1]
+    return [None if isinstance(reply, Exception) else reply for reply in replies or [None] * len(commands)]

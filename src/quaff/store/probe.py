@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -18,7 +18,6 @@ from quaff.store.faults import LOST, Patience
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
 
-T = TypeVar("T")
 Command = tuple[Any, ...]
 
 #: What those who send jobs and wait for them call, and what a worker calls besides.
@@ -39,58 +38,65 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
 _CALLED = re.compile(r"redis\.call\('(\w+)'")
 
 
-def ask(endpoint: Endpoint, commands: Sequence[Command], seconds: float) -> list[Any]:
-    """The replies to commands, in one round trip on a connection of its own; None where there is an error instead.
+class Line:
+    """A connection of one's own for many questions, opened when first needed, and again when it breaks.
 
-    Raises:
-        ServerUnavailable: no server answers within that many seconds.
+    Args:
+        endpoint: the server.
+        seconds: for one question, all tries together.
     """
 
-    def send(connection: Any, patience: Patience) -> list[Any]:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [_reply(connection, patience) for _ in commands]
+    def __init__(self, endpoint: Endpoint, seconds: float = 5.0) -> None:
+        self._endpoint = endpoint
+        self._seconds = seconds
+        self._connection: Any = None
 
-    return _connected(endpoint, seconds, send)
+    def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to commands, in one round trip; None where there is an error instead.
 
-
-def round_trips(endpoint: Endpoint, seconds: float, count: int = 9) -> tuple[float, float | None]:
-    """The median round trip and how far the server's clock is ahead of ours, in seconds; errors as ``ask``."""
-
-    def send(connection: Any, patience: Patience) -> tuple[float, float | None]:
-        found: list[tuple[float, float | None]] = []
-        for _ in range(count):
-            began, at = time.monotonic(), time.time()
-            connection.send_command("TIME")
-            reply = _reply(connection, patience)
-            took = time.monotonic() - began
-            # The quicker the answer, the nearer it is to the moment in the middle.
-            found.append((took, reply and int(reply[0]) + int(reply[1]) / 1e6 - at - took / 2))
-        found.sort(key=lambda each: each[0])
-        return found[count // 2][0], found[0][1]
-
-    return _connected(endpoint, seconds, send)
-
-
-def _connected(endpoint: Endpoint, seconds: float, use: Callable[[Any, Patience], T]) -> T:
-    patience = Patience(endpoint.where, seconds, harmless=True)
-    while True:
-        try:
-            endpoint.revive(patience.left)
-            connection = endpoint.connection(patience.left)
+        Raises:
+            ServerUnavailable: no server answers in time.
+        """
+        patience = Patience(self._endpoint.where, self._seconds, harmless=True)
+        while True:
             try:
-                connection.connect()
-                return use(connection, patience)
-            finally:
-                connection.disconnect()
-        except LOST as error:
-            time.sleep(patience.after(error, sent=False))
+                if self._connection is None:
+                    self._endpoint.revive(patience.left)
+                    self._connection = self._endpoint.connection(patience.left)
+                    self._connection.connect()
+                self._connection.send_packed_command(self._connection.pack_commands(commands))
+                return [self._reply(patience) for _ in commands]
+            except LOST as error:
+                self.close()
+                time.sleep(patience.after(error, sent=False))
+            except BaseException:
+                self.close()  # nobody may read the rest of its replies
+                raise
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def _reply(self, patience: Patience) -> Any:
+        try:
+            return self._connection.read_response(timeout=patience.left)
+        except ResponseError:
+            return None
 
 
-def _reply(connection: Any, patience: Patience) -> Any:
-    try:
-        return connection.read_response(timeout=patience.left)
-    except ResponseError:
-        return None
+def round_trips(line: Line, count: int = 9) -> tuple[float, float | None]:
+    """The median round trip and how far the server's clock is ahead of ours, in seconds; errors as ``ask``."""
+    found: list[tuple[float, float | None]] = []
+    for _ in range(count):
+        began, at = time.monotonic(), time.time()
+        (reply,) = line.ask([("TIME",)])
+        took = time.monotonic() - began
+        # The quicker the answer, the nearer it is to the moment in the middle.
+        found.append((took, reply and int(reply[0]) + int(reply[1]) / 1e6 - at - took / 2))
+    found.sort(key=lambda each: each[0])
+    return found[count // 2][0], found[0][1]
 
 
 def told(reply: Any) -> dict[str, str]:

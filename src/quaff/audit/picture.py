@@ -1,0 +1,120 @@
+"""What is in a partition, key by key: a whole dump, what was read page by page, or a close-up of one job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import msgspec
+
+#: What kind of key each name is.
+KINDS: dict[str, str] = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop".split(), "hash")
+KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_def sched_state".split(), "hash")
+KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
+KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
+KINDS |= dict.fromkeys("guests blocks watched followed".split(), "zset")
+KINDS |= dict.fromkeys("prog logs chunks steps signals".split(), "hash")
+KINDS |= {"away": "hash", "origin": "hash", "parcels": "hash", "outbox": "zset"}
+KINDS |= dict.fromkeys("flows nodes edges values drafts member".split(), "hash")
+KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
+
+
+class Picture(NamedTuple):
+    """The contents by key; lists have their head, where ``claim`` takes, first. A part of it is a picture, too."""
+
+    msg: dict[bytes, bytes]
+    active: dict[bytes, bytes]
+    tries: dict[bytes, bytes]
+    history: dict[bytes, bytes]
+    claims: dict[bytes, bytes]
+    res: dict[bytes, bytes]
+    tomb: dict[bytes, bytes]
+    meta: dict[bytes, bytes]
+    ghosts: dict[bytes, bytes]
+    stop: dict[bytes, bytes]
+    parked: dict[bytes, float]
+    sched: dict[bytes, float]
+    held: dict[bytes, float]
+    lease: dict[bytes, float]
+    done: dict[bytes, float]
+    dead: dict[bytes, float]
+    ready: list[bytes]
+    solo: list[bytes]
+    wake: list[bytes]
+    route: dict[bytes, bytes]
+    uniq: dict[bytes, bytes]
+    heirs: dict[bytes, bytes]
+    spot: dict[bytes, bytes]
+    credit: dict[bytes, bytes]
+    stalled: dict[bytes, bytes]
+    limits: dict[bytes, bytes]
+    slots: dict[bytes, bytes]
+    prio: dict[bytes, float]
+    lapses: dict[bytes, float]
+    turn: dict[bytes, float]
+    backlog: dict[bytes, float]
+    waits: dict[bytes, float]
+    opens: dict[bytes, float]
+    rates: dict[bytes, float]
+    audit: list[bytes]
+    sched_def: dict[bytes, bytes]
+    sched_state: dict[bytes, bytes]
+    sched_next: dict[bytes, float]
+    sched_seen: dict[bytes, float]
+    guests: dict[bytes, float]
+    blocks: dict[bytes, float]
+    watched: dict[bytes, float]
+    prog: dict[bytes, bytes]
+    followed: dict[bytes, float]
+    logs: dict[bytes, bytes]
+    chunks: dict[bytes, bytes]
+    away: dict[bytes, bytes]
+    origin: dict[bytes, bytes]
+    parcels: dict[bytes, bytes]
+    outbox: dict[bytes, float]
+    flows: dict[bytes, bytes]
+    nodes: dict[bytes, bytes]
+    edges: dict[bytes, bytes]
+    values: dict[bytes, bytes]
+    drafts: dict[bytes, bytes]
+    member: dict[bytes, bytes]
+    steps: dict[bytes, bytes]
+    signals: dict[bytes, bytes]
+
+    def lines(self) -> tuple[list[bytes], list[bytes], Counter[bytes]]:
+        """``ready`` and ``solo`` without their ghosts, and the ghosts that stand in no line."""
+        ghosts = Counter({ghost: int(count) for ghost, count in self.ghosts.items()})
+        found: list[list[bytes]] = []
+        for mark, line in ((b"", self.ready), (b"!", self.solo)):
+            living: list[bytes] = []
+            for id in line:
+                if ghosts[mark + id] > 0:
+                    ghosts[mark + id] -= 1
+                else:
+                    living.append(id)
+            found.append(living)
+        return found[0], found[1], +ghosts
+
+    def number(self, name: str) -> int:
+        """A counter of ``meta``."""
+        return int(self.meta.get(name.encode(), 0))
+
+    def route_of(self, id: bytes) -> list[object]:
+        """What a job asks for beyond a place in line; see ``lib/route.lua``."""
+        return msgspec.msgpack.decode(self.route[id]) if id in self.route else [0, "", "done", "", 1, [], 0]
+
+    def unique_key(self, id: bytes) -> bytes:
+        """Its unique key, or nothing."""
+        return str(self.route_of(id)[1]).encode()
+
+    def waiting_nodes(self) -> dict[bytes, bytes]:
+        """The jobs of flows that wait for others, each with its place."""
+        found: dict[bytes, bytes] = {}
+        for field, text in self.nodes.items():
+            # The job's id, the last part, is no text, so that it is cut off.
+            if msgspec.msgpack.decode(b"\x99" + text[1:-17])[0] == "":
+                found[text[-16:]] = field
+        return found
+
+
+EMPTY = Picture(*({"hash": dict, "zset": dict, "list": list}[KINDS[name]]() for name in Picture._fields))

@@ -1,0 +1,45 @@
+"""``quaff audit``: does what the server holds add up?"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from quaff.cli.application import application, homes_of
+
+
+@click.command(short_help="Look at the jobs: does what is stored add up?")
+@application
+@click.option("--repair", is_flag=True, help="Set right what is wrong.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> None:
+    """Check the invariants of each queue while workers run, and name what breaks one.
+
+    Exit code 1 if something is wrong, also where it was repaired.
+    """
+    import msgspec
+
+    from quaff.audit.auditor import Audit
+    from quaff.audit.report import report
+    from quaff.store.probe import Line
+
+    quaff, homes = homes_of(app, queues)
+    store, rows, unchecked = quaff.store, [], []
+    line = Line(store.endpoint)
+    for home, keys in homes.items():
+        one = Audit(line, home, keys, quaff.settings.max_crashes)
+        rows += report(store, one, one.run(), repair=repair)
+        unchecked += [f"queue {home.queue}#{home.number}: {each}" for each in one.unchecked]
+    if as_json:
+        click.echo(msgspec.json.encode({"queues": len(homes), "findings": rows, "unchecked": unchecked}))
+    else:
+        for row in rows:
+            click.echo(f"I{row.invariant} {row.name}: {row.subject} (queue {row.queue}): {row.text}")
+            click.echo(f"    {'repaired: ' if row.repaired else ''}{row.remedy}")
+        for each in unchecked:
+            click.echo(f"not checked: {each}")
+        click.echo(
+            f"{len(homes)} queues, {len(rows)} findings" + (", repaired where it can be" if rows and repair else "")
+        )
+    sys.exit(1 if rows else 0)
