@@ -418,7 +418,7 @@ def keyed(digest: bytes, body: bytes = b"body") -> bytes:
 
 
 def unchanged(desk: Desk, call: Callable[[], T]) -> T:
-    """The answer of a call that changes nothing (I19, I24)."""
+    """The answer of a call that changes nothing (I19)."""
     before = without_clock(desk.dump())
     answer = call()
     assert without_clock(desk.dump()) == before

@@ -1,6 +1,6 @@
 """What each script promises in its header, on a real server: enqueue and claim; the others are in the files beside.
 
-Every answer is looked at twice: the second time the same call is sent, and nothing may change (I19, I24).
+Every answer is looked at twice: the second time the same call is sent, and nothing may change (I19).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class TestLapse:
         assert (second.taken, second.processes) == (2, 0)
 
     def test_a_second_sweep_changes_nothing(self, desk: Desk) -> None:
-        """But the time it was here (I19, I24)."""
+        """But the time it was here (I19)."""
         desk.put(b"a", b"b", b"c")
         process = process_id()
         one, two, three = desk.take(process, 3)

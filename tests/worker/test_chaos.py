@@ -24,7 +24,10 @@ DONE = Ending("succeeded")
 @pytest.mark.alone
 @pytest.mark.timeout(200)  # thirty seconds of killing, then up to a whole lease of thirty until the last job has ended
 def test_nothing_is_lost_while_workers_are_killed_five_times_a_second(running: Callable[[Program], Program]) -> None:
-    """F1, F69: 5,000 jobs of 0 to 50 ms over four queues and three workers; every second run has its kill."""
+    """5,000 jobs of 0 to 50 ms over four queues and three workers; every second run has its kill.
+
+    F1, F69, I3, I5, I17, I20.
+    """
     run = running(
         helpers.python("-m", "tests.chaos", "--duration", str(SECONDS), "--jobs", str(JOBS), cwd=helpers.SRC.parent)
     )

@@ -1,0 +1,72 @@
+"""The invariants and the tests that cite them; prints ``docs/reference/invariants.md``.
+
+A test cites an invariant by its id, such as I6, in its own docstring or that of its class. The page is made anew by
+``python -m tests.invariants > docs/reference/invariants.md``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from quaff.audit.rules import INVARIANTS
+from tests.faults import ROOT, _sentence, _tests
+
+PAGE = ROOT / "docs" / "reference" / "invariants.md"
+ID = re.compile(r"\bI(\d+)\b")
+
+#: What holds at every moment, or in every history.
+CATALOGUE: dict[int, str] = {
+    1: "every job that has not ended is in exactly one place, with its message",
+    2: "a terminal state changes only when somebody sends the job back",
+    3: "every job that was accepted is there, has ended, or fell into a loss window that was declared",
+    4: "at most one settle of a token is answered OK, and one end of a job until it is sent back",
+    5: "no job that nobody sent",
+    6: "what runs is held by one process, which has a lease; what is held runs",
+    7: "no two running jobs share a token",
+    8: "attempts and crashes are counted, and stay within their limits",
+    9: "a message is, byte for byte, the one that was sent",
+    10: "nothing is kept that belongs to nobody, and nothing that will never expire",
+    11: "a unique key points to a job that lives, and back",
+    12: "the counters equal the contents",
+    13: "no key but those of the one list, each of its kind, and none with a TTL",
+    14: "nothing starts in a paused queue",
+    15: "limits hold at every moment",
+    16: "jobs of one priority come in the order in which they were sent",
+    17: "without faults, and with one worker alive, everything comes to its end",
+    18: "each script stays within its time: 5 ms",
+    19: "a call that is sent again changes nothing",
+    20: "every second run of a job has a cause that was recorded",
+}
+
+
+def cited() -> dict[int, list[str]]:
+    """The tests that cite each invariant, as ``file::test``."""
+    found: dict[int, list[str]] = {}
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for name, text in _tests(path):
+            for number in {int(id) for id in ID.findall(text)}:
+                found.setdefault(number, []).append(f"{path.relative_to(ROOT)}::{name}")
+    return found
+
+
+def page() -> str:
+    """``docs/reference/invariants.md``."""
+    tests = cited()
+    lines = [
+        "# What always holds, and who looks",
+        "",
+        "Made by `python -m tests.invariants`. What `quaff audit` sees on a server in use is in the third column, by",
+        "the name that it gives to a finding; the others are about histories, which only tests know.",
+        "",
+        "| | invariant | `quaff audit` | tests |",
+        "|---|---|---|---|",
+    ]
+    for number, title in CATALOGUE.items():
+        names = ", ".join(f"`{name}`" for name, (of, _) in INVARIANTS.items() if of == number)
+        where = "<br>".join(f"`{test.partition('::')[0]}` {_sentence(test)}" for test in tests.get(number, []))
+        lines.append(f"| I{number} | {title} | {names} | {where} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
