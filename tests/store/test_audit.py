@@ -15,6 +15,8 @@ from quaff.audit.report import Row, report
 from quaff.audit.rules import INVARIANTS, NO_REMEDY
 from quaff.cli import program
 from quaff.model import ids
+from quaff.model.limits import Concurrency, FairBy, Unique
+from quaff.model.placement import Placement, Wishes, placement
 from quaff.model.states import JobState
 from quaff.store.pages import partitions
 from quaff.store.probe import Line
@@ -32,6 +34,16 @@ def audit(desk: Desk, *, repair: bool = False) -> list[Row]:
     line.close()
     assert one.unchecked == []
     return rows
+
+
+def asks(number: int) -> Placement:
+    """A job that holds a unique key, one within a limit, one that waits for its time and its turn."""
+    wishes = (
+        Wishes(0, 0, 0, Unique(on_conflict="replace"), (), None, None),
+        Wishes(0, 0, 0, None, (Concurrency(4, key="host"),), None, None),
+        Wishes(0, 5, 1, None, (), FairBy("user"), None),
+    )
+    return placement("task", wishes[number], {"user": number, "host": "h"})
 
 
 Plant = Callable[[Desk, dict[str, bytes]], None]
@@ -272,9 +284,9 @@ def test_a_busy_server_gives_no_finding(desk: Desk, server_url: str) -> None:
                 own.settle(process, *leases[20:25], state=JobState.RETRYING, ttl_ms=1)
                 own.release(process, *leases[25:35])
                 own.settle(process, *leases[35:], state=JobState.FAILED)
+                own.place(*[(b"m", asks(number % 3)) for number in range(12)])
                 own.heartbeat(process)
                 own.sweep()
-            own.settle(process, *leases[25:35])
         except BaseException as error:  # noqa: BLE001  it is shown below
             errors.append(error)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from quaff.audit.picture import EMPTY, KINDS, Picture
 from quaff.store import pages
@@ -16,6 +17,8 @@ _LOOKED_AT = (
     " signals away origin logs chunks nodes flows member slots parked sched held lease done dead prio lapses backlog"
     " sched_next sched_seen watched guests ready solo"
 ).split()
+#: Close-ups of what changes while one finds out where to look.
+_TRIES = 10
 #: Entries at each end of a line in which one job is looked for.
 REACH = 20_000
 _BY_ID = (
@@ -54,16 +57,27 @@ def close_up(
         names: more to read: a key's name and a field of it.
         elsewhere: jobs that stand in ``ready``, too far from both of its ends to be looked for.
     """
-    wanted = list(names)
-    for id in ids:
-        wanted += [(name, id) for name in _BY_ID]
-        wanted += [("ghosts", b"!" + id), ("flows", id + b"open"), ("ready", id), ("solo", id)]
-        wanted += [("held", process + id) for process in processes]
-        wanted += _around(line, home, id)
-    wanted += [("lease", process) for process in processes]
-    wanted = list(dict.fromkeys(wanted))
+    about = list(dict.fromkeys(ids))
+    for _ in range(_TRIES):
+        before = {id: _details(line, home, id) for id in about}
+        wanted = [*names, *(("lease", process) for process in processes)]
+        for id in about:
+            wanted += _of_job(id, processes, *before[id])
+        near = _at_one_moment(line, home, list(dict.fromkeys(wanted)), elsewhere)
+        strangers = [id for key, id in near.uniq.items() if id not in about and ("uniq", key) in names]
+        moved = [id for id in about if before[id] != (near.route.get(id), near.spot.get(id), near.member.get(id))]
+        if not strangers and not moved:
+            return near
+        about += strangers
+    # What goes on changing is in use, and nothing can be said against it.
+    return EMPTY
+
+
+def _at_one_moment(
+    line: Line, home: Partition, wanted: Sequence[tuple[str, bytes]], elsewhere: Iterable[bytes]
+) -> Picture:
     replies = pages.atomically(line, [_read(home, name, field) for name, field in wanted])
-    seen = {name: type(getattr(EMPTY, name))() for name in KINDS}
+    seen: dict[str, Any] = {name: type(getattr(EMPTY, name))() for name in KINDS}
     for (name, field), reply in zip(wanted, replies, strict=True):
         if KINDS[name] == "list":
             seen[name].extend([field] * (len(reply or ()) or (name == "ready" and field in elsewhere)))
@@ -74,13 +88,22 @@ def close_up(
     return Picture(**{name: seen[name] for name in Picture._fields})
 
 
-def _around(line: Line, home: Partition, id: bytes) -> list[tuple[str, bytes]]:
-    """What else one has to look at: its unique key, its place among those of its lane, in its flow."""
-    names = ("route", "spot", "member")
-    route, spot, member = line.ask([("HGET", home.key(name), id) for name in names])
+def _details(line: Line, home: Partition, id: bytes) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """What says where else one has to look: its route, its rank in its lane, its place in its flow."""
+    route, spot, member = line.ask([("HGET", home.key(name), id) for name in ("route", "spot", "member")])
+    return route, spot, member
+
+
+def _of_job(
+    id: bytes, processes: Sequence[bytes], route: bytes | None, spot: bytes | None, member: bytes | None
+) -> list[tuple[str, bytes]]:
+    """All that there is of a job: names of keys, and fields."""
+    found = [(name, id) for name in _BY_ID]
+    found += [("ghosts", b"!" + id), ("flows", id + b"open"), ("ready", id), ("solo", id)]
+    found += [("held", process + id) for process in processes]
     of = EMPTY._replace(route={id: route} if route else {})
     key, lane = of.unique_key(id), str(of.route_of(id)[3]).encode()
-    found: list[tuple[str, bytes]] = [(name, key) for name in ("uniq", "heirs", "lapses") if key]
+    found += [(name, key) for name in ("uniq", "heirs", "lapses") if key]
     found += [("backlog", lane + spot + id)] if spot else []
     found += [("nodes", member)] if member else []
     return found
