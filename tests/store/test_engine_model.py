@@ -113,7 +113,7 @@ class Engine(World, RuleBasedStateMachine):
         process = self.processes[who]
         idle = idle and not self.held(process)
         process.claims += 1
-        claim_id = b"%d/%d" % (who, process.claims) + process.id
+        claim_id = b"%d/%d" % (who, process.claims) + process.id  # a number is not used twice, so neither is this
         answer = self.desk.claim(process.id, process.claims, claim_id, want, idle=idle)
         assert not answer.closed
         process.last = (process.claims, claim_id, want)
@@ -172,7 +172,7 @@ class Engine(World, RuleBasedStateMachine):
         """A copy of an old claim arrives, or one that lies about its number: nothing."""
         process = self.processes[who]
         if process.last is not None:
-            assert self.desk.claim(process.id, max(0, process.claims - back), b"late", 4).leases == []
+            assert self.desk.claim(process.id, max(0, process.last[0] - back), b"late", 4).leases == []
 
     # Settle, release
 
