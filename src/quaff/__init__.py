@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from quaff.errors import MessageTooLarge as MessageTooLarge
     from quaff.errors import QuaffError as QuaffError
     from quaff.errors import QueueFull as QueueFull
+    from quaff.errors import ResultCorrupt as ResultCorrupt
     from quaff.errors import ResultDropped as ResultDropped
     from quaff.errors import ResultExpired as ResultExpired
     from quaff.errors import ResultTimeout as ResultTimeout
@@ -129,6 +130,7 @@ _HOME = {
     "Queue": "queues",
     "QueueStats": "queues",
     "RateLimit": "model.limits",
+    "ResultCorrupt": "errors",
     "ResultDropped": "errors",
     "ResultExpired": "errors",
     "ResultStore": "results",

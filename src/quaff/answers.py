@@ -6,8 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
-from quaff.errors import JobCancelled, JobExpired, JobFailed, ResultDropped, ResultExpired, ResultTimeout
-from quaff.model import codec, outcome, stored
+from quaff.config import Settings
+from quaff.errors import (
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    ResultCorrupt,
+    ResultDropped,
+    ResultExpired,
+    ResultTimeout,
+)
+from quaff.model import codec, outcome, stored, value
 from quaff.model.ids import JobId
 from quaff.model.outcome import Outcome
 from quaff.model.states import JobState
@@ -41,42 +50,63 @@ class Answers:
         self.decode_value = decode_value
         self._results = results
 
-    def value(self, job: str, record: Outcome) -> Any:
-        """The value in the record of a job that succeeded. Raises ResultExpired, ConfigurationError."""
+    def value(self, job: JobId, record: Outcome, settings: Settings) -> Any:
+        """The value in the record of a job that succeeded. Raises ResultExpired, ResultCorrupt, ConfigurationError."""
         data = bytes(record.value)
-        elsewhere = stored.decode(data)
-        return self.decode(record.task, data if elsewhere is None else fetch(self._results, elsewhere, job))
+        try:
+            elsewhere = stored.decode(data)
+        except codec.UNREADABLE as error:
+            raise _corrupt(job, error) from None
+        if elsewhere is not None:
+            data = fetch(self._results, elsewhere, str(job))
+        try:
+            opened = value.unseal(data, settings.seals, settings.namespace, job.queue, job.partition)
+            if opened.raw not in (None, job.raw):
+                raise ValueError("it is the value of another job")
+            return self.decode(record.task, opened.data)
+        except codec.UNREADABLE as error:
+            raise _corrupt(job, error) from None
 
     def far(self, records: Iterable[bytes]) -> bool:
         """Whether a value has to be fetched from the store, so that reading it may take its time."""
         if self._results is None:
             return False
-        return any(stored.decode(bytes(outcome.decode(each).value)) is not None for each in records if each)
+        return any(_elsewhere(outcome.read(each)) is not None for each in records if each)
 
     def drop(self, record: Outcome) -> None:
         """Delete what the store has of it, unless it belongs to a flow, which may give it to others."""
-        elsewhere = stored.decode(bytes(record.value))
+        elsewhere = _elsewhere(record)
         if elsewhere is not None and self._results is not None and stored.flow_of(elsewhere.name) is None:
             self._results.delete(elsewhere.name)
+
+
+def _elsewhere(record: Outcome) -> stored.Stored | None:
+    return codec.readable(stored.decode, bytes(record.value), None)
+
+
+def _corrupt(job: JobId, error: Exception) -> ResultCorrupt:
+    return ResultCorrupt(f"job {job} succeeded; what is kept of its value cannot be read: {error}.", str(job))
 
 
 def record_of(id: str, found: Found) -> Outcome:
     """The record of a job that succeeded.
 
     Raises:
-        JobFailed, JobCancelled, JobExpired, ResultExpired (ResultDropped)
+        JobFailed, JobCancelled, JobExpired, ResultExpired (ResultDropped), ResultCorrupt
     """
     if found.state is JobState.EXPIRED:
         raise JobExpired(f"job {id} expired: no worker came to it in time (expires=).", id)
     if found.state is JobState.CANCELLED:
-        kept = outcome.decode(found.record).attempt.error if found.record else None
+        kept = outcome.read(found.record).attempt.error if found.record else None
         raise JobCancelled(id, kept.message if kept else "")
     if found.dropped:
         raise ResultDropped(f"job {id} succeeded; its result is not kept (result_ttl=0), or somebody took it.", id)
     if not found.record:
         raise ResultExpired(f"job {id} ended as {found.state}; its result is kept no longer (RESULT_TTL).", id)
-    record = outcome.decode(found.record)
+    record = outcome.read(found.record)
     error = record.attempt.error
+    if record is outcome.CORRUPT and found.state is JobState.SUCCEEDED:
+        raise ResultCorrupt(f"job {id} succeeded; what is kept of it cannot be read.", id)
     if error is not None:
         raise JobFailed(id, error.reason, error.type, error.message, error.traceback)
     return record

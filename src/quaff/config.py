@@ -18,6 +18,7 @@ import msgspec
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.model.ids import NAME
 from quaff.model.options import LONGEST
+from quaff.model.sealing import BARE, Seals
 from quaff.store import embedded
 
 
@@ -33,6 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         timeout: how long an attempt may run, where its task does not say; 0 sets no limit.
         failed_count, failed_bytes: the most dead letters that a queue keeps; the oldest make room.
         processes: 0 takes the number of CPUs.
+        signing_keys, encryption_keys: each at least 16 characters, in the environment with commas between them; the
+            first one seals, all are good to open. In Flask SECRET_KEY and its FALLBACKS sign where no others are given.
+        require_signed: take nothing from the server that is neither signed nor encrypted.
+        seals: what these keys do.
         job_log_level: of the least record that is kept with its job, ``INFO`` by default; ``OFF`` keeps none.
     """
 
@@ -55,17 +60,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     async_concurrency: int = 100
     max_crashes: int = 3
     job_log_level: str = "INFO"
+    signing_keys: tuple[bytes, ...] = ()
+    encryption_keys: tuple[bytes, ...] = ()
+    require_signed: bool = False
+    seals: Seals = BARE
 
     def __repr__(self) -> str:
         from quaff.store.urls import mask
 
-        shown = msgspec.structs.asdict(self) | {"url": mask(self.url), "url_source": mask(self.url_source)}
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _SECRET}
+        shown |= {"url": mask(self.url), "url_source": mask(self.url_source)}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 #: In the environment, and no settings of an application.
 _OTHERS = frozenset({"QUAFF_SERVER_BINARY"})
-_FIELDS = tuple(name for name in Settings.__struct_fields__ if name != "url_source")
+_FIELDS = tuple(name for name in Settings.__struct_fields__ if name not in ("url_source", "seals"))
+_SECRET = ("signing_keys", "encryption_keys")
+_LEAST_KEY = 16
 _AT_LEAST = {"concurrency": 1, "async_concurrency": 1, "max_crashes": 1}
 
 _DAY = 24 * 3600
@@ -95,7 +107,7 @@ def resolve(
     Args:
         flags: given on the command line; None values do not count.
         code: given to ``Quaff(...)``.
-        app_config: Flask's ``app.config``, of which the ``QUAFF_*`` keys count.
+        app_config: Flask's ``app.config``, of which the ``QUAFF_*`` keys count, and SECRET_KEY to sign with.
         environ: the environment.
         directory: where pyproject.toml is looked for; the working directory by default.
 
@@ -123,19 +135,48 @@ def resolve(
             if environ.get(key):
                 found["url"] = (environ[key], f"{key} in the environment")
                 break
-    return _checked(found)
+    return _checked(found, _of_flask(app_config or {}))
 
 
-def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
+def _of_flask(app_config: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """What a web application signs with, the newest key first; nothing if it has none."""
+    newest, older = app_config.get("SECRET_KEY"), app_config.get("SECRET_KEY_FALLBACKS") or ()
+    return tuple(_bytes(key) for key in (newest, *reversed(older))) if newest else ()
+
+
+def _bytes(key: str | bytes) -> bytes:
+    return key.encode() if isinstance(key, str) else bytes(key)
+
+
+def _keys(name: str, given: Any, source: str) -> tuple[bytes, ...]:
+    """A ring of keys. Raises ConfigurationError, which says nothing of any."""
+    several = [each.strip() for each in given.split(",")] if isinstance(given, str) else given
+    if isinstance(several, bytes):
+        several = [several]
+    if not isinstance(several, (list, tuple)) or not all(isinstance(key, (str, bytes)) for key in several):
+        raise ConfigurationError(f"{name} from {source}: give a list of keys, or a text with commas between them.")
+    short = [place for place, key in enumerate(several, 1) if len(key) < _LEAST_KEY]
+    if short:
+        raise ConfigurationError(
+            f"{name} from {source}: key {short[0]} of {len(several)} has less than {_LEAST_KEY} characters; make one "
+            "with python -c 'import secrets; print(secrets.token_hex(32))'."
+        )
+    return tuple(_bytes(key) for key in several)
+
+
+def _checked(found: Mapping[str, tuple[Any, str]], secret_keys: tuple[bytes, ...]) -> Settings:
     fields = Settings.__annotations__
-    types = {"str": str, "float": float, "int": int}
+    types = {"str": str, "float": float, "int": int, "bool": bool}
     values: dict[str, Any] = {}
     for name, (value, source) in found.items():
+        if name in _SECRET:
+            values[name] = _keys(name, value, source)
+            continue
         kind = types[fields[name]]
         try:
             values[name] = msgspec.convert(value, kind, strict=False) if kind is not str else str(value)
         except msgspec.ValidationError:
-            wanted = "a whole number" if kind is int else "a number"
+            wanted = {int: "a whole number", bool: "true or false"}.get(kind, "a number")
             raise ConfigurationError(f"{name}={value!r} from {source}: give {wanted}.") from None
         if name in SECONDS:
             least, most = SECONDS[name]
@@ -153,7 +194,16 @@ def _checked(found: Mapping[str, tuple[Any, str]]) -> Settings:
             if values[name] not in levels:
                 raise ConfigurationError(f"{name}={value!r} from {source}: give one of {', '.join(levels)}.")
     url, source = values.get("url", Settings().url), found["url"][1] if "url" in found else "default"
-    return Settings(**{**values, **_settled(url, source)})
+    values.setdefault("signing_keys", secret_keys)
+    return Settings(**{**values, **_settled(url, source), "seals": _seals(values)})
+
+
+def _seals(values: Mapping[str, Any]) -> Seals:
+    signing, encryption = values["signing_keys"], values.get("encryption_keys", ())
+    required = values.get("require_signed", False)
+    if required and not (signing or encryption):
+        raise ConfigurationError("require_signed=True, and there is no key to verify with: set SIGNING_KEYS.")
+    return Seals(signing, encryption, required=required) if signing or encryption else BARE
 
 
 def _settled(url: str, source: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ QuaffError
     ├── JobEnded                it takes no signals any more
     ├── TooManySignals          it has not taken those that it was sent before
     ├── ResultTimeout           not finished within ``timeout=``
+    ├── ResultCorrupt           it ended; what is kept of its value is not what a worker wrote
     └── ResultExpired           it ended; the value is gone
         └── ResultDropped       because it is not kept (``result_ttl=0``), or somebody took it (``take()``)
 
@@ -232,6 +233,12 @@ class ResultExpired(JobError):
     """The job ended and its result has been dropped (RESULT_TTL, or ``result_ttl=`` of the task)."""
 
     code = "QF034"
+
+
+class ResultCorrupt(JobError):
+    """The job ended, and its value cannot be read: it was changed, is not signed, or is sealed with an unknown key."""
+
+    code = "QF040"
 
 
 class ResultDropped(ResultExpired):

@@ -232,7 +232,7 @@ class Flow(Generic[R]):
             raise ResultTimeout(f"flow {self.id} had not ended after {timeout:g} s; it goes on.", self.id)
         if not found.record:
             raise ResultExpired(f"flow {self.id} ended as {found.state}; its result is kept no longer.", self.id)
-        error = outcome.decode(found.record).attempt.error
+        error = outcome.read(found.record).attempt.error
         if found.state is JobState.CANCELLED:
             raise JobCancelled(self.id, error.message if error else "")
         all = yield from read(self._site, records=found.state is JobState.SUCCEEDED)
@@ -242,7 +242,7 @@ class Flow(Generic[R]):
 
     def _failure(self, node: Node) -> Steps[JobFailed]:
         found = yield lookup(self._site.home, node.job)
-        kept = outcome.decode(found.record).attempt.error if found.record else None
+        kept = outcome.read(found.record).attempt.error if found.record else None
         if kept is None:
             return JobFailed(self.id, "error", "FlowFailed", f"its job {node.name!r} ended as {node.state}", "")
         return JobFailed(self.id, kept.reason, kept.type, f"{node.name}: {kept.message}", kept.traceback)
@@ -254,7 +254,8 @@ class Flow(Generic[R]):
             return [self._shaped(each, nodes) for each in shape]
         if not nodes[shape].record:
             return None
-        return self._answers.value(self._id_of(nodes[shape]), outcome.decode(nodes[shape].record))
+        job = self._site.id._replace(raw=nodes[shape].job)
+        return self._answers.value(job, outcome.read(nodes[shape].record), self._settings)
 
     def _id_of(self, node: Node) -> str:
         return str(self._site.id._replace(raw=node.job))

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from quaff.errors import JobNotFound, ResultTimeout, StreamGap, StreamRestarted
-from quaff.model import outcome, progress
+from quaff.model import codec, outcome, progress
 from quaff.model.events import Event, instant, read_line
 from quaff.model.ids import JobId
 from quaff.model.progress import Progress
@@ -196,8 +196,8 @@ class _Seen:
 
 def _last_word(found: Followed) -> Progress | None:
     if found.record:
-        return outcome.decode(found.record).attempt.progress
-    return progress.decode(found.progress) if found.progress else None
+        return outcome.read(found.record).attempt.progress
+    return codec.readable(progress.decode, found.progress, None)
 
 
 def unknown(id: str) -> JobNotFound:

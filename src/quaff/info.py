@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
+from quaff.config import Settings
 from quaff.model import codec, ids, message, outcome, progress, steps
 from quaff.model.events import LogLine, read_line
 from quaff.model.ids import JobId
+from quaff.model.message import Where
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.progress import Progress
+from quaff.model.sealing import Seals
 from quaff.model.states import JobState
 from quaff.store.queries import Found
 
@@ -81,17 +85,17 @@ class JobInfo(msgspec.Struct, frozen=True):
     children: list[str]
 
 
-def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInfo:
-    """What a look with ``all`` has found, for people."""
-    record = outcome.decode(found.record) if found.record else None
+def info_of(id: JobId, key: str | None, state: JobState, found: Found, settings: Settings) -> JobInfo:
+    """What a look with ``all`` has found, for people; what cannot be read is left out, or said to be ``corrupt``."""
+    record = outcome.read(found.record) if found.record else None
     attempts = [_attempt_info(attempt) for attempt in outcome.decode_history(found.history)]
     if found.attempt:
         attempts.append(AttemptInfo(found.attempt, None, None, "", 0, "running", None))
     last = record.attempt if record else None
-    remembered = steps.decode(found.steps)
+    remembered: list[steps.Step] = codec.readable(steps.decode, found.steps, [])
     if last and last.number:
         attempts.append(_attempt_info(last))
-    task, created = _origin(found, record)
+    task, created = _origin(found, record, Where(settings.namespace, id), settings.seals)
     flow, parents, children = found.kin or (None, [], [])
     return JobInfo(
         id=str(id),
@@ -100,8 +104,8 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
         queue=id.queue,
         state=state,
         parked=found.parked,
-        progress=progress.decode(found.progress) if found.progress else last.progress if last else None,
-        logs=[read_line(position, data) for position, data in found.lines.items],
+        progress=codec.readable(progress.decode, found.progress, last.progress if last else None),
+        logs=[line for line in (_line(position, data) for position, data in found.lines.items) if line],
         created_at=_instant(ids.created_ms(id.raw) or created),
         scheduled_for=_instant(found.due_ms),
         started_at=attempts[0].started_at if attempts else None,
@@ -116,9 +120,13 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found) -> JobInf
     )
 
 
-def task_of(found: Found) -> str | None:
+def task_of(found: Found, where: Where, seals: Seals) -> str | None:
     """The name of the task, from what a look with ``all`` has found; None if that is kept no longer."""
-    return _origin(found, outcome.decode(found.record) if found.record else None)[0]
+    return _origin(found, outcome.read(found.record) if found.record else None, where, seals)[0]
+
+
+def _line(position: int, data: bytes) -> LogLine | None:
+    return codec.readable(partial(read_line, position), data, None)
 
 
 _KINDS = {
@@ -135,9 +143,13 @@ def _step_info(step: steps.Step, due_ms: int) -> StepInfo:
     kind, state = _KINDS[step.kind]
     if step.kind == steps.SLEEP and step.ms == due_ms:
         state = "waiting"
-    elif step.kind == steps.ITERATION and codec.unpack(step.value)[1]:
+    elif step.kind == steps.ITERATION and codec.readable(_has_ended, step.value, False):
         state = "done"
     return StepInfo(step.name, kind, state, _instant(step.ms), step.attempt)
+
+
+def _has_ended(iteration: bytes) -> bool:
+    return bool(codec.unpack(iteration)[1])
 
 
 def _instant(ms: int) -> datetime | None:
@@ -156,12 +168,12 @@ def _attempt_info(attempt: Attempt) -> AttemptInfo:
     )
 
 
-def _origin(found: Found, record: Outcome | None) -> tuple[str | None, int]:
+def _origin(found: Found, record: Outcome | None, where: Where, seals: Seals) -> tuple[str | None, int]:
     """The task's name and, for a job with ``key=``, the time it was created, from whatever is still kept."""
     if record and record.task:
         return record.task, record.created_ms
     try:
-        sent = message.decode(found.message) if found.message else None
+        sent = message.decode(found.message, seals=seals, where=where) if found.message else None
     except (message.CorruptMessage, message.NewerMessage):
         sent = None
     return (sent.task, sent.created_ms) if sent else (None, 0)

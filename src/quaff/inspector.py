@@ -11,6 +11,7 @@ import msgspec
 from quaff.config import Settings
 from quaff.model import message, outcome
 from quaff.model.ids import JobId
+from quaff.model.message import Where
 from quaff.store.client import Store
 from quaff.store.keys import Partition, partition
 from quaff.store.queries import Letter, letters, lookup
@@ -126,7 +127,7 @@ class Inspector:
             since = last
 
     def _read(self, home: Partition, letter: Letter) -> DeadLetter:
-        kept = outcome.decode(letter.outcome) if letter.outcome else None
+        kept = outcome.read(letter.outcome) if letter.outcome else None
         failure = kept.attempt.error if kept else None
         return DeadLetter(
             id=str(JobId(home.queue, home.number, letter.id)),
@@ -141,7 +142,9 @@ class Inspector:
     def _task_of(self, home: Partition, id: bytes) -> str | None:
         """From the message, for a job whose worker could not tell: it was killed."""
         try:
-            return message.decode(self._quaff.store.run(lookup(home, id, all=True)).message).task
+            data, settings = self._quaff.store.run(lookup(home, id, all=True)).message, self._quaff.settings
+            where = Where(settings.namespace, JobId(home.queue, home.number, id))
+            return message.decode(data, seals=settings.seals, where=where).task
         except (message.CorruptMessage, message.NewerMessage):
             return None
 

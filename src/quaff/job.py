@@ -12,10 +12,11 @@ from quaff.config import Settings
 from quaff.durable.sending import Remembering
 from quaff.errors import ConfigurationError, ResultTimeout
 from quaff.following import Following, unknown
-from quaff.info import JobInfo, info_of
+from quaff.info import JobInfo, info_of, task_of
 from quaff.model import outcome
 from quaff.model.events import Event
 from quaff.model.ids import JobId
+from quaff.model.message import Where
 from quaff.model.outcome import Outcome
 from quaff.model.placement import PRIORITIES
 from quaff.model.states import JobState
@@ -100,8 +101,9 @@ class Job(Remembering, Generic[R]):
             timeout: seconds; None waits for ever, 0 looks once.
 
         Raises:
-            ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired (ResultDropped), JobNotFound,
-            ServerUnavailable, ConfigurationError (it is large, and this application does not say where such are kept)
+            ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired (ResultDropped), ResultCorrupt,
+            JobNotFound, ServerUnavailable, ConfigurationError (it is large, and this application does not say where
+            such are kept)
         """
         return value_of(self, self._end(timeout))
 
@@ -264,7 +266,7 @@ class Job(Remembering, Generic[R]):
             JobNotFound, ServerUnavailable
         """
         found = self._look(all=True)
-        return info_of(self._id, self.key, self._state(found), found)
+        return info_of(self._id, self.key, self._state(found), found, self._settings)
 
     def _call(self, all: bool = False) -> Call[Found]:
         self._fresh = False
@@ -319,8 +321,13 @@ async def afound_of(job: Job[Any], *, all: bool = False) -> Found:
 
 def value_of(job: Job[R], found: Found) -> R:
     """What ``result`` gives for that answer. Raises as it does; ResultTimeout if the job runs again."""
-    value: R = job._answers.value(job.id, _record_of(job, found))
+    value: R = job._answers.value(job._id, _record_of(job, found), job._settings)
     return value
+
+
+def task_name(job: Job[Any], found: Found) -> str | None:
+    """The name of its task, from an answer with ``all``; None if that is kept no longer, or cannot be read here."""
+    return task_of(found, Where(job._settings.namespace, job._id), job._settings.seals)
 
 
 def is_far(job: Job[Any], found: Found) -> bool:

@@ -16,9 +16,10 @@ from quaff.errors import ConfigurationError, did_you_mean
 from quaff.job import Job
 from quaff.model import ids, message, placement, schedule
 from quaff.model.ids import JobId
-from quaff.model.message import CorruptMessage, NewerMessage, Submission
+from quaff.model.message import Submission
 from quaff.model.placement import Placement
 from quaff.model.schedule import CONFLICT, Missed, Overlap, Schedule
+from quaff.model.source import Source
 from quaff.model.times import Seconds
 from quaff.queues import somebody
 from quaff.store import timetable
@@ -32,6 +33,8 @@ R = TypeVar("R")
 F = TypeVar("F")
 
 _NEXT = 5
+#: In the place of a definition that nobody of us wrote: it never comes.
+_CORRUPT = Schedule(message=message.encode("", [], {}), queue="", every_ms=1000, end_ms=1)
 
 
 class GivenSchedule(TypedDict, total=False):
@@ -224,7 +227,8 @@ class Schedules:
             raise self._taken(name)
         if existing is not None and existing[0].queue != made.queue:
             self._do(existing[0], "remove", name)
-        if not self._do(self._home(made.queue), "replace" if replace else "add", name, schedule.encode(made)):
+        sealed = self._source.seal(made.queue, name, schedule.encode(made))
+        if not self._do(self._home(made.queue), "replace" if replace else "add", name, sealed):
             raise self._taken(name)
 
     def remove(self, name: str) -> bool:
@@ -243,25 +247,28 @@ class Schedules:
         """Enqueue a job of it now, beside those of its instants.
 
         Raises:
-            ConfigurationError: there is none.
+            ConfigurationError: there is none, or what is kept of it cannot be read.
         """
         found = self._find(name)
         if found is None:
             raise self._unknown(name)
-        made = schedule.decode(found[1].definition)
-        sent = schedule.call_now(made, ids.new_raw(), time.time_ns() // 1_000_000)
-        task = message.decode(sent.message).task
+        try:
+            made = self._source.read(found[0].queue, name, found[1].definition)
+        except ValueError as error:
+            raise ConfigurationError(f"{error}. schedules.add(..., replace=True) or remove() mends that.") from None
+        sent = schedule.call_now(made, ids.new_raw(), time.time_ns() // 1_000_000, self._source.jobs(made))
+        task = message.decode(made.message).task
         place = Placement(sent.route, sent.terms, False)
         return self._quaff.send([Submission(JobId(made.queue, 0, sent.id), sent.message, task, None, place)])[0]
 
     def get(self, name: str) -> ScheduleInfo | None:
         """One of them, or None."""
         found = self._find(name)
-        return None if found is None else _info(*found)
+        return None if found is None else _info(self._source, *found)
 
     def list(self) -> list[ScheduleInfo]:
         """All of them, by the time of their next instant."""
-        return [_info(home, entry) for home, entry in self._all()]
+        return [_info(self._source, home, entry) for home, entry in self._all()]
 
     def _all(self) -> Iterator[tuple[Partition, Entry]]:
         for queue in self._quaff.queue_names():
@@ -288,25 +295,30 @@ class Schedules:
     def _do(self, home: Partition, what: str, name: str, made: bytes = b"") -> bool:
         return self._quaff.store.run(timetable.schedule(home, what, name, definition=made, who=somebody()))
 
+    @property
+    def _source(self) -> Source:
+        settings = self._quaff.settings
+        return Source(settings.namespace, settings.seals)
+
     def _home(self, queue: str) -> Partition:
         return partition(self._quaff.settings.namespace, queue)
 
 
-def _info(home: Partition, entry: Entry) -> ScheduleInfo:
-    made, state = schedule.decode(entry.definition), entry.state
+def _info(source: Source, home: Partition, entry: Entry) -> ScheduleInfo:
+    state = entry.state
+    try:
+        made = source.read(home.queue, entry.name, entry.definition)
+    except ValueError:
+        made = _CORRUPT
     zone = ZoneInfo(made.tz)
     upcoming = [] if state.paused else islice(schedule.after(made, state.through_ms), _NEXT)
-    try:
-        task = message.decode(made.message).task
-    except (CorruptMessage, NewerMessage):
-        task = ""
     return ScheduleInfo(
         name=entry.name,
         queue=home.queue,
-        task=task,
+        task=message.decode(made.message).task,
         cron=made.cron or None,
         every=made.every_ms / 1000 if made.every_ms else None,
-        words=made.words(),
+        words="it cannot be read (corrupt)" if made is _CORRUPT else made.words(),
         tz=made.tz,
         declared=state.since_ms > 0,
         paused=bool(state.paused),

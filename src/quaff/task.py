@@ -18,7 +18,7 @@ from quaff.model.batch import shape_of
 from quaff.model.flow import TaskSignature
 from quaff.model.ids import JobId
 from quaff.model.limits import Concurrency, FairBy, Key, RateLimit, Unique, check_key, check_names
-from quaff.model.message import Submission
+from quaff.model.message import Submission, Where
 from quaff.model.options import TaskOptions, resolve
 from quaff.model.placement import Placement, placement
 from quaff.model.retry import Kinds, Rule
@@ -220,10 +220,17 @@ def submission(
         raw = ids.keyed_raw(settings.queue, task.name, settings.key)
         key = f"{settings.queue}/{task.name}/{settings.key}"
         now_ms = time.time_ns() // 1_000_000
-        data = message.encode_keyed(task.name, sent.args, sent.kwargs, now_ms, _terms(task, terms))
+        secret = task.sender.settings.seals.digest_key
+        data = message.encode_keyed(task.name, sent.args, sent.kwargs, now_ms, _terms(task, terms), secret)
     id = JobId(home or settings.queue, 0, raw)
-    if settings.on_exhausted is not None:
-        data = message.carrying(message.encode(settings.on_exhausted, [str(id)], {}), data)
+    follow_up = b"" if settings.on_exhausted is None else message.encode(settings.on_exhausted, [str(id)], {})
+    if task.sender.settings.seals.writes:
+        seals, where = task.sender.settings.seals, Where(task.sender.settings.namespace, id)
+        # A job of a flow may run again, as another one.
+        data = message.seal(data, seals, where, late=message.FLOW in terms)
+        follow_up = follow_up and message.seal(follow_up, seals, where, late=True)
+    if follow_up:
+        data = message.carrying(follow_up, data)
     if len(data) > task.sender.settings.max_message:
         raise MessageTooLarge(
             f"{task.name}.delay(): the arguments are {len(data):,} bytes, the limit is "

@@ -14,6 +14,7 @@ import pytest
 
 from quaff import ConfigurationError, Quaff
 from quaff.model.schedule import occurrence_id
+from quaff.model.source import Source
 from quaff.store import timetable
 from quaff.store.keys import Partition, partition
 from quaff.worker.timekeeping import Timekeeper
@@ -171,7 +172,7 @@ def test_more_schedules_than_one_look_brings_are_fired_at_once(stage: Stage) -> 
         stage.quaff.schedules.add(f"often {number}", stage.quaff.tasks["mark"], every=1, args=("often",))
     home, store = _home(stage), stage.quaff.store
     wait_until(lambda: store.run(timetable.due(home)).next_ms is None, 5)
-    keeper = Timekeeper(store, [home], "me", 30, 1000, 1000)
+    keeper = Timekeeper(store, Source(stage.namespace), [home], "me", 30, 1000, 1000)
     looks = [keeper.fire(0)]
     while looks[-1] < 0.01 and len(looks) < 20:
         looks.append(keeper.fire(0))

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from quaff.answers import aside
-from quaff.errors import JobCancelled, JobExpired, JobFailed, ResultExpired
+from quaff.errors import JobCancelled, JobExpired, JobFailed, ResultCorrupt, ResultExpired
 from quaff.job import Job, is_far, value_of
-from quaff.model import outcome, progress
+from quaff.model import codec, outcome, progress
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
 from quaff.store.queries import Found
@@ -77,6 +77,8 @@ def report(job: Job[Any], found: Found) -> dict[str, Any]:
         told["error"] = _error("expired", "JobExpired", "the job had not begun in time, and did not run")
     except JobFailed as error:
         told["error"] = _error(error.reason, error.type, error.message)
+    except ResultCorrupt:
+        told["error"] = _error("corrupt", "ResultCorrupt", "the job has ended, and what is kept of it cannot be read")
     except ResultExpired:
         told["error"] = _error("expired", "ResultExpired", "the job has ended, and its result is kept no longer")
     assert found.state is not None
@@ -96,8 +98,8 @@ def told_progress(said: Progress | None) -> dict[str, Any] | None:
 
 def _progress(found: Found) -> dict[str, Any] | None:
     if found.progress:
-        return told_progress(progress.decode(found.progress))
-    return told_progress(outcome.decode(found.record).attempt.progress) if found.record else None
+        return told_progress(codec.readable(progress.decode, found.progress, None))
+    return told_progress(outcome.read(found.record).attempt.progress) if found.record else None
 
 
 def _error(reason: str, type: str, message: str) -> dict[str, str]:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from quaff.errors import JobError, JobNotFound, ServerUnavailable, StreamGap, StreamRestarted
 from quaff.http.answers import NOBODY, areport, encode, has_ended, told_progress
-from quaff.info import task_of
-from quaff.job import Job, afound_of
+from quaff.job import Job, afound_of, task_name
 from quaff.model.events import Event, LogLine
 from quaff.store.queries import Found
 
@@ -70,7 +69,7 @@ async def frames(job: Job[Any], found: Found, seen: str) -> AsyncGenerator[bytes
         found: what a look with ``all`` has found of it.
         seen: ``Last-Event-ID``: what the client has of the lines and values of the job.
     """
-    telling = _Telling(await areport(job, found), task_of(found), seen)
+    telling = _Telling(await areport(job, found), task_name(job, found), seen)
     yield b"retry: %d\n\n" % _CONNECT_AGAIN
     yield telling.now()
     try:

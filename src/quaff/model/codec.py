@@ -12,13 +12,15 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 from msgspec.msgpack import Ext
 
 from quaff.errors import EncodeError, with_article
+
+T = TypeVar("T")
 
 NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal)
 
@@ -38,7 +40,8 @@ NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, D
     _DICT,
     _REF,
     STORED,
-) = range(1, 16)
+    SEALED,
+) = range(1, 17)
 
 #: Containers within containers. A limit of our own: Python's is met at another depth in the sender than in the worker.
 MAX_DEPTH = 100
@@ -118,6 +121,18 @@ _TO_WIRE: dict[type, Callable[[Any, int], Any]] = {
     bytearray: lambda value, _: Ext(_BYTEARRAY, bytes(value)),
     Ref: lambda value, _: Ext(_REF, b"%d" % value.place),
 }
+
+
+#: What decoders raise for bytes that nobody of us wrote.
+UNREADABLE = (msgspec.DecodeError, ValueError, TypeError, RecursionError, ArithmeticError, LookupError)
+
+
+def readable(decode: Callable[[bytes], T], data: bytes, otherwise: T) -> T:
+    """What ``decode`` makes of the bytes, or that for bytes that nobody of us wrote: for people who look at a job."""
+    try:
+        return decode(data) if data else otherwise
+    except UNREADABLE:
+        return otherwise
 
 
 def unpack(data: bytes) -> Any:

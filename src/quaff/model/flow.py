@@ -146,7 +146,7 @@ def again(nodes: Sequence[Node], first: Iterable[int]) -> list[Seed]:
     chosen = with_those_behind(nodes, first)
     needs = Counter(place for each in chosen for place, _ in nodes[each].children)
     order = leaves_first({place: [child for child, _ in nodes[place].children] for place in chosen})
-    return [Seed(place, ids.new_raw(), b"", b"", b"\x90", Spec(needs=needs[place])) for place in order]
+    return [Seed(place, ids.next_raw(nodes[place].job), b"", b"", b"\x90", Spec(needs=needs[place])) for place in order]
 
 
 def with_those_behind(nodes: Sequence[Node], first: Iterable[int]) -> set[int]:

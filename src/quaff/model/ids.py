@@ -17,6 +17,8 @@ from quaff.errors import ConfigurationError
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _RESULT_KEY = re.compile(r"(?P<queue>.+):result:(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.DOTALL)
+#: Where the bytes of an id begin that are the same in all runs of a job of a flow, and in what follows a failed job.
+FIXED = 7
 _FOREIGN = re.compile(rb"[^A-Za-z0-9._-]|\.(?=[0-9a-f]{2})")
 _TEXT = re.compile(r"(?P<queue>[A-Za-z0-9._-]{1,128})-(?P<partition>[0-9]{1,4})-(?P<raw>[0-9a-f]{32})")
 
@@ -44,6 +46,11 @@ def new_raw() -> bytes:
     random = os.urandom(10)
     head = (time.time_ns() // 1_000_000).to_bytes(6, "big")
     return head + bytes((0x70 | random[0] & 0x0F, random[1], 0x80 | random[2] & 0x3F)) + random[3:]
+
+
+def next_raw(raw: bytes) -> bytes:
+    """The id of another run of a job of a flow: of now, and with the end of the one before (``FIXED``)."""
+    return new_raw()[:FIXED] + raw[FIXED:]
 
 
 def keyed_raw(queue: str, task: str, key: str) -> bytes:

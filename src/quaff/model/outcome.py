@@ -9,6 +9,7 @@ from types import TracebackType
 
 import msgspec
 
+from quaff.model.codec import readable
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
 
@@ -79,6 +80,15 @@ _outcomes = msgspec.msgpack.Decoder(Outcome)
 _attempts = msgspec.msgpack.Decoder(Attempt)
 encode = _encoder.encode
 decode = _outcomes.decode
+#: In the place of a record that nobody of us wrote, or that was changed.
+CORRUPT = Outcome(
+    "", 0, Attempt(0, 0, 0, "", 0, "corrupt", Failure("corrupt", "", "what is kept of it cannot be read"))
+)
+
+
+def read(data: bytes) -> Outcome:
+    """The record in these bytes, or CORRUPT."""
+    return readable(decode, data, CORRUPT)
 
 
 def decode_history(data: bytes) -> list[Attempt]:
@@ -92,8 +102,8 @@ def decode_history(data: bytes) -> list[Attempt]:
         record, data = data[4:end], data[end:]
         try:
             attempts.append(_attempts.decode(record))
-        except msgspec.ValidationError:
-            last = _outcomes.decode(record).attempt
+        except (msgspec.DecodeError, ValueError):
+            last = read(record).attempt
             if last.number:  # 0 sums up attempts that are there already
                 attempts.append(last)
     return attempts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -91,6 +91,13 @@ class Plan(NamedTuple):
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Schedule).decode
+
+#: (id, message, whether it is one that the job carries) -> the message as it is stored.
+Sealed: TypeAlias = Callable[[bytes, bytes, bool], bytes]
+
+
+def _plain(id: bytes, data: bytes, late: bool) -> bytes:
+    return data
 
 
 def plan(schedule: Schedule, *, through_ms: int, now_ms: int, alive_since_ms: int, most: int) -> Plan:
@@ -186,25 +193,25 @@ class Call(NamedTuple):
     terms: bytes
 
 
-def call_at(name: str, schedule: Schedule, instant_ms: int) -> Call:
+def call_at(name: str, schedule: Schedule, instant_ms: int, sealed: Sealed = _plain) -> Call:
     """The job of one instant: the same for everybody who works it out."""
-    return _call(schedule, occurrence_id(name, instant_ms), instant_ms)
+    return _call(schedule, occurrence_id(name, instant_ms), instant_ms, sealed)
 
 
-def call_now(schedule: Schedule, id: bytes, now_ms: int) -> Call:
+def call_now(schedule: Schedule, id: bytes, now_ms: int, sealed: Sealed = _plain) -> Call:
     """An extra job, between the instants; ``now_ms`` is the sender's clock, from which it expires."""
-    return _call(schedule, id, now_ms, extra=True)
+    return _call(schedule, id, now_ms, sealed, extra=True)
 
 
-def _call(schedule: Schedule, id: bytes, instant_ms: int, *, extra: bool = False) -> Call:
+def _call(schedule: Schedule, id: bytes, instant_ms: int, sealed: Sealed, *, extra: bool = False) -> Call:
     sent = messages.decode(schedule.message)
     terms = dict(sent.terms) if extra else {**sent.terms, messages.SCHEDULED: instant_ms}
     if schedule.expires_ms:
         terms[messages.EXPIRES] = instant_ms + schedule.expires_ms
-    data = messages.encode(sent.task, sent.args, sent.kwargs, terms, created_ms=instant_ms)
+    data = sealed(id, messages.encode(sent.task, sent.args, sent.kwargs, terms, created_ms=instant_ms), False)
     if schedule.on_exhausted is not None:
         told = str(JobId(schedule.queue, 0, id))
-        data = messages.carrying(messages.encode(schedule.on_exhausted, [told], {}), data)
+        data = messages.carrying(sealed(id, messages.encode(schedule.on_exhausted, [told], {}), True), data)
     late = 0 if extra else jitter(schedule, id)
     place = (instant_ms + late if late else 0, 0, schedule.conflict, schedule.numbers)
     return Call(id, data, b"" if schedule.route is None else encode(schedule.route), encode(place))

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from quaff.model.sealing import Seals
+from quaff.model.source import Source
+
 
 class Orders(msgspec.Struct, kw_only=True):
     """What a process is told at its start.
@@ -59,7 +62,15 @@ class Word(msgspec.Struct, kw_only=True):
     queues: list[str] = []
     slots: str = ""
     schedules: list[tuple[int, str, bytes]] = []
+    signing_keys: tuple[bytes, ...] = ()
+    encryption_keys: tuple[bytes, ...] = ()
+    require_signed: bool = False
     count: int = 0
+
+    @property
+    def source(self) -> Source:
+        """Where the worker's schedules are."""
+        return Source(self.namespace, Seals(self.signing_keys, self.encryption_keys, required=self.require_signed))
 
 
 _encoder = msgspec.json.Encoder()

@@ -26,7 +26,7 @@ from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Lost, Snooze, SoftTimeout, TimeLimit
 from quaff.worker.calling import again_after, answers_of, arguments
 from quaff.worker.giving import Giving
-from quaff.worker.keeping import aside, bring, put, set_aside
+from quaff.worker.keeping import aside, bring, kept, put
 from quaff.worker.logs import first_line, printable
 from quaff.worker.ready import Claim, Finished, Parked, Ready, together
 from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
@@ -50,6 +50,7 @@ class Executor:
         self._app = app
         self._settings = app.settings
         self._results = app.results
+        self._seals = app.settings.seals
         self.worker = worker
         self._pid = os.getpid()
         self._talks = log.isEnabledFor(logging.DEBUG)  # asked once: it is a question for each job
@@ -69,9 +70,10 @@ class Executor:
             now_ms: the server's clock, Unix milliseconds.
         """
         try:
-            sent = message.decode(claim.lease.message)
+            data, where = claim.lease.message, claim.where if self._seals.checks else None
+            sent = message.decode(data, seals=self._seals, where=where, most=self._settings.max_message)
         except CorruptMessage as error:
-            log.warning("%s is not a message of ours; it is kept as failed (corrupt)", claim.id)
+            log.warning("%s is not a message of ours, and is kept as failed (corrupt): %s", claim.id, error)
             return self._ended(claim, "", 0, Failure("corrupt", type(error).__name__, str(error)), time.time())
         except NewerMessage as error:
             return Parked(claim, str(error))
@@ -119,7 +121,7 @@ class Executor:
         run.at = time.time()
         try:
             if ready.lacks:
-                bring(run, self._results)
+                bring(run, self._results, self._seals)
             args, kwargs = arguments(run)
         except BaseException as error:  # noqa: BLE001  a class of the user's was to be made, and may raise anything
             return self._undeliverable(run, error)
@@ -147,7 +149,7 @@ class Executor:
         run.at = time.time()
         try:
             if ready.lacks:
-                await aside(bring, run, self._results)
+                await aside(bring, run, self._results, self._seals)
             args, kwargs = arguments(run)
         except BaseException as error:  # noqa: BLE001  as in run
             return self._undeliverable(run, error)
@@ -265,15 +267,11 @@ class Executor:
         settings = ready.task.settings
         ttl = settings.result_ttl if value is not None or settings.keep_none else 0
         ttl_ms = self._result_ms if ttl is None else int(ttl * 1000)
-        if len(data) > self._settings.max_result:
-            if self._results is None:
-                text = (
-                    f"the result of {ready.task.name} is {len(data):,} bytes, the limit is "
-                    f"{self._settings.max_result:,} (MAX_RESULT). Store it and return its id or path, or have it "
-                    "stored: Quaff(results=FileResults(directory))."
-                )
-                return self._failed(ready, EncodeError(text), run)
-            data = set_aside(run, ready, data, ttl_ms / 1000)
+        if len(data) > self._settings.max_result or self._seals.writes:
+            try:
+                data = kept(run, ready, data, ttl_ms / 1000, self._settings, self._results)
+            except EncodeError as error:
+                return self._failed(ready, error, run)
         ended = time.time()
         attempt = self._attempt(ready.claim, run.at, ended, "succeeded", None, run.current.progress)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt, msgspec.Raw(data)))

@@ -8,7 +8,10 @@ from typing import ParamSpec, TypeVar
 
 import msgspec
 
-from quaff.model import message, stored
+from quaff.config import Settings
+from quaff.errors import EncodeError
+from quaff.model import message, stored, value
+from quaff.model.sealing import Seals
 from quaff.model.stored import Stored
 from quaff.results import ResultStore, fetch
 from quaff.worker.ready import Ready
@@ -20,6 +23,27 @@ T = TypeVar("T")
 #: Seconds that data stay longer than their record: it is settled after they are put, maybe when a server that was away
 #: is there again, and clocks differ.
 MARGIN = 3600.0
+
+
+def kept(run: Run, job: Ready, data: bytes, seconds: float, settings: Settings, results: ResultStore | None) -> bytes:
+    """An encoded value as the record has it: sealed, or a reference.
+
+    Args:
+        seconds: how long the record is kept.
+
+    Raises:
+        EncodeError: it is too large, and nobody says where to put it.
+    """
+    size, seals = len(data), settings.seals
+    if size > settings.max_result and results is None:
+        raise EncodeError(
+            f"the result of {job.task.name} is {size:,} bytes, the limit is {settings.max_result:,} (MAX_RESULT). "
+            "Store it and return its id or path, or have it stored: Quaff(results=FileResults(directory))."
+        )
+    if seals.writes:
+        where = job.claim.where
+        data = value.seal(data, seals, where.namespace, where.job, job.message.terms.get(message.FLOW, ""))
+    return set_aside(run, job, data, seconds) if size > settings.max_result else data
 
 
 def set_aside(run: Run, job: Ready, data: bytes, seconds: float) -> bytes:
@@ -49,19 +73,19 @@ def put(results: ResultStore | None, run: Run) -> dict[bytes, BaseException]:
     return wrong
 
 
-def bring(run: Run, results: ResultStore | None) -> None:
+def bring(run: Run, results: ResultStore | None, seals: Seals) -> None:
     """Complete the messages of an attempt that is given results from the store.
 
     Raises:
         ConfigurationError, ResultExpired: as ``fetch``; of a batch each job has its own, in ``run.unfit``.
     """
     if run.job.task.settings.batch is None:
-        run.job = _complete(run.job, results)
+        run.job = _complete(run.job, results, seals)
         return
     jobs: list[Ready] = []
     for job in run.job.all:
         try:
-            jobs.append(_complete(job, results))
+            jobs.append(_complete(job, results, seals))
         except BaseException as error:  # noqa: BLE001  one that cannot be completed must not keep the others from running
             run.unfit[job.claim.lease.token] = error
             jobs.append(job)
@@ -69,10 +93,15 @@ def bring(run: Run, results: ResultStore | None) -> None:
     run.job = msgspec.structs.replace(first, fellows=tuple(others))
 
 
-def _complete(job: Ready, results: ResultStore | None) -> Ready:
+def _complete(job: Ready, results: ResultStore | None, seals: Seals) -> Ready:
     if not message.lacks_results(job.claim.lease.message):
         return job
-    sent = message.decode(job.claim.lease.message, lambda each: fetch(results, each, stored.job_of(each.name)))
+    sent = message.decode(
+        job.claim.lease.message,
+        lambda each: fetch(results, each, stored.job_of(each.name)),
+        seals=seals,
+        where=job.claim.where,
+    )
     return msgspec.structs.replace(job, message=sent)
 
 

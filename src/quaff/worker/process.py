@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from quaff.app import Quaff
 from quaff.errors import ConfigurationError, QuaffError, did_you_mean
+from quaff.model.source import Source
 from quaff.store.keys import partition
 from quaff.store.link import Link
 from quaff.worker import clearing
@@ -225,8 +226,12 @@ def introduction(app: Quaff, queues: list[str]) -> Word:
         "failed_count",
         "failed_bytes",
     )
+    source = Source(s.namespace, s.seals)
     return Word(
         said="loaded",
+        signing_keys=s.signing_keys,
+        encryption_keys=s.encryption_keys,
+        require_signed=s.require_signed,
         url=s.url,
         url_source=s.url_source,
         namespace=s.namespace,
@@ -234,7 +239,7 @@ def introduction(app: Quaff, queues: list[str]) -> Word:
         settings={name: float(getattr(s, name)) for name in numbers},
         slots=f"{s.concurrency} threads, {s.async_concurrency} coroutines",
         schedules=[
-            (queues.index(each.queue), each.name, each.definition)
+            (queues.index(each.queue), each.name, source.seal(each.queue, each.name, each.definition))
             for each in app.declared_schedules.values()
             if each.queue in queues
         ],

@@ -9,7 +9,7 @@ import msgspec
 from quaff.context import Attempt
 from quaff.model import message
 from quaff.model.ids import JobId
-from quaff.model.message import Message
+from quaff.model.message import Message, Where
 from quaff.model.outcome import Settled
 from quaff.store.keys import Partition
 from quaff.store.transitions import Lease
@@ -26,8 +26,13 @@ class Claim(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         """The job's id in text form."""
+        return str(self.where.job)
+
+    @property
+    def where(self) -> Where:
+        """The namespace, and the job at home."""
         here = JobId(self.partition.queue, self.partition.number, self.lease.id)
-        return str(message.origin(self.lease.message) or here)
+        return Where(self.partition.namespace, message.origin(self.lease.message) or here)
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -224,7 +224,7 @@ class Supervisor:
         keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
         store, lease = Store(endpoint, settings["deadline"]), settings["lease"]
         ttl_ms, window_ms = int(settings["result_ttl"] * 1000), rules.window_ms
-        timekeeper = Timekeeper(store, partitions, self._name, lease, ttl_ms, window_ms)
+        timekeeper = Timekeeper(store, word.source, partitions, self._name, lease, ttl_ms, window_ms)
         courier = Courier(store, word.namespace, partitions, window_ms)
         self._chores = Chores(store, partitions, lease, rules, keep, timekeeper, courier)
         self._chores.declare(word.schedules)

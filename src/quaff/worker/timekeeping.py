@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from quaff.model import message, outcome, schedule
+from quaff.model.source import Source
 from quaff.store.bulk import Replaced
 from quaff.store.client import Store
 from quaff.store.keys import Partition
@@ -27,13 +28,22 @@ class Timekeeper:
         partitions: what this worker serves.
         worker: its name, for the list of changes.
         lease: seconds; an outage is what was longer than half of it (engine.md §5).
+        source: reads definitions, and seals messages.
         ttl_ms, window_ms: how long the outcome and the tombstone of a job are kept that an occurrence replaces.
     """
 
     def __init__(
-        self, store: Store, partitions: Sequence[Partition], worker: str, lease: float, ttl_ms: int, window_ms: int
+        self,
+        store: Store,
+        source: Source,
+        partitions: Sequence[Partition],
+        worker: str,
+        lease: float,
+        ttl_ms: int,
+        window_ms: int,
     ) -> None:
         self._store = store
+        self._source = source
         self._partitions = partitions
         self._worker = worker
         self._lease_ms = int(lease * 1000)
@@ -84,7 +94,7 @@ class Timekeeper:
         return max(0.0, min(again)) + 0.001
 
     def _call(self, home: Partition, entry: Entry, table: Timetable) -> tuple[Call[list[object]], float]:
-        made = schedule.decode(entry.definition)
+        made = self._source.read(home.queue, entry.name, entry.definition)
         plan = schedule.plan(
             made,
             through_ms=entry.state.through_ms,
@@ -92,7 +102,8 @@ class Timekeeper:
             alive_since_ms=table.reap_from_ms - self._lease_ms,
             most=STEP,
         )
-        occurrences = [Occurrence(each, *schedule.call_at(entry.name, made, each)) for each in plan.instants]
+        sealed = self._source.jobs(made)
+        occurrences = [Occurrence(each, *schedule.call_at(entry.name, made, each, sealed)) for each in plan.instants]
         if plan.instants and plan.instants[0] < table.now_ms - self._lease_ms:
             task = message.decode(made.message).task
             log.warning("schedule %r makes up for %d missed runs of %s", entry.name, len(plan.instants), task)
