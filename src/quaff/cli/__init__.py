@@ -31,12 +31,13 @@ def quaff() -> None:
 
 def program() -> click.Group:
     """The group with all its commands."""
+    from quaff.cli.acl import acl
     from quaff.cli.audit import audit
     from quaff.cli.dev import dev
     from quaff.cli.doctor import doctor
     from quaff.cli.worker import worker
 
-    for command in (dev, worker, doctor, audit):
+    for command in (dev, worker, doctor, audit, acl):
         quaff.add_command(command)
     return quaff
 

@@ -39,10 +39,12 @@ class Script:
     _heads: dict[Partition, tuple[bytes, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def head(self, partition: Partition) -> tuple[bytes, ...]:
-        """The fixed beginning of a call: EVALSHA, sha, number of keys, keys."""
+        """The fixed beginning of a call: EVALSHA or EVALSHA_RO, sha, number of keys, keys."""
         head = self._heads.get(partition)
         if head is None:
-            head = (b"EVALSHA", self.sha, b"%d" % len(self.keys), *partition.keys(self.keys))
+            # So that whoever may only look can call what only looks.
+            verb = b"EVALSHA_RO" if self.reads else b"EVALSHA"
+            head = (verb, self.sha, b"%d" % len(self.keys), *partition.keys(self.keys))
             self._heads[partition] = head
         return head
 

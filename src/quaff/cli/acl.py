@@ -1,0 +1,26 @@
+"""``quaff acl``."""
+
+from __future__ import annotations
+
+import click
+
+#: As in ``quaff.store.rights``, which would load all of Redis's client for a page of help.
+_ROLES = ("producer", "worker", "dashboard", "operator")
+
+
+@click.command(short_help="Print what a user of the server has to be allowed.")
+@click.argument("role", type=click.Choice(_ROLES))
+@click.option("-n", "--namespace", default="quaff", show_default=True, help="The application's NAMESPACE.")
+@click.option("-u", "--user", default="", metavar="NAME", help="The user's name. [quaff-ROLE]")
+def acl(role: str, namespace: str, user: str) -> None:
+    """Print the command that makes a user of Redis or Valkey who may do what ROLE has to do, and nothing else.
+
+    The password is yours to put in: it stands as >PASSWORD. A producer sends jobs and asks for them; a worker runs
+    them; a dashboard only looks; an operator also cancels, pauses, sends back and purges.
+    """
+    from quaff.model.ids import check_name
+    from quaff.store.rights import rules
+
+    check_name("namespace", namespace)
+    reset, on, *others = rules(role, namespace)
+    click.echo(" ".join(["ACL SETUSER", user or f"quaff-{role}", reset, on, ">PASSWORD", *others]))

@@ -1,0 +1,74 @@
+"""What each kind of program has to be allowed on the server, read off the scripts that it calls: rules of ACLs."""
+
+from __future__ import annotations
+
+import re
+
+from quaff.store.scripts import Script, load
+
+_ASKS = "lookup graph watch follow stats"
+#: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
+ROLES: dict[str, tuple[str, ...]] = {
+    "producer": tuple(
+        f"enqueue enqueue_routed plant grow advance cancel forget signal prioritize acquire leave {_ASKS}".split()
+    ),
+    "dashboard": tuple("lookup graph stats letters blocks changes schedules asked holds recall".split()),
+    "operator": tuple(
+        f"cancel requeue rerun discard prioritize pause purge limit capacity block schedule enqueue enqueue_routed "
+        f"plant advance signal forget letters blocks changes schedules {_ASKS}".split()
+    ),
+    "worker": tuple(
+        f"enqueue enqueue_routed plant grow advance cancel forget signal prioritize acquire leave {_ASKS} "
+        "claim settle release reap sweep heartbeat holds asked declare fire schedules blocks note append step receive "
+        "recall outgoing sent arrive returned requeue rerun discard letters".split()
+    ),
+}
+#: What connections are opened and listened on with, and scripts loaded and called.
+_CONNECTED = ("client|setinfo", "client|setname", "evalsha", "evalsha_ro", "ping", "script|load", "select")
+#: Keys on which each role listens, and waits without a script.
+_HEARS = {
+    "producer": ("watched", "followed"),
+    "dashboard": (),
+    "operator": ("watched", "followed"),
+    "worker": ("watched", "followed", "stop", "outbox"),
+}
+_WAITS_ON = {"worker": ("wake",)}
+
+_COMMAND = re.compile(r"redis\.call\('(\w+)'(?:, '(USAGE)')?")
+_CHANNEL = re.compile(r"redis\.call\('PUBLISH', k\.(\w+)")
+
+
+def rules(role: str, namespace: str) -> list[str]:
+    """The rules of a role, to follow ``ACL SETUSER <name>``; they take away all that was allowed before.
+
+    Args:
+        role: one of ROLES.
+        namespace: of the application.
+    """
+    scripts = [load(name) for name in ROLES[role]]
+    written = {key for script in scripts if not script.reads for key in script.keys} | {*_WAITS_ON.get(role, ())}
+    read = {key for script in scripts for key in script.keys} - written
+    heard = {channel for script in scripts for channel in _CHANNEL.findall(script.source)} | {*_HEARS[role]}
+    commands = {*_CONNECTED, *(command for script in scripts for command in commands_of(script))}
+    commands |= {"subscribe", "unsubscribe"} if _HEARS[role] else set()
+    commands |= {"blpop"} if role in _WAITS_ON else set()
+    if not written:
+        commands.discard("evalsha")
+    return [
+        *("reset", "on"),
+        *(f"~{_pattern(namespace, key)}" for key in sorted(written)),
+        *(f"%R~{_pattern(namespace, key)}" for key in sorted(read)),
+        *(f"&{_pattern(namespace, key)}" for key in sorted(heard)),
+        *(f"+{command}" for command in sorted(commands)),
+    ]
+
+
+def commands_of(script: Script) -> set[str]:
+    """The commands that a script calls, as ACL rules name them."""
+    found = _COMMAND.findall(script.source)
+    return {f"{command}|{sub}".lower() if sub else command.lower() for command, sub in found}
+
+
+def _pattern(namespace: str, key: str) -> str:
+    # No name has one of the characters that mean something in a pattern.
+    return f"quaff:{{{namespace}/*}}:{key}"

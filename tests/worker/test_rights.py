@@ -1,0 +1,165 @@
+"""Users of the server who may do what their role has to do, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from quaff import Concurrency, Inspector, Quaff, StoreError, chain, group
+from quaff.store import embedded
+from quaff.store.rights import ROLES, commands_of, rules
+from quaff.store.scripts import load
+from quaff.task import Task
+from tests.helpers import SRC, wait_until
+from tests.worker import flowapp, streamapp, workapp
+from tests.worker.support import Stage
+
+As = Callable[[str], Quaff]
+
+
+@pytest.fixture
+def users(stage: Stage) -> Iterator[Callable[[str], str]]:
+    """Makes a user of a role, as ``quaff acl`` says it, and gives the URL with which he comes in."""
+    made: list[str] = []
+    path = embedded.ensure(embedded.directory(stage.url))
+
+    def make(role: str) -> str:
+        name = f"{stage.namespace}-{role}"
+        said = subprocess.check_output(
+            [sys.executable, "-m", "quaff", "acl", role, "-n", stage.namespace, "-u", name],
+            text=True,
+            env={"PYTHONPATH": str(SRC)},
+        )
+        stage.raw().execute_command(*said.replace(">PASSWORD", ">secret").split())
+        made.append(name)
+        return f"unix://{quote(name)}:secret@{path}"
+
+    yield make
+    for name in made:
+        stage.raw().acl_deluser(name)
+
+
+@pytest.fixture
+def as_role(stage: Stage, users: Callable[[str], str]) -> As:
+    """The application as a program of a role sees it."""
+
+    def make(role: str) -> Quaff:
+        quaff = Quaff(users(role), namespace=stage.namespace)
+        for app in (workapp, flowapp, streamapp):
+            for name, task in app.quaff.tasks.items():
+                quaff.tasks[name] = Task(quaff, task.name, task.fn, task.settings)
+        return quaff
+
+    return make
+
+
+def test_a_producer_and_a_worker_live_with_their_rights(stage: Stage, users: Any, as_role: As) -> None:
+    """S9: a day of work: jobs of each kind, to their end; and the server refused nothing of it."""
+    producer, operator = as_role("producer"), as_role("operator")
+    worker = stage.worker("-p", "2", URL=users("worker"))
+    mark, fail = producer.tasks["mark"], producer.tasks["fail"]
+    assert mark.delay("plain").result(timeout=10) == "plain"
+    assert mark.options(priority=5, delay=0.1, key="k").delay("routed").result(timeout=10) == "routed"
+    assert [job.result(timeout=10) for job in mark.map([(f"many {n}",) for n in range(20)])]
+    assert chain(mark.s("one"), mark.s()).delay().result(timeout=10) == "one"
+    assert group(mark.s("a"), mark.options(queue="other").s("b")).delay() is not None
+    dead = fail.delay("dead")
+    wait_until(lambda: dead.state == "failed", 10, "a dead letter")
+    assert [event.kind for event in mark.delay("watched").watch(timeout=10)][-1] == "state"
+    waiting = mark.options(delay=3600).delay("never")
+    assert waiting.prioritize(3)
+    assert waiting.cancel()
+    assert waiting.info().state == "cancelled"
+    with producer.limit("room", Concurrency(1)):
+        pass
+    assert mark.delay("taken").take(timeout=10) == "taken"
+    queue = operator.queue("default")
+    assert queue.pause()
+    assert queue.resume()
+    operator.schedules.add("each second", operator.tasks["mark"], every=1, args=("scheduled",))
+    wait_until(lambda: stage.runs("scheduled"), 15, "an occurrence")
+    assert operator.schedules.remove("each second")
+    assert operator.job(dead.id).requeue()
+    queue.set_capacity(jobs=1000)
+    assert queue.stats().succeeded > 0
+    assert queue.purge() >= 0
+    assert worker.stop() == 0
+    assert not any("NOPERM" in line or "rights" in line for line in worker.stderr), worker.output
+    assert stage.raw().acl_log() == [] or not any(
+        stage.namespace in entry["username"] for entry in stage.raw().acl_log()
+    )
+
+
+def test_a_dashboard_sees_all_and_changes_nothing(stage: Stage, as_role: As) -> None:
+    """S9, S20: each look of it works; each act is refused, and the text says that it is a matter of rights."""
+    dashboard = as_role("dashboard")
+    job = stage.send("mark", "waits", delay=3600)
+    handle = dashboard.job(job.id)
+    assert handle.state == "scheduled"
+    assert handle.info().task == "mark"
+    assert dashboard.queue("default").stats().scheduled == 1
+    assert dashboard.queue("default").changes() == []
+    assert list(Inspector(dashboard).failed()) == []
+    assert dashboard.schedules.list() == []
+    for act in (handle.cancel, handle.discard, handle.requeue, dashboard.queue("default").pause):
+        with pytest.raises(StoreError, match="no permissions"):
+            act()
+    with pytest.raises(StoreError):
+        dashboard.tasks["mark"].delay("no")
+    assert job.state == "scheduled"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_may_do_what_is_not_his(stage: Stage, users: Any, role: str) -> None:
+    """S9: what reads, changes or stops the server, other programs' keys, and the keys of another application."""
+    url = users(role)
+    name, path = url.removeprefix("unix://").split(":secret@")
+    client = redis.Redis(unix_socket_path=path, username=name, password="secret")
+    other = "quaff:{other/default#0}:msg"
+    forbidden = [
+        *("CONFIG GET *", "KEYS *", "SCAN 0", "FLUSHALL", "FLUSHDB", "SCRIPT FLUSH", "SCRIPT KILL", "DEBUG SLEEP 0"),
+        *("MODULE LIST", "SHUTDOWN", "ACL LIST", "CLIENT LIST", "CLIENT KILL TYPE normal", "MONITOR", "SAVE"),
+        *("REPLICAOF no one", "FUNCTION LIST", "SUBSCRIBE other", "PSUBSCRIBE *", "INFO", "DBSIZE", "RANDOMKEY"),
+        *("RENAME a b", "RESTORE a 0 b", "SWAPDB 0 1", "EVAL return(1) 0", "GET other", "SET other 1"),
+        *(f"DEL {other}", f"HGETALL {other}", f"HGET {other} a", f"HSET {other} a b", f"HDEL {other} a"),
+    ]
+    for command in forbidden:
+        answer = stage.raw().execute_command("ACL", "DRYRUN", name, *command.split())
+        assert b"no permissions" in answer, (command, answer)
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command("FLUSHALL")
+    foreign = b"quaff:{other/default#0}:"
+    script = load("stats")
+    client.script_load(script.source)
+    with pytest.raises(redis.ResponseError, match=r"(?i)permission|NOPERM"):
+        client.execute_command("EVALSHA_RO", script.sha, len(script.keys), *(foreign + k.encode() for k in script.keys))
+    sha = client.script_load("#!lua\nreturn redis.call('HGET', 'quaff:{other/default#0}:msg', 'x')")
+    with pytest.raises(redis.ResponseError):
+        client.execute_command("EVALSHA_RO" if role == "dashboard" else "EVALSHA", sha, 0)
+    client.close()
+
+
+def test_rules_have_nothing_dangerous() -> None:
+    """S9: no category, no command that scans, blocks all, or rules the server; only this namespace."""
+    safe = {"client|setinfo", "client|setname", "script|load", "memory|usage"}
+    for role in ROLES:
+        for rule in rules(role, "shop")[2:]:
+            assert rule[0] in "~%&+"
+            if rule[0] == "+":
+                assert rule[1:] in safe or rule[1:].isidentifier(), rule
+            else:
+                assert "quaff:{shop/*}:" in rule
+    assert not any(rule.startswith("~") for rule in rules("dashboard", "shop"))
+    assert {f"+{each}" for each in commands_of(load("claim"))} <= set(rules("worker", "shop"))
+
+
+def test_each_script_is_somebodys() -> None:
+    """S9: a new script has to be given to a role, or nobody with rights can call it."""
+    folder = SRC / "quaff" / "store" / "lua"
+    assert {path.stem for path in folder.glob("*.lua")} == {name for names in ROLES.values() for name in names}
