@@ -140,7 +140,7 @@ _KINDS = {
 
 
 def _step_info(step: steps.Step, due_ms: int) -> StepInfo:
-    kind, state = _KINDS[step.kind]
+    kind, state = _KINDS.get(step.kind, ("unknown", "unknown"))
     if step.kind == steps.SLEEP and step.ms == due_ms:
         state = "waiting"
     elif step.kind == steps.ITERATION and codec.readable(_has_ended, step.value, False):
@@ -153,7 +153,10 @@ def _has_ended(iteration: bytes) -> bool:
 
 
 def _instant(ms: int) -> datetime | None:
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+    except (ValueError, OverflowError, OSError):
+        return None  # no time that a worker could have written
 
 
 def _attempt_info(attempt: Attempt) -> AttemptInfo:

@@ -25,7 +25,7 @@ from quaff.queues import somebody
 from quaff.store import timetable
 from quaff.store.client import Store
 from quaff.store.keys import Partition, partition
-from quaff.store.timetable import Entry
+from quaff.store.timetable import Entry, ScheduleState
 from quaff.task import Task, placed
 
 P = ParamSpec("P")
@@ -304,14 +304,17 @@ class Schedules:
         return partition(self._quaff.settings.namespace, queue)
 
 
+def _upcoming(made: Schedule, state: ScheduleState) -> list[int]:
+    return [] if state.paused else [*islice(schedule.after(made, state.through_ms), _NEXT)]
+
+
 def _info(source: Source, home: Partition, entry: Entry) -> ScheduleInfo:
     state = entry.state
     try:
         made = source.read(home.queue, entry.name, entry.definition)
-    except ValueError:
-        made = _CORRUPT
-    zone = ZoneInfo(made.tz)
-    upcoming = [] if state.paused else islice(schedule.after(made, state.through_ms), _NEXT)
+        zone, upcoming = ZoneInfo(made.tz), _upcoming(made, state)
+    except Exception:  # noqa: BLE001  nobody of us wrote it, and there is no telling what a calendar makes of it
+        made, zone, upcoming = _CORRUPT, ZoneInfo("UTC"), []
     return ScheduleInfo(
         name=entry.name,
         queue=home.queue,

@@ -1,0 +1,176 @@
+"""Stored bytes that were damaged: only our errors, no crash, and what cannot be read is seen to be ``corrupt``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from quaff import Inspector, JobFailed, JobState, QuaffError, ResultCorrupt
+from quaff.model import codec, ids, message, outcome, steps
+from quaff.model.message import CorruptMessage, NewerMessage
+from quaff.model.outcome import Attempt, Outcome
+from tests.helpers import wait_until
+from tests.worker.support import Stage, children
+from tests.worker.test_messages import plant, unharmed
+
+BOMBS = {
+    "arrays in arrays": b"\x91" * 200_000,
+    "tuples in tuples": b"\xc7\xff\x01" * 50_000,
+    "an array of four thousand millions": b"\xdd\xff\xff\xff\xff",
+    "a map of four thousand millions": b"\xdf\xff\xff\xff\xff",
+    "bytes of four thousand millions": b"\xc6\xff\xff\xff\xff",
+    "an extension of four thousand millions": b"\xc9\xff\xff\xff\xff\x01",
+    "a number of a million digits": codec.pack(codec.Ext(4, b"f" * 1_000_000)),
+    "a decimal of a million digits": codec.pack(codec.Ext(10, b"9" * 1_000_000)),
+    "nothing": b"",
+}
+
+
+def damaged(data: bytes) -> Iterator[bytes]:
+    """Each bit flipped, each length that is too short, and bombs in its place and behind it."""
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        yield bytes(flipped)
+    yield from (data[:length] for length in range(len(data)))
+    for bomb in BOMBS.values():
+        yield from (bomb, data + bomb, data[:1] + bomb)
+
+
+def _record(value: Any) -> bytes:
+    return outcome.encode(
+        Outcome("t", 0, Attempt(1, 2, 3, "w", 4, "succeeded"), outcome.msgspec.Raw(codec.pack(value)))
+    )
+
+
+def _layer(kind: bytes, data: bytes, rest: bytes) -> bytes:
+    return kind + len(data).to_bytes(4, "big") + data + rest
+
+
+PLAIN = message.encode("mark", ["tag", {"a": (1, 2.5)}], {"b": {3}}, {message.EXPIRES: 2**41})
+MESSAGES = {
+    "plain": PLAIN,
+    "keyed": message.encode_keyed("mark", ["tag"], {}, 7),
+    "carrying": message.carrying(PLAIN, PLAIN),
+    "given results": _layer(
+        b"\x04",
+        len(_record([1])).to_bytes(4, "big") + _record([1]) + bytes(4),
+        message.encode("mark", [codec.wire(codec.Ref(0)), codec.wire(codec.Ref(1))], {}),
+    ),
+    "a traveller": _layer(b"\x05", ids.new_raw() + b"default#0", PLAIN),
+}
+
+
+@pytest.mark.parametrize("data", MESSAGES.values(), ids=MESSAGES)
+def test_a_damaged_message_is_corrupt_or_another_one(data: bytes) -> None:
+    """S8, F56: of each kind, each bit of it; nothing else is raised, whoever reads."""
+    message.decode(data)
+    for each in damaged(data):
+        message.origin(each)
+        message.digest(each)
+        try:
+            message.decode(each)
+        except (CorruptMessage, NewerMessage):
+            continue
+        message.lacks_results(each)
+
+
+def test_a_worker_lives_through_damaged_messages(stage: Stage) -> None:
+    """S8, F56: each bit of one that is given results, bits of a traveller's, and bombs; all end, or are parked."""
+    worker = stage.worker("-p", "1", MAX_MESSAGE="100000")
+    before = children(worker)
+    several = [*damaged(MESSAGES["given results"]), *damaged(MESSAGES["a traveller"])][::5]
+    jobs = [plant(stage, data) for data in (*several, *BOMBS.values())]
+    server = stage.raw()
+    wait_until(lambda: server.llen(stage.key("ready")) + server.hlen(stage.key("active")) == 0, 30, "all of them")
+    assert all(job.state != JobState.RUNNING for job in jobs[:50])
+    corrupt = [job for job in jobs[-len(BOMBS) :] if job.state == "failed"]
+    assert len(corrupt) == len(BOMBS) - 1 or len(corrupt) == len(BOMBS)
+    for job in corrupt:
+        with pytest.raises(JobFailed) as caught:
+            job.result()
+        assert caught.value.reason == "corrupt"
+        assert job.info().error.reason == "corrupt"
+    unharmed(stage, worker, before)
+
+
+def _ask_everything(stage: Stage, job: Any) -> list[str]:
+    """What comes of each way to look at a job; raises what is no error of ours."""
+    came: list[str] = []
+    ways: tuple[Callable[[], object], ...] = (
+        lambda: job.result(0),
+        job.info,
+        lambda: list(Inspector(stage.quaff).failed()),
+        lambda: list(job.watch(1)),
+    )
+    for way in ways:
+        try:
+            came.append(repr(way()))
+        except QuaffError as error:
+            came.append(type(error).__name__)
+    return came
+
+
+def test_a_damaged_outcome_is_seen_to_be_corrupt(stage: Stage) -> None:
+    """S8: of a job that succeeded, and of one that failed after an attempt before."""
+    worker = stage.worker("-p", "1")
+    done, dead = stage.send("mark", "x"), stage.send("fail", "x")
+    assert done.result(timeout=10) == "x"
+    wait_until(lambda: dead.state == "failed", 10, "a dead letter")
+    assert worker.stop() == 0
+    server = stage.raw()
+    for job in (done, dead):
+        raw = bytes.fromhex(job.id[-32:])
+        kept = server.hget(stage.key("res"), raw)
+        for each in [*damaged(kept)][:: 1 if job is done else 7]:
+            server.hset(stage.key("res"), raw, each or b"\xc1")
+            _ask_everything(stage, job)
+        server.hset(stage.key("res"), raw, b"\xc1 nobody wrote this")
+        assert job.info().error.reason == "corrupt"
+    with pytest.raises(ResultCorrupt):
+        done.result()
+    with pytest.raises(JobFailed, match="corrupt"):
+        dead.result()
+    assert [letter.reason for letter in Inspector(stage.quaff).failed()] == ["corrupt"]
+
+
+@pytest.mark.parametrize("where", ["history", "steps", "prog"])
+def test_other_damaged_records_are_left_out(stage: Stage, where: str) -> None:
+    """S8: attempts before, steps, progress: what can be read is told."""
+    job = stage.send("mark", "x", delay=3600)
+    raw = bytes.fromhex(job.id[-32:])
+    attempt = outcome.encode(Attempt(1, 2, 3, "w", 4, "failed"))
+    step = b"1700000000000" + steps.encode("one", steps.DONE, 1, codec.pack(5))
+    good = {"history": attempt, "steps": step, "prog": codec.pack([1, 2, "note", None])}[where]
+    framed = good if where == "prog" else len(good).to_bytes(4, "big") + good
+    server = stage.raw()
+    for each in damaged(framed):
+        server.hset(stage.key(where), raw, each)
+        assert job.info().state == "scheduled"
+    server.hset(stage.key(where), raw, framed)
+    assert job.info().task == "mark"
+
+
+def test_a_damaged_schedule_stops_no_other(stage: Stage) -> None:
+    """S8: it is listed as what cannot be read, is said to be so when it is run, and can be replaced."""
+    mark = stage.quaff.tasks["mark"]
+    stage.quaff.schedules.add("good", mark, every=1, args=("good",))
+    stage.quaff.schedules.add("damaged", mark, every=1, args=("damaged",))
+    server, key = stage.raw(), stage.key("sched_def")
+    kept = server.hget(key, "damaged")
+    for each in [*damaged(kept)][::3]:
+        server.hset(key, "damaged", each)
+        stage.quaff.schedules.list()
+    server.hset(key, "damaged", b"\xc1 nobody wrote this")
+    found = stage.quaff.schedules.get("damaged")
+    assert found is not None
+    assert "corrupt" in found.words
+    with pytest.raises(QuaffError, match="replace=True"):
+        stage.quaff.schedules.run("damaged")
+    worker = stage.worker("-p", "1")
+    wait_until(lambda: stage.runs("good"), 15, "an occurrence of the other one")
+    worker.wait_for("cannot be read")
+    stage.quaff.schedules.add("damaged", mark, every=1, args=("damaged",), replace=True)
+    wait_until(lambda: stage.runs("damaged"), 15, "an occurrence")
