@@ -14,18 +14,18 @@ import pytest
 
 from quaff.store import embedded
 from tests import helpers
-from tests.faults import ID
+from tests.catalogue import ID
 from tests.helpers import Program, gone, wait_until
 from tests.proxy import Proxy
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``-k F54`` finds the tests that cite the fault in their docstring."""
+    """``-k F54`` and ``-k S4`` find the tests that cite the row in their docstring."""
     for item in items:
         if isinstance(item, pytest.Function):
             above = item.cls.__doc__ if item.cls else ""
             found = ID.findall(f"{above} {item.function.__doc__}")
-            item.extra_keyword_matches.update(f"F{number}" for number in found)
+            item.extra_keyword_matches.update(found)
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,8 @@
-"""The fault catalogue and the tests that cite it; prints ``docs/reference/faults.md``.
-
-A test cites a fault by its id, in its own docstring or that of its class. The page is made anew by
-``python -m tests.faults > docs/reference/faults.md``.
-"""
+"""The fault catalogue; ``python -m tests.faults > docs/reference/faults.md`` makes its page anew."""
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterator
-from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "reference" / "faults.md"
-ID = re.compile(r"\bF(\d+)\b")
+from tests.catalogue import Catalogue
 
 #: What goes wrong, and what must come of it.
 CATALOGUE: dict[str, dict[int, str]] = {
@@ -112,56 +101,7 @@ NOT_YET: dict[int, str] = {
     50: "a failover between servers whose clocks differ",
 }
 
-
-def titles() -> dict[int, str]:
-    """All of them, by number."""
-    return {number: title for part in CATALOGUE.values() for number, title in part.items()}
-
-
-def cited() -> dict[int, list[str]]:
-    """The tests that cite each fault, as ``file::test``."""
-    found: dict[int, list[str]] = {}
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for name, text in _tests(path):
-            for number in {int(id) for id in ID.findall(text)}:
-                found.setdefault(number, []).append(f"{path.relative_to(ROOT)}::{name}")
-    return found
-
-
-def _tests(path: Path) -> Iterator[tuple[str, str]]:
-    """Each test of a file with the docstrings that speak of it: its own, and those of its class."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ClassDef):
-            above = ast.get_docstring(node) or ""
-            tests = [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
-            pairs = [(f"{node.name}::{each.name}", f"{above} {ast.get_docstring(each) or ''}") for each in tests]
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            pairs = [(node.name, ast.get_docstring(node) or "")]
-        else:
-            continue
-        yield from (pair for pair in pairs if pair[0].rpartition("::")[2].startswith("test_"))
-
-
-def page() -> str:
-    """``docs/reference/faults.md``."""
-    tests = cited()
-    lines = [
-        "# What goes wrong, and the tests that show what comes of it",
-        "",
-        'Made by `python -m tests.faults`. `make test ARGS="-k F54"` runs the tests of one row.',
-    ]
-    for part, rows in CATALOGUE.items():
-        lines += ["", f"## {part}", "", "| | fault | tests |", "|---|---|---|"]
-        for number, title in rows.items():
-            shown = tests.get(number, [])
-            where = "<br>".join(f"`{test.partition('::')[0]}` {_sentence(test)}" for test in shown)
-            lines.append(f"| F{number} | {title} | {where or f'not yet: {NOT_YET[number]}'} |")
-    return "\n".join(lines) + "\n"
-
-
-def _sentence(test: str) -> str:
-    return test.rpartition("::")[2].removeprefix("test_").replace("_", " ")
-
+FAULTS = Catalogue("F", "faults", "What goes wrong, and the tests that show what comes of it", CATALOGUE, NOT_YET)
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(FAULTS.page(), end="")

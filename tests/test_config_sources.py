@@ -218,7 +218,7 @@ def test_a_pyproject_that_cannot_be_read_is_told(workplace: Path) -> None:
 
 
 def test_settings_are_shown_without_their_password() -> None:
-    """S1: in a log, at the prompt, and in the traceback of an error."""
+    """S17: in a log, at the prompt, and in the traceback of an error."""
     quaff = Quaff("redis://ann:s3cret@127.0.0.1:1/0", deadline=0.1)
     with pytest.raises(ServerUnavailable) as caught:
         quaff.job("default-0-" + "0" * 32).info()

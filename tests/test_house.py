@@ -111,7 +111,26 @@ def test_a_source_file_can_be_read_in_one_sitting(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SRC)))
 def test_no_source_file_can_run_data(path: Path) -> None:
+    """S1: no pickle and its kind, no eval and exec."""
     assert dangers(path.read_text(encoding="utf-8")) == []
+
+
+def test_nothing_is_inflated_and_nothing_is_fetched() -> None:
+    """S7, S16: no source file imports what unpacks, or what opens URLs."""
+    unpack, fetch = {"zlib", "gzip", "bz2", "lzma", "zipfile", "tarfile", "zstandard"}, {"http", "urllib.request"}
+    imported = {
+        name
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [each.name for each in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert not imported & (unpack | fetch | {"http.client", "requests", "httpx", "aiohttp", "urllib3"})
 
 
 @pytest.mark.parametrize(

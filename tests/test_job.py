@@ -123,7 +123,7 @@ def test_the_info_of_a_queued_job_has_no_attempt(server_url: str, namespace: str
 @both
 @pytest.mark.parametrize("task", [fail, afail], ids=lambda task: task.__name__)
 def test_a_failure_is_told_as_data(task: Any, ask: Ask) -> None:
-    """S2: type, text and traceback are texts; the user's exception is never made again from the wire."""
+    """S3: type, text and traceback are texts; the user's exception is never made again from the wire."""
     made = Mishap.made
     job = task.delay("out of ink: 100 %s")
     with pytest.raises(JobFailed) as caught:

@@ -71,7 +71,7 @@ def test_an_etag_is_good_until_the_answer_changes(site: Site, tmp_path: Path) ->
 
 
 def test_a_ticket_for_a_user_is_a_forgery_to_everybody_else(site: Site) -> None:
-    """Missing, forged, foreign and forbidden: the same answer to each, on both URLs."""
+    """S19: missing, forged, foreign and forbidden: the same answer to each, on both URLs."""
     url = site.start("fail", user="ann")["url"]
     assert site.ask(url, x_user="ann").status == 200
     other = site.start("fail")["url"]
@@ -100,7 +100,7 @@ def dates(reply: Reply) -> set[tuple[str, str]]:
 
 
 def test_a_ticket_whose_job_is_not_known_looks_like_a_forgery(site: Site) -> None:
-    """The signature is right, and that is not told."""
+    """S19: the signature is right, and that is not told."""
     token = Signer(["one"]).sign("default-0-" + "0" * 32)
     for end in ("", "/events", "?wait=20"):
         reply = site.ask(f"/jobs/{token}{end}")

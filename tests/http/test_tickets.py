@@ -10,7 +10,7 @@ from quaff.http.tickets import Signer
 
 
 def test_a_token_is_good_for_whom_it_was_signed() -> None:
-    """One without a user for everybody; a number is the same user as its text."""
+    """S19: one without a user for everybody; a number is the same user as its text."""
     signer = Signer(["one"])
     assert signer.read(signer.sign("id")) == "id"
     assert signer.read(signer.sign("id"), "ann") == "id"

@@ -157,7 +157,7 @@ def test_very_many_threads_send_at_once(desk: Desk) -> None:
 
 
 def test_a_cancelled_coroutine_leaves_no_reply_for_others(desk: Desk) -> None:
-    """F13: cancelled at every step of a call, stored or not; the next call on the pool gets its own answer."""
+    """F13, S21: cancelled at every step of a call, stored or not; the next call on the pool gets its own answer."""
     (known,) = desk.put(b"known")
     stored = 0
 
@@ -182,7 +182,7 @@ def test_a_cancelled_coroutine_leaves_no_reply_for_others(desk: Desk) -> None:
 
 
 def test_a_cancelled_adelay_is_cancelled_and_its_pool_lives(server_url: str, namespace: str, proxy: Proxy) -> None:
-    """F13: also while its reply is held up; the job is stored once, as anybody can see."""
+    """F13, S21: also while its reply is held up; the job is stored once, as anybody can see."""
     quaff = Quaff(proxy.url, namespace=namespace)
     task = quaff.task(print, name="never")
     desk = Desk(server_url, namespace)
@@ -330,7 +330,7 @@ def locked(own: Own) -> Iterator[Own]:
 def test_who_may_not_is_told_where_and_nobody_learns_the_password(
     send: Send, user: str, password: str, error: type[QuaffError], says: str, locked: Own, namespace: str
 ) -> None:
-    """F35, F46: the text has the masked URL and where it came from, and says what the server said (S1)."""
+    """F35, F46: the text has the masked URL and where it came from, and says what the server said (S17)."""
     login = f"{user}:{password}@" if password else ""
     store = Store(Endpoint(f"unix://{login}{locked.path}", "QUAFF_URL in the environment", 1), 1)
     desk = Desk(locked.url, namespace)

@@ -359,7 +359,7 @@ def test_asking_again_is_cheap(tmp_path: Path) -> None:
 
 
 def test_the_directory_holds_what_people_look_for(home: Home) -> None:
-    """Private, ignored by git, with a log and a description of the server for whoever looks."""
+    """S23: private, ignored by git, with a log and a description of the server for whoever looks."""
     home.attached()
     until((home.path / "server.json").exists, "server.json")
     mode = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [home.path, *home.path.iterdir()]}
@@ -375,7 +375,7 @@ def test_the_directory_holds_what_people_look_for(home: Home) -> None:
 
 
 def test_the_server_listens_on_no_port_and_keeps_every_job(home: Home) -> None:
-    """No TCP, an append-only file, and no key is ever evicted."""
+    """S23: no TCP, an append-only file, and no key is ever evicted."""
     home.attached()
     wanted = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
     for name, value in wanted.items():
@@ -404,7 +404,7 @@ def test_any_directory_name_works(tmp_path: Path, name: str, monkeypatch: pytest
 def test_a_long_path_gets_a_short_private_socket_that_all_users_find(
     tmp_path: Path, runtime: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second user has another XDG_RUNTIME_DIR, as under cron or a service manager."""
+    """S23: the second user has another XDG_RUNTIME_DIR, as under cron or a service manager."""
     with tempfile.TemporaryDirectory() as short:
         monkeypatch.setenv("XDG_RUNTIME_DIR", short if runtime else "/no/such/place")
         home = Home(tmp_path / ("long" * 40))
@@ -424,7 +424,7 @@ def test_a_long_path_gets_a_short_private_socket_that_all_users_find(
 
 @pytest.mark.parametrize("what", ["file", "part is a file", "link", "dangling link", "open to others"])
 def test_what_is_not_a_private_directory_is_refused(tmp_path: Path, what: str) -> None:
-    """Nothing there is changed: a mode is set only on an empty directory."""
+    """S23: nothing there is changed: a mode is set only on an empty directory."""
     home = tmp_path / "home"
     other = tmp_path / "other"
     match what:
@@ -456,7 +456,7 @@ def test_an_empty_directory_made_by_hand_is_made_private(home: Home) -> None:
 
 
 def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    """Its owner could read the jobs, or write ones of his own."""
+    """S23: its owner could read the jobs, or write ones of his own."""
     home = tmp_path
     if ROOT:
         home = tmp_path / "home"
@@ -659,7 +659,7 @@ def test_the_keeper_is_done_within_ten_seconds() -> None:
 
 
 def test_the_server_ends_soon_after_its_last_user_was_killed(home: Home) -> None:
-    """It outlives the first, waits a moment for a next one, writes its data and goes; the data is there again."""
+    """S23: it outlives the first, waits a moment for a next one, writes its data and goes; the data is there again."""
     first, last = home.attached(), home.attached()
     home.ask("SET", "k", "v")
     server, keeper = home.pid(), home.keeper()

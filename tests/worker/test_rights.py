@@ -163,3 +163,10 @@ def test_each_script_is_somebodys() -> None:
     """S9: a new script has to be given to a role, or nobody with rights can call it."""
     folder = SRC / "quaff" / "store" / "lua"
     assert {path.stem for path in folder.glob("*.lua")} == {name for names in ROLES.values() for name in names}
+
+
+def test_the_embedded_server_runs_no_debugging_and_no_modules(stage: Stage) -> None:
+    """S23: not for its own user either."""
+    for command in ("DEBUG SLEEP 0", "MODULE LOAD /tmp/none.so"):
+        with pytest.raises(redis.ResponseError, match="not allowed"):
+            stage.raw().execute_command(*command.split())

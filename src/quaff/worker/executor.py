@@ -73,8 +73,9 @@ class Executor:
             data, where = claim.lease.message, claim.where if self._seals.checks else None
             sent = message.decode(data, seals=self._seals, where=where, most=self._settings.max_message)
         except CorruptMessage as error:
-            log.warning("%s is not a message of ours, and is kept as failed (corrupt): %s", claim.id, error)
-            return self._ended(claim, "", 0, Failure("corrupt", type(error).__name__, str(error)), time.time())
+            why = first_line(str(error), 500)
+            log.warning("%s is not a message of ours, and is kept as failed (corrupt): %s", claim.id, why)
+            return self._ended(claim, "", 0, Failure("corrupt", type(error).__name__, why), time.time())
         except NewerMessage as error:
             return Parked(claim, str(error))
         task = self._app.tasks.get(sent.task)
