@@ -17,7 +17,7 @@ from quaff import config, gathering
 from quaff.answers import Answers
 from quaff.config import Settings
 from quaff.delivery import Delivery
-from quaff.errors import JobError, JobNotFound
+from quaff.errors import ConfigurationError, JobError, JobNotFound
 from quaff.flow import Flow
 from quaff.gathering import AsCompleted
 from quaff.guest import Guest
@@ -196,6 +196,8 @@ class Quaff(Registry):
         known = task if isinstance(task, Task) else self.find_task(task)
         check_names(f"block({known.name})", arguments, known.signature.names)
         rule = blocking.encode(known.name, arguments)
+        if hidden := [name for name in arguments if name in known.settings.sensitive]:
+            raise ConfigurationError(f"block({known.name}, {hidden[0]}=...): it is sensitive=, and rules are shown.")
         changed = [self.queue(name).block(rule, on=on) for name in self.queue_names()]
         return any(changed)
 

@@ -15,6 +15,7 @@ from quaff.durable.iteration import Iteration
 from quaff.durable.steps import Memory, Steps
 from quaff.model import events
 from quaff.model.ids import JobId
+from quaff.model.masking import Mask
 from quaff.model.progress import Progress, checked
 from quaff.model.steering import Pause, Retry, Snooze
 from quaff.model.tail import LINES, Outgoing
@@ -39,6 +40,7 @@ class Attempt(msgspec.Struct):
         tell: whom to tell that there is news; told: it has been, and has not looked yet.
         memory: where steps are remembered, None for a batch; steps: what is, once somebody has asked.
         iterations: those that were begun; cursors: how far they have come, if the server does not know yet.
+        mask: takes out of a text what is not to be shown.
         ended: it says no more; heard: and the server knows all of it.
     """
 
@@ -62,6 +64,7 @@ class Attempt(msgspec.Struct):
     steps: Steps | None = None
     iterations: tuple[Iteration[Any], ...] = ()
     cursors: dict[str, bytes] = {}
+    mask: Mask = str
     ended: bool = False
     heard: bool = False
 
@@ -82,7 +85,7 @@ class Attempt(msgspec.Struct):
         """Keep a line; ``at``: Unix seconds, now by default."""
         # One step: two threads of one attempt may both come with its first line.
         outgoing = self.said.setdefault(LINES, Outgoing(LINES)) if LINES not in self.said else self.said[LINES]
-        outgoing.add(events.line(level, logger, self.attempt, text, at))
+        outgoing.add(events.line(level, logger, self.attempt, self.mask(text), at))
         self.news()
 
     def news(self) -> None:
@@ -156,7 +159,7 @@ class CurrentJob(Durable):
             ValueError: a number below 0, or no number.
         """
         attempt = self._attempt()
-        attempt.progress = checked(done, total, note)
+        attempt.progress = checked(done, total, attempt.mask(str(note)))
         attempt.news()
 
     def log(self, text: str, level: int = logging.INFO) -> None:

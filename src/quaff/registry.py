@@ -90,6 +90,7 @@ class Registry(ABC):
             on_exhausted: a task, or its name, that is sent the id of each job that is given up (``failed``), in the
                 step that ends it and in the same queue.
             aliases: names that older messages call the task by.
+            sensitive: names of parameters whose values are masked in errors, tracebacks, lines and progress.
             priority: from -100 to 100, 0 by default: higher ones of the queue come first.
             unique: ``Unique(...)``: of the jobs with the same arguments one is enough.
             rate, concurrency: ``RateLimit(...)`` and ``Concurrency(...)``, or tuples of them: how many start in a

@@ -49,6 +49,7 @@ class GivenOptions(TypedDict, total=False):
     expires: Seconds | datetime
     on_exhausted: Task[Any, Any, Any] | str
     aliases: Sequence[str]
+    sensitive: Sequence[str]
     priority: int
     unique: Unique | None
     rate: RateLimit | Sequence[RateLimit]
@@ -279,6 +280,7 @@ def _check_names(signature: Signature, settings: TaskOptions) -> None:
         check_key("fair_by", settings.fair_by.key, signature.names, varies=True)
     for what, key in keys:
         check_key(what, key, signature.names)
+    check_names(f"sensitive={settings.sensitive!r}", settings.sensitive, signature.names)
     if settings.unique is not None:
         check_names(f"Unique(by={settings.unique.by!r})", settings.unique.by, signature.names)
 

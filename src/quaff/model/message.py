@@ -52,6 +52,10 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     created_ms: int = 0
     terms: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        # Its arguments may be what nobody is to see.
+        return f"<Message {self.task}>"
+
 
 class Submission(NamedTuple):
     """A message on its way to the server; ``placement`` for one that asks for more than the end of the line."""

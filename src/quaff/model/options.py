@@ -35,6 +35,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         rate, concurrency: how many may start in a time, or run at a time.
         fair_by: whose turn it is.
         batch: how many calls one run of the function takes; None: one, and not in a list.
+        sensitive: names of parameters whose values are shown nowhere.
         key: for one call: the idempotency key; the same key and arguments is the same job.
         delay, eta: for one call: seconds until it may start, or an aware datetime.
         fair_key: for one call: the text that ``fair_by`` would give.
@@ -55,6 +56,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: tuple[Concurrency, ...] = ()
     fair_by: FairBy | None = None
     batch: Batch | None = None
+    sensitive: tuple[str, ...] = ()
     key: str | None = None
     delay: float | None = None
     eta: datetime | None = None
@@ -95,7 +97,7 @@ _OF_RETRIES = ("retries", "backoff", "retry_on", "give_up_on")
 _OF_BOTH = ("queue", "timeout", "expires", "priority", "unique")
 _OF_LIMITS = ("rate", "concurrency", "fair_by", "batch")
 _OF_TASKS = (
-    *(*_OF_BOTH, "result_ttl", "keep_none", *_OF_RETRIES, "soft_timeout", "on_exhausted", "aliases"),
+    *(*_OF_BOTH, "result_ttl", "keep_none", *_OF_RETRIES, "soft_timeout", "on_exhausted", "aliases", "sensitive"),
     *_OF_LIMITS,
 )
 _OF_CALLS = (*_OF_BOTH, "key", "delay", "eta", "fair_key")
@@ -146,6 +148,8 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
         if callable(options.on_exhausted):
             raise ConfigurationError(f"on_exhausted={options.on_exhausted!r}: give a task (@quaff.task), or its name.")
         check_name("on_exhausted task", options.on_exhausted)
+    if isinstance(options.sensitive, str):
+        raise ConfigurationError(f"sensitive={options.sensitive!r}: give names, ({options.sensitive!r},).")
     if isinstance(options.aliases, str):
         raise ConfigurationError(f"aliases={options.aliases!r}: give a tuple of names, ({options.aliases!r},).")
     for alias in options.aliases:

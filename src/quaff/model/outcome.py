@@ -10,6 +10,7 @@ from types import TracebackType
 import msgspec
 
 from quaff.model.codec import readable
+from quaff.model.masking import Mask
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
 
@@ -114,30 +115,31 @@ _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
 
 
-def failure_of(error: BaseException, reason: str = "error", frames: int = 0) -> Failure:
+def failure_of(error: BaseException, reason: str = "error", frames: int = 0, mask: Mask = str) -> Failure:
     """An exception as data, however badly it behaves; the traceback keeps its end, where the cause stands.
 
     Args:
         frames: how many of the first frames are the executor's, left out so that the user's own come first; the last
             one always stays.
+        mask: takes out of a text what is not to be shown.
     """
-    return Failure(reason, _name_of(type(error))[:_LIMIT], _text(error), _trace(error, frames))
+    return Failure(reason, _name_of(type(error))[:_LIMIT], _text(error, mask), _trace(error, frames, mask))
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException, mask: Mask) -> str:
     try:
-        text = "".join((str(error),))  # a plain text, even where __str__ gave one of a class of its own
+        text = mask("".join((str(error),)))  # a plain text, even where __str__ gave one of a class of its own
     except BaseException as second:  # noqa: BLE001  a __str__ that raises, whatever it raises, must not fail the settle
         text = f"<its text could not be read: {type(second).__name__}>"
     return clean(text[:_LIMIT])
 
 
-def _trace(error: BaseException, frames: int) -> str:
+def _trace(error: BaseException, frames: int, mask: Mask) -> str:
     trace = _traceback_of(error)
     while frames and trace and trace.tb_next:
         trace, frames = trace.tb_next, frames - 1
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
+        text = mask("".join(traceback.format_exception(type(error), error, trace)))
     except BaseException as second:  # noqa: BLE001  as above
         text = f"<the traceback could not be read: {type(second).__name__}>"
     return clean(text if len(text) <= _LIMIT else "...\n" + text[-_LIMIT:])

@@ -111,6 +111,7 @@ class Executor:
             message.origin(lease.message),
             flow,
             memory=self._memory if settings.batch is None else None,
+            mask=ready.mask if settings.sensitive else str,
         )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft
@@ -240,7 +241,7 @@ class Executor:
         if run.cut == LIMIT:
             text = f"it ran longer than its limit of {job.limit:g} s (timeout=)"
             failure = msgspec.structs.replace(
-                outcome.failure_of(error, "timeout", frames=1), type=TimeLimit.__name__, message=text
+                outcome.failure_of(error, "timeout", 1, job.mask), type=TimeLimit.__name__, message=text
             )
             return self._failed(job, TimeLimit(text), run, failure=failure)
         if (pause := run.current.pause) is not None:
@@ -283,7 +284,7 @@ class Executor:
     def _failed(
         self, ready: Ready, error: BaseException, run: Run, reason: str = "error", failure: Failure | None = None
     ) -> Finished:
-        failure = failure or outcome.failure_of(error, reason, frames=1)
+        failure = failure or outcome.failure_of(error, reason, 1, ready.mask)
         text = f"{failure.type}: {first_line(failure.message)}"
         again = None if reason == "undeliverable" else again_after(ready, error)
         if again is None:
@@ -313,7 +314,7 @@ class Executor:
         return Finished(ready.claim, settled, ended - run.at)
 
     def _cancelled(self, ready: Ready, error: BaseException, run: Run) -> Finished:
-        failure = outcome.failure_of(error, "cancelled", frames=1)
+        failure = outcome.failure_of(error, "cancelled", 1, ready.mask)
         if not isinstance(error, Cancel):
             failure = Failure("cancelled", "", "", failure.traceback)
         log.info("%s %s was cancelled", ready.claim.id, ready.task.name)

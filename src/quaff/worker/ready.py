@@ -9,6 +9,7 @@ import msgspec
 from quaff.context import Attempt
 from quaff.model import message
 from quaff.model.ids import JobId
+from quaff.model.masking import Mask, mask_of
 from quaff.model.message import Message, Where
 from quaff.model.outcome import Settled
 from quaff.store.keys import Partition
@@ -48,6 +49,18 @@ class Ready(msgspec.Struct, frozen=True):
     limit: float
     fellows: tuple[Ready, ...] = ()
     lacks: bool = False
+
+    @property
+    def mask(self) -> Mask:
+        """What takes the values of its sensitive arguments out of a text."""
+        names, sent = self.task.settings.sensitive, self.message
+        if not names:
+            return str
+        try:
+            given = self.task.signature.arguments(tuple(sent.args), sent.kwargs)
+        except TypeError:  # they do not fit the function as it is now: who can tell which is which
+            return mask_of([sent.args, sent.kwargs])
+        return mask_of(given[name] for name in names)
 
     @property
     def all(self) -> tuple[Ready, ...]:
