@@ -45,7 +45,7 @@ class Catalogue(NamedTuple):
         """The tests that cite each row, as ``file::test``."""
         found: dict[int, list[str]] = {}
         for path in sorted((ROOT / "tests").rglob("test_*.py")):
-            for name, text in _tests(path):
+            for name, text in tests_of(path):
                 for number in {int(id[1:]) for id in ID.findall(text) if id[0] == self.letter}:
                     found.setdefault(number, []).append(f"{path.relative_to(ROOT)}::{name}")
         return found
@@ -63,12 +63,12 @@ class Catalogue(NamedTuple):
             lines += ["", f"## {part}", "", "| | row | tests |", "|---|---|---|"]
             for number, title in rows.items():
                 shown = tests.get(number, [])
-                where = "<br>".join(f"`{test.partition('::')[0]}` {_sentence(test)}" for test in shown)
+                where = "<br>".join(f"`{test.partition('::')[0]}` {sentence(test)}" for test in shown)
                 lines.append(f"| {self.letter}{number} | {title} | {where or f'not yet: {self.not_yet[number]}'} |")
         return "\n".join(lines) + "\n"
 
 
-def _tests(path: Path) -> Iterator[tuple[str, str]]:
+def tests_of(path: Path) -> Iterator[tuple[str, str]]:
     """Each test of a file with the docstrings that speak of it: its own, and those of its class."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef):
@@ -82,5 +82,5 @@ def _tests(path: Path) -> Iterator[tuple[str, str]]:
         yield from (pair for pair in pairs if pair[0].rpartition("::")[2].startswith("test_"))
 
 
-def _sentence(test: str) -> str:
+def sentence(test: str) -> str:
     return test.rpartition("::")[2].removeprefix("test_").replace("_", " ")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from quaff.audit.rules import INVARIANTS
-from tests.faults import ROOT, _sentence, _tests
+from tests.catalogue import ROOT, sentence, tests_of
 
 PAGE = ROOT / "docs" / "reference" / "invariants.md"
 ID = re.compile(r"\bI(\d+)\b")
@@ -43,7 +43,7 @@ def cited() -> dict[int, list[str]]:
     """The tests that cite each invariant, as ``file::test``."""
     found: dict[int, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for name, text in _tests(path):
+        for name, text in tests_of(path):
             for number in {int(id) for id in ID.findall(text)}:
                 found.setdefault(number, []).append(f"{path.relative_to(ROOT)}::{name}")
     return found
@@ -63,7 +63,7 @@ def page() -> str:
     ]
     for number, title in CATALOGUE.items():
         names = ", ".join(f"`{name}`" for name, (of, _) in INVARIANTS.items() if of == number)
-        where = "<br>".join(f"`{test.partition('::')[0]}` {_sentence(test)}" for test in tests.get(number, []))
+        where = "<br>".join(f"`{test.partition('::')[0]}` {sentence(test)}" for test in tests.get(number, []))
         lines.append(f"| I{number} | {title} | {names} | {where} |")
     return "\n".join(lines) + "\n"
 

@@ -14,7 +14,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from quaff.store.connect import Endpoint
-from quaff.store.faults import LOST, Patience
+from quaff.store.faults import LOST, Patience, Trouble
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
 
@@ -68,7 +68,7 @@ class Line:
                 return [self._reply(patience) for _ in commands]
             except LOST as error:
                 self.close()
-                time.sleep(patience.after(error, sent=False))
+                time.sleep(patience.after([Trouble(error, sent=False)]))
             except BaseException:
                 self.close()  # nobody may read the rest of its replies
                 raise
