@@ -15,7 +15,7 @@ from quaff.doctor.checks import CHECKS
 from quaff.doctor.examine import examine
 from quaff.doctor.facts import Facts, Finding
 from quaff.store.keys import partition
-from quaff.store.probe import PRODUCER, WORKER
+from quaff.store.rights import ROLES
 from tests.helpers import Program, wait_until
 from tests.standalone import Standalone
 from tests.store.test_scripts import LUA
@@ -106,7 +106,7 @@ def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
     """And never ok; an administrator can try that user's rights."""
     with Standalone("--appendonly", "yes") as server:
         keys = ("~quaff:{doc/*", "&quaff:{doc/*")
-        few = "-@all +@hash +@list +@sortedset +evalsha +script|load +publish +subscribe +exists +del"
+        few = "-@all +@hash +@list +@sortedset +evalsha +evalsha_ro +script|load +publish +subscribe +exists +del"
         few += " +memory|usage +time +ping"
         server.redis.execute_command("ACL", "SETUSER", "few", "on", ">word", *keys, *few.split())
         found = look(server.url.replace("//", "//few:word@"))
@@ -186,7 +186,7 @@ def test_what_no_server_here_can_be_is_read_from_what_it_tells(
 def test_the_rights_that_are_tried_are_those_of_scripts_that_there_are() -> None:
     """Each script of a role exists, and each of a job's way is in one."""
     files = {path.stem for path in LUA.glob("*.lua")}
-    assert set(PRODUCER) < set(WORKER) <= files
+    assert set(ROLES["producer"]) < set(ROLES["worker"]) <= files
 
 
 def test_the_command_ends_with_one_only_where_something_is_a_danger(

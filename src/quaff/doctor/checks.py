@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from quaff.doctor.facts import Facts, Finding, Level
-from quaff.store import probe
+from quaff.store.rights import ROLES
 
 #: Seconds of difference between two clocks that nobody need care for, and of a round trip.
 _CLOCK, _TRIP = 2.0, 0.01
@@ -187,9 +187,8 @@ def _scripts(facts: Facts) -> Finding:
         return Finding(
             "scripts", "unknown", "the server does not tell which it knows", "Allow this account SCRIPT EXISTS."
         )
-    return Finding(
-        "scripts", "ok", f"{facts.loaded} of {len(probe.WORKER)} in its memory; the others are sent when first needed"
-    )
+    text = f"{facts.loaded} of {len(ROLES['worker'])} in its memory; the others are sent when first needed"
+    return Finding("scripts", "ok", text)
 
 
 CHECKS: tuple[Callable[[Facts], Finding], ...] = (

@@ -13,6 +13,7 @@ from quaff.store import probe
 from quaff.store.client import Store
 from quaff.store.keys import Partition
 from quaff.store.queries import stats
+from quaff.store.rights import ROLES
 
 
 class Application(Protocol):
@@ -70,14 +71,13 @@ def examine(quaff: Application, homes: Sequence[Partition], account: str | None 
     return found
 
 
-_ROLES = {
-    "producer": (probe.PRODUCER, ("SUBSCRIBE", "PING", "SCRIPT")),
-    "worker": (probe.WORKER, ("SUBSCRIBE", "PING", "SCRIPT", "BLPOP")),
-}
+#: The roles whose rights are tried, and what they call besides their scripts.
+_BESIDES = {"producer": ("SUBSCRIBE", "PING", "SCRIPT"), "worker": ("SUBSCRIBE", "PING", "SCRIPT", "BLPOP")}
 
 
 def _rights(line: probe.Line, account: str | None, home: Partition) -> Iterator[Finding]:
-    for role, (scripts, besides) in _ROLES.items():
+    for role, besides in _BESIDES.items():
+        scripts = ROLES[role]
         check = f"rights of a {role}"
         if account is None:
             yield Finding(check, "unknown", "the server does not tell whose account this is", "Try it with --user.")

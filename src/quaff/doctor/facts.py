@@ -34,7 +34,7 @@ class Facts:
         info: the fields of INFO.
         config: what CONFIG GET has said, by name.
         account: as whom we are there.
-        loaded: scripts that it has in memory, of ``probe.WORKER``.
+        loaded: scripts that it has in memory, of those that a worker calls.
         trip, offset: seconds of a round trip; that its clock is ahead of ours.
     """
 

@@ -6,7 +6,6 @@ right to it, is None, and stays unknown for whoever asked.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,15 +15,10 @@ from redis.exceptions import ResponseError
 from quaff.store.connect import Endpoint
 from quaff.store.faults import LOST, Patience, Trouble
 from quaff.store.keys import Partition
+from quaff.store.rights import ROLES, commands_of
 from quaff.store.scripts import load
 
 Command = tuple[Any, ...]
-
-#: What those who send jobs and wait for them call, and what a worker calls besides.
-PRODUCER = "enqueue enqueue_routed plant grow lookup watch follow cancel signal graph forget recall".split()
-_WORKING = "claim settle release heartbeat reap sweep holds asked note append step receive blocks acquire leave"
-_BESIDES = "advance outgoing sent arrive returned fire declare"
-WORKER = [*PRODUCER, *_WORKING.split(), *_BESIDES.split()]
 
 #: The arguments after the key with which a command can be tried; of those not named here, none.
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -35,7 +29,6 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys("ZRANGEBYSCORE ZREVRANGEBYSCORE".split(), ("-inf", "+inf")),
     "ZRANGEBYLEX": ("-", "+"),
 }
-_CALLED = re.compile(r"redis\.call\('(\w+)'")
 
 
 class Line:
@@ -112,16 +105,16 @@ def setting(reply: Any) -> str | None:
 
 def script_exists() -> Command:
     """The command that asks for all scripts that a worker calls."""
-    return ("SCRIPT", "EXISTS", *(load(name).sha for name in WORKER))
+    return ("SCRIPT", "EXISTS", *(load(name).sha for name in ROLES["worker"]))
 
 
 def trials(account: str, home: Partition, scripts: Sequence[str], besides: Sequence[str]) -> Iterator[Command]:
     """A dry run of each command that scripts use, on a key of that partition; nothing is executed."""
     key = home.key("wake")
     for name in scripts:
-        script = load(name)
-        yield ("ACL", "DRYRUN", account, "EVALSHA", script.sha, len(script.keys), *home.keys(script.keys))
-    used = {command for name in scripts for command in _CALLED.findall(load(name).source)}
+        yield ("ACL", "DRYRUN", account, *load(name).head(home))
+    called = {command for name in scripts for command in commands_of(load(name))}
+    used = {command.partition("|")[0].upper() for command in called}
     for command in sorted(used | set(besides)):
         if command in ("TIME", "PING"):
             yield ("ACL", "DRYRUN", account, command)
@@ -135,6 +128,6 @@ def trials(account: str, home: Partition, scripts: Sequence[str], besides: Seque
 
 def words(command: Command) -> str:
     """What a trial tries, for people."""
-    if command[3] == "EVALSHA":
-        return "EVALSHA"
+    if isinstance(command[3], bytes):
+        return command[3].decode()
     return f"{command[3]} {command[4]}" if command[3] in ("MEMORY", "SCRIPT") else command[3]
