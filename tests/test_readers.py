@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quaff import (
@@ -58,6 +58,7 @@ class Life:
         self.desk = desk
         (self.id,) = desk.put(b"m")
         self.was: list[tuple[str, str]] = [("queued", "goes on")]
+        self.failed = False
 
     def to(self, state: str, answer: str = "goes on") -> None:
         """It is that now."""
@@ -81,6 +82,9 @@ class Life:
             self.to("queued")
             return
         self.desk.settle(ME, *leases, state=end, ttl_ms=ttl_ms, record=record(end))
+        self.failed = not end.terminal and (self.failed or end is JobState.RETRYING)
+        # What has failed once and waits is retrying, also where it is put off.
+        end = JobState.RETRYING if self.failed else end
         said = {JobState.SUCCEEDED: "value", JobState.RETRYING: "goes on", JobState.SCHEDULED: "goes on"}
         self.to(end, said.get(end, str(end)) if ttl_ms else "dropped")
 
@@ -176,6 +180,7 @@ def world(server_url: str) -> Iterator[tuple[Desk, Quaff]]:
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@example(steps=["try again", "snooze", "give back", "snooze"])
 @given(steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=12))
 def test_readers_see_what_was_and_in_that_order(world: tuple[Desk, Quaff], steps: list[str]) -> None:
     """Its state and its result, by three at a time, over all states; None of them sees what never was."""

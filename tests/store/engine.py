@@ -59,6 +59,7 @@ class Desk:
     """
 
     def __init__(self, url: str, namespace: str, lease_ms: int = 30_000, queue: str = "q") -> None:
+        self.url = url
         self.store = Store(Endpoint(url, "a test", 5), 5)
         self.redis: Any = redis.Redis(connection_pool=self.store.endpoint.pool())
         self.home = Partition(namespace, queue)

@@ -312,7 +312,7 @@ def test_a_violation_is_found_among_jobs_that_are_on_the_move(desk: Desk, jobs: 
     done = threading.Event()
 
     def work() -> None:
-        own, process = Desk(desk.store.endpoint._url, desk.home.namespace), process_id()
+        own, process = Desk(desk.url, desk.home.namespace), process_id()
         while not done.is_set():
             own.put(*[b"m"] * 20)
             own.settle(process, *own.take(process, 20))

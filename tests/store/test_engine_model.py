@@ -320,7 +320,9 @@ class Engine(World, RuleBasedStateMachine):
         """One that has only parked jobs to bring back, in the order of their time."""
         parked = self.desk.dump().parked
         asked = sum(job.asked for job in self.jobs.values())
-        assert self.desk.sweep(unpark=unpark) == (0, len(parked) if unpark else 0, 0, False, asked, None, None)
+        swept = self.desk.sweep(unpark=unpark)
+        expected = (0, len(parked) if unpark else 0, 0, False, asked, len(self.desk.dump().lease), None, None)
+        assert swept == expected
         if unpark:
             for id in sorted(parked, key=lambda id: (parked[id], id)):
                 self.back(id, self.jobs[id].line, tail=True)

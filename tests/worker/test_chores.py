@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from quaff.model.source import Source
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
@@ -21,7 +22,7 @@ from tests.helpers import wait_until
 def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: str, namespace: str) -> None:
     """F60: a job is called off while the sweep that would have found it has passed it already."""
     store = Store(Endpoint(server_url, "a test", 5), 5)
-    keeper = Timekeeper(store, [partition(namespace, "q")], "test", 30.0, 1000, 1000)
+    keeper = Timekeeper(store, Source(namespace), [partition(namespace, "q")], "test", 30.0, 1000, 1000)
     courier = Courier(store, namespace, [partition(namespace, "q")], 1000)
     chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
     (sweep,) = chores._sweeps
@@ -46,7 +47,7 @@ def test_a_server_that_is_away_is_told_once_for_all_queues(caplog: pytest.LogCap
     """And again for none of them as long as it is away."""
     queues = [partition(namespace, name) for name in ("a", "b", "c")]
     store = Store(Endpoint("redis://127.0.0.1:1", "a test", 0.05), 0.05)
-    keeper = Timekeeper(store, queues, "test", 30.0, 1000, 1000)
+    keeper = Timekeeper(store, Source(namespace), queues, "test", 30.0, 1000, 1000)
     courier = Courier(store, namespace, queues, 1000)
     tried: Counter[str] = Counter()
 

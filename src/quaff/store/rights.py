@@ -15,7 +15,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "dashboard": tuple("lookup graph stats letters blocks changes schedules asked holds recall".split()),
     "operator": tuple(
         f"cancel requeue rerun discard prioritize pause purge limit capacity block schedule enqueue enqueue_routed "
-        f"plant advance signal forget letters blocks changes schedules {_ASKS}".split()
+        f"plant advance signal forget letters blocks changes schedules mend correct {_ASKS}".split()
     ),
     "worker": tuple(
         f"enqueue enqueue_routed plant grow advance cancel forget signal prioritize acquire leave {_ASKS} "
