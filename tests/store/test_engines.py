@@ -18,6 +18,7 @@ from quaff.store import transitions as t
 from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
+from quaff.store.rights import rules
 from tests.engines import Sentinels, Server
 from tests.helpers import wait_until
 from tests.store.wire import Send, both, close, store_at
@@ -140,6 +141,16 @@ def sentinels() -> Iterator[Sentinels]:
 def test_the_primary_is_asked_of_the_sentinels(send: Send, sentinels: Sentinels, namespace: str) -> None:
     """One of those in the URL may be away."""
     store = store_at(sentinels.url.replace("://", "://127.0.0.1:1,"), 5)
+    assert send(store, [enqueue(namespace)]) == [[0]]
+    close(store)
+
+
+@both
+def test_the_rights_of_a_role_are_enough_behind_sentinels(send: Send, sentinels: Sentinels, namespace: str) -> None:
+    """S9: also to ask a server for its role."""
+    for server in sentinels.servers:
+        server.client().execute_command("ACL", "SETUSER", "shop", *rules("producer", namespace), ">s3cret")
+    store = store_at(sentinels.url.replace("://", "://shop:s3cret@"), 5)
     assert send(store, [enqueue(namespace)]) == [[0]]
     close(store)
 

@@ -25,6 +25,8 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 #: What connections are opened and listened on with, and scripts loaded and called.
 _CONNECTED = ("client|setinfo", "client|setname", "evalsha", "evalsha_ro", "ping", "script|load", "select")
+#: What is asked of a server that a sentinel has named, and of the nodes of a cluster.
+_FOUND = ("role", "cluster|slots", "asking")
 #: Keys on which each role listens, and waits without a script.
 _HEARS = {
     "producer": ("watched", "followed"),
@@ -49,7 +51,7 @@ def rules(role: str, namespace: str) -> list[str]:
     written = {key for script in scripts if not script.reads for key in script.keys} | {*_WAITS_ON.get(role, ())}
     read = {key for script in scripts for key in script.keys} - written
     heard = {channel for script in scripts for channel in _CHANNEL.findall(script.source)} | {*_HEARS[role]}
-    commands = {*_CONNECTED, *(command for script in scripts for command in commands_of(script))}
+    commands = {*_CONNECTED, *_FOUND, *(command for script in scripts for command in commands_of(script))}
     commands |= {"subscribe", "unsubscribe"} if _HEARS[role] else set()
     commands |= {"blpop"} if role in _WAITS_ON else set()
     if not written:
