@@ -14,6 +14,7 @@ from quaff.cli import program
 from quaff.doctor.checks import CHECKS
 from quaff.doctor.examine import examine
 from quaff.doctor.facts import Facts, Finding
+from quaff.errors import StoreError
 from quaff.store.keys import partition
 from quaff.store.rights import ROLES
 from tests.helpers import Program, wait_until
@@ -124,6 +125,12 @@ def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
         assert "may not: BLPOP, ZREM" in found["rights of a worker"].text
         server.redis.execute_command("ACL", "SETUSER", "few", "resetkeys", "~other:*", "+blpop", "+zrem")
         assert "EVALSHA" in look(server.url, "few")["rights of a producer"].text
+
+
+def test_a_database_that_the_server_does_not_have_is_a_typed_error() -> None:
+    """The answer to what opens a connection is no answer to a question."""
+    with Standalone() as server, pytest.raises(StoreError, match="DB index is out of range"):
+        look(f"{server.url}/999")
 
 
 def test_a_queue_that_this_account_may_not_touch_is_a_danger() -> None:

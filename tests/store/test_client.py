@@ -6,9 +6,11 @@ import asyncio
 import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -66,9 +68,26 @@ def half_way() -> Iterator[str]:
         yield f"{url}/3"
 
 
+@contextmanager
+def stranger() -> Iterator[str]:
+    """A port where a web server answers."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"redis://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join(10)
+
+
 @pytest.mark.parametrize(
     ("place", "error"),
-    [(nobody, ServerUnavailable), (silent, EnqueueUnknown), (full, ServerUnavailable), (half_way, ServerUnavailable)],
+    [
+        (nobody, ServerUnavailable),
+        (silent, EnqueueUnknown),
+        (full, ServerUnavailable),
+        (half_way, ServerUnavailable),
+        (stranger, EnqueueUnknown),
+    ],
 )
 def test_a_dead_server_holds_nobody_up(
     place: Callable[[], AbstractContextManager[str]], error: type[EnqueueError]

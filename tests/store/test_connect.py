@@ -162,3 +162,24 @@ def test_a_url_that_cannot_be_read_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match="QUAFF_URL in the environment") as caught:
         endpoint.pool()
     assert "'pa'" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("redis://:word@host?colour=1", "'colour'"),
+        ("redis://host?ssl_ca_certs=/x", "without TLS"),
+        ("redis://host?protocol=9", "protocol"),
+        ("redis+cluster://:word@host?colour=1", "'colour'"),
+        ("redis+sentinel://:word@host/shop?sentinel_pasword=1", "'pasword'"),
+        ("redis+sentinel://:word@host/shop?db=first", "'db'"),
+    ],
+)
+def test_an_option_that_a_url_cannot_have_is_a_configuration_error(url: str, named: str) -> None:
+    """For threads and event loops, before anything is sent; it names the option."""
+    endpoint = Endpoint(url, "QUAFF_URL in the environment", 1)
+    with pytest.raises(ConfigurationError, match=f"QUAFF_URL in the environment.*{named}") as caught:
+        endpoint.pool()
+    assert "word@" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match=named):
+        asyncio.run(endpoint.async_pool(1))

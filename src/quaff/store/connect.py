@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,9 @@ from quaff.store.urls import Address
 #: Connections of an event loop, which may have any number of callers: each takes one for a round trip. Threads have at
 #: most one each, so their pool need not wait.
 _MOST = 16
+
+#: How Python tells of an option in a URL that a connection does not have.
+_UNKNOWN = re.compile(r"unexpected keyword argument ('\w+')")
 
 
 class Endpoint:
@@ -157,20 +161,26 @@ class Endpoint:
             unix = redis.asyncio.UnixDomainSocketConnection if asynchronous else redis.UnixDomainSocketConnection
             return kind(connection_class=unix, path=path, **options)
         target = self._target
-        if node is not None:
-            return kind.from_url(target.at(node), **options)
-        if target.kind == "sentinel":
-            pool = kind.from_url(target.at(target.hosts[0]), **options)
-            sentinels = {name: options[name] for name in ("protocol", "socket_connect_timeout", "driver_info")}
-            sentinels["retry"] = Retry(NoBackoff(), 0)
-            pool.connection_class = primary_of(target, pool.connection_class, sentinels)
-            return pool
+        url = target.at(node or target.hosts[0]) if target.hosts else target.url
         try:
-            return kind.from_url(target.url, **options)
+            pool = kind.from_url(url, **options)
+            pool.connection_kwargs["decode_responses"] = False  # whatever the URL says
+            pool.connection_class(**pool.connection_kwargs)  # it looks at what the query asks for only then
+            if target.kind == "sentinel":
+                sentinels = {name: options[name] for name in ("protocol", "socket_connect_timeout", "driver_info")}
+                sentinels["retry"] = Retry(NoBackoff(), 0)
+                redis.ConnectionPool.from_url(target.sentinel(target.hosts[0]), **sentinels).make_connection()
+                pool.connection_class = primary_of(target, pool.connection_class, sentinels)
         except ValueError as error:
             # What it could not read may be a part of the password.
-            why = error if self.where.startswith(target.url) else "escape / as %2F, ? as %3F, # as %23 and @ as %40"
+            shown = target.hosts or self.where.startswith(target.url)
+            why = str(error) if shown else "escape / as %2F, ? as %3F, # as %23 and @ as %40"
             raise ConfigurationError(f"{self.where} is not a URL of a server: {why}") from None
+        except (TypeError, redis.RedisError) as error:
+            unknown = _UNKNOWN.search(str(error))
+            why = f"there is no option {unknown[1]} (or none without TLS)" if unknown else str(error)
+            raise ConfigurationError(f"{self.where} is not a URL of a server: {why}") from None
+        return pool
 
 
 def _abandon(connection: Any) -> None:

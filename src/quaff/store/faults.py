@@ -66,8 +66,15 @@ STALE = (redis_errors.ReadOnlyError, redis_errors.ClusterDownError)
 #: Replies that say who does.
 REDIRECTIONS = redis_errors.AskError  # and MovedError, which is one
 
-#: What a broken connection raises, on the way out or back; ServerUnavailable is an embedded server that does not start.
-LOST = (redis_errors.ConnectionError, redis_errors.TimeoutError, OSError, ServerUnavailable)
+#: What a broken connection raises, on the way out or back; InvalidResponse is something else that listens there, and
+#: ServerUnavailable an embedded server that does not start.
+LOST = (
+    redis_errors.ConnectionError,
+    redis_errors.TimeoutError,
+    redis_errors.InvalidResponse,
+    OSError,
+    ServerUnavailable,
+)
 
 
 #: What only says that our own time was out.

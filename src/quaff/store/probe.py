@@ -49,6 +49,7 @@ class Line:
 
         Raises:
             ServerUnavailable: no server answers in time.
+            StoreError: it refuses the connection for good.
         """
         patience = Patience(self._endpoint.where, self._seconds, harmless=True)
         while True:
@@ -59,7 +60,7 @@ class Line:
                     self._connection.connect()
                 self._connection.send_packed_command(self._connection.pack_commands(commands))
                 return [self._reply(patience) for _ in commands]
-            except LOST as error:
+            except (*LOST, ResponseError) as error:  # the latter in reply to the choice of a database, or to ROLE
                 self.close()
                 time.sleep(patience.after([Trouble(error, sent=False)]))
             except BaseException:
