@@ -14,13 +14,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from redis.exceptions import BusyLoadingError
 
 from quaff import EnqueueUnknown, Quaff, ServerUnavailable
 from quaff.errors import EnqueueError
 from quaff.model import ids
 from quaff.store.bell import Bell
 from quaff.store.connect import Endpoint
+from quaff.store.errands import Errands
 from quaff.store.faults import NoAnswer
+from quaff.store.keys import partition
 from quaff.store.link import Link
 from quaff.store.queries import lookup
 from quaff.store.transitions import Verdict
@@ -289,3 +292,14 @@ def test_who_waits_to_be_woken_hears_that_the_server_is_gone(calls: Desk, proxy:
         bell.heard()
     calls.redis.delete(calls.key("wake"))
     bell.hang_up()
+
+
+def test_what_was_answered_is_not_sent_again_when_nothing_can_be_sent_at_all(namespace: str) -> None:
+    """F42: all nodes fell silent after one of them had answered; its answer counts, and the rest is sent later."""
+    home = partition(namespace, "q")
+    errands = Errands([lookup(home, ids.new_raw()) for _ in range(3)], None)
+    (first,) = errands.next_try()
+    errands.take(first, [None, BusyLoadingError("LOADING"), None])
+    errands.fail_all(ConnectionError("no node answers"))
+    (second,) = errands.next_try()
+    assert second.places == [1]

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from quaff import EnqueueError, EnqueueUnknown, Job, Quaff, ServerUnavailable, chain, chord
+from quaff import EnqueueError, EnqueueUnknown, Job, Quaff, ServerUnavailable, StoreError, chain, chord
 from quaff.store.keys import partition
 from quaff.store.queries import stats
+from quaff.store.rights import rules
 from quaff.task import Task
 from tests.chaos import ledger
 from tests.engines import Cluster
@@ -189,6 +190,43 @@ def test_a_slot_that_moves_key_by_key_loses_nothing(site: Site) -> None:
     assert site.send("add", 21, queue="c").result(timeout=5) == 21
     assert [job.result(timeout=10) for job in sent] == list(range(20))
     assert site.recorded("c") == 21
+
+
+def test_the_rights_of_a_role_are_enough_on_a_cluster(site: Site) -> None:
+    """S9: to ask who serves what, and to follow a slot that is on its way, which is refused only as long as that."""
+    cluster, slot = site.cluster, site.slot("b")
+    source = cluster.owner(slot)
+    target = (source + 1) % 3
+    here, there = cluster.nodes[source].client(), cluster.nodes[target].client()
+    for node in cluster.nodes:
+        node.client().execute_command("ACL", "SETUSER", "shop", *rules("producer", site.namespace), ">s3cret")
+    quaff = Quaff(cluster.url.replace("://", "://shop:s3cret@"), namespace=site.namespace)
+    add = Task(quaff, "add", engineapp.add.fn, engineapp.add.settings).options(queue="b")
+    try:
+        there.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[source])
+        here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[target])
+        with pytest.raises(ServerUnavailable, match="answers, but refused"):
+            add.delay(1)
+        for node in cluster.nodes:
+            node.client().execute_command("ACL", "SETUSER", "shop", "-asking")
+        with pytest.raises(StoreError, match="asking"):
+            add.delay(1)
+        asyncio.run(_refused_without_a_rest(quaff, add))
+    finally:
+        for client in (there, here):
+            client.execute_command("CLUSTER", "SETSLOT", slot, "STABLE")
+    assert add.delay(1).state == "queued"
+    quaff.store.endpoint.abandon_pool()
+
+
+async def _refused_without_a_rest(quaff: Quaff, add: Any) -> None:
+    """A coroutine's call is refused, too, and no reply stays on a connection for the next one."""
+    with pytest.raises(StoreError, match="asking"):
+        await add.adelay(1)
+    for node in quaff.store.endpoint.slots.nodes():
+        pool = await quaff.store.endpoint.async_pool(1, node)
+        for connection in pool._available_connections:
+            assert not (connection.is_connected and await connection.can_read())
 
 
 def test_a_node_that_stands_still_holds_up_its_own_queues_only(

@@ -170,21 +170,21 @@ class AsyncStore:
             except ResponseError as error:
                 return error
 
+        async def answer() -> Any:
+            # Also where asking is refused, the reply to the call itself comes after it.
+            asked = await read() if errand.asking else None
+            reply = await read()
+            return asked if isinstance(asked, ResponseError) else reply
+
         try:
             await connection.send_packed_command(connection.pack_commands(commands(errand)))
-            replies: list[Any] = []
-            for _ in errand.calls:
-                if errand.asking:
-                    await connection.read_response()
-                replies.append(await read())
+            replies = [await answer() for _ in errand.calls]
             for index in unknown_scripts(replies):
                 await connection.send_command("SCRIPT", "LOAD", errand.calls[index].script.source)
                 await connection.read_response()
                 one = errand._replace(calls=[errand.calls[index]])
                 await connection.send_packed_command(connection.pack_commands(commands(one)))
-                if errand.asking:
-                    await connection.read_response()
-                replies[index] = await read()
+                replies[index] = await answer()
             return replies
         except (ResponseError, *LOST):
             raise

@@ -95,8 +95,10 @@ class Errands:
             self._slots.doubtful = True
 
     def fail_all(self, error: Exception) -> None:
-        """Nothing could be sent."""
-        self.fail(Errand(None, range(len(self._calls)), self._calls), error, sent=False)
+        """Nothing could be sent of what is not answered."""
+        replies = self._replies or [_NONE] * len(self._calls)
+        places = [place for place, reply in enumerate(replies) if isinstance(reply, Exception)]
+        self.fail(Errand(None, places, [self._calls[place] for place in places]), error, sent=False)
 
     def answers(self) -> list[Any]:
         """Each answer as its call reads it; in the place of what is not answered stands why."""
