@@ -40,7 +40,7 @@ Dump = Picture
 
 
 def without_clock(dump: Dump) -> tuple[Any, ...]:
-    """All that must not change when a call is repeated: time itdump, and what is measured from it, may."""
+    """All that must not change when a call is repeated: time itself, and what is measured from it, may."""
     meta = {
         k: v for k, v in dump.meta.items() if k not in (b"clock", b"last_tick", b"reap_from", b"rate", b"ended_at_tick")
     }
