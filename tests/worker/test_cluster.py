@@ -212,6 +212,7 @@ def test_the_rights_of_a_role_are_enough_on_a_cluster(site: Site) -> None:
         with pytest.raises(StoreError, match="asking"):
             add.delay(1)
         asyncio.run(_refused_without_a_rest(quaff, add))
+        quaff.store.endpoint.tidy()
     finally:
         for client in (there, here):
             client.execute_command("CLUSTER", "SETSLOT", slot, "STABLE")
