@@ -57,7 +57,7 @@ class Server:
         self._directory = tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
         self._socket = str(Path(self._directory.name) / "s")
         for attempt in range(5):
-            self.port = free_port()
+            self.port = _free_port()
             command = [str(find_binary()), "--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
             command += ["--dir", self._directory.name, "--unixsocket", self._socket, *CONFIGURATION.split()]
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -119,11 +119,8 @@ class Server:
         self._directory.cleanup()
 
 
-def free_port(below: int = 65536) -> int:
-    """A port of loopback that nobody has at this moment."""
-    while True:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-        if port < below:
-            return port
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port

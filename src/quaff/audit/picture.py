@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 import msgspec
-
-#: What kind of key each name is.
-KINDS: dict[str, str] = dict.fromkeys("msg active tries history claims res tomb meta ghosts stop".split(), "hash")
-KINDS |= dict.fromkeys("route uniq heirs spot credit stalled limits slots sched_def sched_state".split(), "hash")
-KINDS |= dict.fromkeys("parked sched held lease done dead".split(), "zset")
-KINDS |= dict.fromkeys("prio lapses turn backlog waits opens rates sched_next sched_seen".split(), "zset")
-KINDS |= dict.fromkeys("guests blocks watched followed".split(), "zset")
-KINDS |= dict.fromkeys("prog logs chunks steps signals".split(), "hash")
-KINDS |= {"away": "hash", "origin": "hash", "parcels": "hash", "outbox": "zset"}
-KINDS |= dict.fromkeys("flows nodes edges values drafts member".split(), "hash")
-KINDS |= dict.fromkeys("ready wake solo audit".split(), "list")
 
 
 class Picture(NamedTuple):
@@ -117,4 +106,7 @@ class Picture(NamedTuple):
         return found
 
 
-EMPTY = Picture(*({"hash": dict, "zset": dict, "list": list}[KINDS[name]]() for name in Picture._fields))
+#: What kind of key each name is, as its values say.
+_KINDS: dict[Any, str] = {dict[bytes, bytes]: "hash", dict[bytes, float]: "zset", list[bytes]: "list"}
+KINDS = {name: _KINDS[kind] for name, kind in get_type_hints(Picture).items()}
+EMPTY = Picture(*(get_origin(kind)() for kind in get_type_hints(Picture).values()))
