@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import redis
 
-from bench.server import CONFIGURATION, free_port
+from bench.server import CONFIGURATION
 from quaff.store.embedded import find_binary
 
 PRIMARIES = 3
@@ -28,32 +30,17 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self._directory = tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
         self._processes: list[subprocess.Popen[bytes]] = []
-        # Their bus listens 10,000 above, so the port of a client must leave room for that.
         self.ports = [self._start(number) for number in range(2 * PRIMARIES)]
-        every = [redis.Redis(port=port, protocol=2, decode_responses=True) for port in self.ports]
+        every = [redis.Redis(port=port, protocol=2) for port in self.ports]
         for client in every:
             _until(client.ping, "a node that answers")
-        for place, client in enumerate(every[:PRIMARIES]):
-            _ask(client, "ADDSLOTSRANGE", self.first(place), self.first(place + 1) - 1)
-            _ask(client, "SET-CONFIG-EPOCH", place + 1)
-        for port in self.ports[1:]:
-            _ask(every[0], "MEET", "127.0.0.1", port)
-        _until(
-            lambda: all(len(_ask(each, "NODES").splitlines()) == len(every) for each in every), "nodes that have met"
-        )
-        for primary, replica in zip(every[:PRIMARIES], every[PRIMARIES:], strict=True):
-            _ask(replica, "REPLICATE", _ask(primary, "MYID"))
-        _until(lambda: all("cluster_state:ok" in _ask(each, "INFO") for each in every), "a cluster in order")
+        form(every)
         self.nodes = every[:PRIMARIES]
 
     @staticmethod
-    def first(place: int) -> int:
-        """The first slot of a primary."""
-        return _SLOTS * place // PRIMARIES
-
-    def place(self, slot: int) -> int:
+    def place(slot: int) -> int:
         """Whose slot it is."""
-        return next(place for place in range(PRIMARIES) if slot < self.first(place + 1))
+        return next(place for place in range(PRIMARIES) if slot < _first(place + 1))
 
     def cpu(self) -> list[float]:
         """Seconds of processor time that each primary has had."""
@@ -61,7 +48,7 @@ class Cluster:
         return [each["used_cpu_user"] + each["used_cpu_sys"] for each in found]
 
     def _start(self, number: int) -> int:
-        port = free_port(below=55_000)
+        port = free_port()
         folder = Path(self._directory.name) / str(number)
         folder.mkdir()
         command = [str(find_binary()), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
@@ -80,11 +67,56 @@ class Cluster:
         self._directory.cleanup()
 
 
-def _ask(client: Any, *words: Any) -> Any:
-    return client.execute_command("CLUSTER", *words)
+def form(nodes: Sequence[Any], seconds: float = 20) -> list[str]:
+    """Make a cluster of nodes that run: primaries with a share of the slots each, then a replica of each, or none.
+
+    Args:
+        nodes: plain clients, three or six.
+        seconds: for them to meet, and again to agree.
+
+    Returns:
+        Their ids.
+    """
+    for place, client in enumerate(nodes[:PRIMARIES]):
+        _ask(client, "ADDSLOTSRANGE", _first(place), _first(place + 1) - 1)
+        _ask(client, "SET-CONFIG-EPOCH", place + 1)
+    port = nodes[0].get_connection_kwargs()["port"]
+    for client in nodes[1:]:
+        _ask(client, "MEET", "127.0.0.1", port)
+    met = f"cluster_known_nodes:{len(nodes)}"
+    _until(lambda: all(met in _ask(each, "INFO") for each in nodes), "nodes that have met", seconds)
+    own = [_ask(client, "MYID") for client in nodes]
+    for replica, primary in zip(nodes[PRIMARIES:], own, strict=False):
+        _ask(replica, "REPLICATE", primary)
+    _until(lambda: all("cluster_state:ok" in _ask(each, "INFO") for each in nodes), "a cluster in order", seconds)
+    return own
 
 
-def _until(found: Any, what: str, seconds: float = 20) -> None:
+def free_port() -> int:
+    """A port of loopback that nobody has; a node takes the one 10,000 above it as well, for its bus."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OverflowError, OSError):
+                continue
+            return port
+
+
+def _first(place: int) -> int:
+    """The first slot of a primary."""
+    return _SLOTS * place // PRIMARIES
+
+
+def _ask(client: Any, *words: Any) -> str:
+    # In two words, of which redis-py does not know how to read the answer.
+    found: bytes = client.execute_command("CLUSTER", *words)
+    return found.decode()
+
+
+def _until(found: Callable[[], Any], what: str, seconds: float = 20) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:

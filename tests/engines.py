@@ -7,28 +7,17 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import redis
 
+from bench.cluster import form, free_port
 from quaff.store import embedded
 from tests.helpers import wait_until
 
 #: Seconds for servers to find each other.
 _LONG = 30.0
-
-
-def free_port() -> int:
-    """A port that nobody has; a cluster's node takes the one 10,000 above it as well, for its bus."""
-    while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            try:
-                bus.bind(("127.0.0.1", port + 10_000))
-            except (OverflowError, OSError):
-                continue
-            return port
 
 
 class Server:
@@ -44,6 +33,9 @@ class Server:
     def __init__(self, *options: str, program: str = "", tls: bool = False, sentinel: str = "") -> None:
         self.home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
         self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.redis = self.client()
+        self._tls = tls
         port = ["--port", "0", "--tls-port"] if tls else ["--port"]
         common = [*port, str(self.port), "--bind", "127.0.0.1", "--dir", str(self.home)]
         self.command = [program or str(embedded.find_binary())]
@@ -55,21 +47,23 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Start it, or start it again, and wait until it answers."""
+        """Start it, or start it again with what it has on disk, and wait until it answers."""
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
             )
-        wait_until(self.answers, _LONG, f"an answer of {self.command}")
+        wait_until(self.answers, 10, f"an answer of {self.command}")
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Whether it takes connections, and has loaded what it had."""
         assert self.process.poll() is None, (self.home / "log").read_text()
         try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
+            if self._tls:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return True
+            return bool(self.redis.ping())
+        except (redis.ConnectionError, OSError):  # the former also while it loads
             return False
-        return True
 
     def client(self) -> Any:
         """A plain client."""
@@ -82,8 +76,17 @@ class Server:
 
     def end(self) -> None:
         """It is gone, with its files."""
+        self.redis.close()
         self.kill()
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
 
 class Sentinels:
@@ -129,30 +132,13 @@ class Sentinels:
 
 
 class Cluster:
-    """Three primaries, each with a third of the slots; with ``replicas`` one replica each."""
+    """Three primaries, each with a third of the slots."""
 
-    def __init__(self, *, replicas: bool = False) -> None:
+    def __init__(self) -> None:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--appendonly", "no")
-        self.nodes = [Server(*options) for _ in range(6 if replicas else 3)]
-        clients = [node.client() for node in self.nodes]
-        for number, node in enumerate(self.nodes[:3]):
-            first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
-            clients[number].execute_command("CLUSTER ADDSLOTSRANGE", first, last)
-            clients[number].execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
-            if node is not self.nodes[0]:
-                clients[number].execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
-        for number in range(3, len(self.nodes)):
-            clients[number].execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
-        self.ids = [client.execute_command("CLUSTER MYID").decode() for client in clients]
-        for number in range(3, len(self.nodes)):
-            wait_until(lambda at=number: self.ids[at - 3] in _text(clients[at], "NODES"), _LONG, "a primary")
-            clients[number].execute_command("CLUSTER REPLICATE", self.ids[number - 3])
-        wait_until(lambda: all(self._ready(client) for client in clients), _LONG, "a cluster that is whole")
+        self.nodes = [Server(*options) for _ in range(3)]
+        self.ids = form([node.client() for node in self.nodes], _LONG)
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
-
-    def _ready(self, client: Any) -> bool:
-        info = _text(client, "INFO")
-        return "cluster_state:ok" in info and f"cluster_known_nodes:{len(self.nodes)}" in info
 
     def owner(self, slot: int) -> int:
         """The number of the node that serves a slot, as that node has it."""
@@ -166,9 +152,3 @@ class Cluster:
         """All are gone."""
         for node in self.nodes:
             node.end()
-
-
-def _text(client: Any, command: str) -> str:
-    # In two words, of which redis-py does not know how to read the answer.
-    found: bytes = client.execute_command("CLUSTER", command)
-    return found.decode()

@@ -17,8 +17,8 @@ from quaff.doctor.facts import Facts, Finding
 from quaff.errors import StoreError
 from quaff.store.keys import partition
 from quaff.store.rights import ROLES
+from tests.engines import Server
 from tests.helpers import Program, wait_until
-from tests.standalone import Standalone
 from tests.store.test_scripts import LUA
 
 
@@ -46,7 +46,7 @@ def test_the_embedded_server_is_in_order(server_url: str) -> None:
 
 def test_a_server_that_would_evict_is_a_danger() -> None:
     """F24: with a limit it is one; without one it may become one."""
-    with Standalone("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as server:
+    with Server("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as server:
         assert level(server.url, "eviction")[0] == "danger"
         server.redis.config_set("maxmemory-policy", "volatile-ttl")
         assert level(server.url, "eviction")[0] == "danger"
@@ -58,7 +58,7 @@ def test_a_server_that_would_evict_is_a_danger() -> None:
 
 def test_a_server_that_has_evicted_is_a_danger_whatever_it_says_now() -> None:
     """F24: what is gone is gone."""
-    with Standalone("--maxmemory-policy", "allkeys-random") as server:
+    with Server("--maxmemory-policy", "allkeys-random") as server:
         server.redis.set("big", b"x" * 1_000_000)
         server.redis.config_set("maxmemory", server.redis.info("memory")["used_memory"] - 500_000)
         wait_until(lambda: server.redis.info("stats")["evicted_keys"] > 0, 5, "an eviction")
@@ -71,7 +71,7 @@ def test_a_server_that_has_evicted_is_a_danger_whatever_it_says_now() -> None:
 
 def test_what_a_crash_and_a_power_cut_cost_is_said_for_each_kind_of_persistence() -> None:
     """No file, snapshots, and an append-only file with each appendfsync."""
-    with Standalone() as server:
+    with Server() as server:
         found, text = level(server.url, "persistence")
         assert (found, "costs every job" in text) == ("danger", True)
         server.redis.config_set("save", "60 1000")
@@ -91,8 +91,8 @@ def test_what_a_crash_and_a_power_cut_cost_is_said_for_each_kind_of_persistence(
 def test_a_replica_is_a_danger_and_its_primary_says_how_far_behind_it_is() -> None:
     """Nobody can enqueue on a replica."""
     with (
-        Standalone("--appendonly", "yes") as primary,
-        Standalone("--replicaof", "127.0.0.1", str(primary.port)) as replica,
+        Server("--appendonly", "yes") as primary,
+        Server("--replicaof", "127.0.0.1", str(primary.port)) as replica,
     ):
         wait_until(lambda: replica.redis.info("replication")["master_link_status"] == "up", 20, "the replica")
         found, text = level(replica.url, "replicas")
@@ -105,7 +105,7 @@ def test_a_replica_is_a_danger_and_its_primary_says_how_far_behind_it_is() -> No
 
 def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
     """And never ok; an administrator can try that user's rights."""
-    with Standalone("--appendonly", "yes") as server:
+    with Server("--appendonly", "yes") as server:
         keys = ("~quaff:{doc/*", "&quaff:{doc/*")
         few = "-@all +@hash +@list +@sortedset +evalsha +evalsha_ro +script|load +publish +subscribe +exists +del"
         few += " +memory|usage +time +ping"
@@ -129,13 +129,13 @@ def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
 
 def test_a_database_that_the_server_does_not_have_is_a_typed_error() -> None:
     """The answer to what opens a connection is no answer to a question."""
-    with Standalone() as server, pytest.raises(StoreError, match="DB index is out of range"):
+    with Server() as server, pytest.raises(StoreError, match="DB index is out of range"):
         look(f"{server.url}/999")
 
 
 def test_a_queue_that_this_account_may_not_touch_is_a_danger() -> None:
     """A real call is tried as well, and its refusal is said."""
-    with Standalone() as server:
+    with Server() as server:
         server.redis.execute_command("ACL", "SETUSER", "none", "on", ">word", "+ping", "+info", "+time")
         finding = look(server.url.replace("//", "//none:word@"))["queue default"]
         assert finding.level == "danger"
@@ -204,7 +204,7 @@ def test_the_command_ends_with_one_only_where_something_is_a_danger(
     good = CliRunner().invoke(program(), ["doctor"], env={"QUAFF_URL": server_url})
     assert good.exit_code == 0
     assert "danger" not in good.output
-    with Standalone() as server:
+    with Server() as server:
         bad = CliRunner().invoke(program(), ["doctor", "--json"], env={"QUAFF_URL": server.url})
     assert bad.exit_code == 1
     found = json.loads(bad.output)

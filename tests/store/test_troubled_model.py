@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from quaff.store.keys import NAMES
-from tests.standalone import Standalone
+from tests.engines import Server
 from tests.store.engine_model import Process
 from tests.store.test_engine_model import Engine
 
@@ -34,7 +34,7 @@ class Copy(NamedTuple):
 class Troubled(Engine):
     """As ``Engine``, on a server that is not always well."""
 
-    server: Standalone
+    server: Server
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,6 +87,6 @@ class Troubled(Engine):
 def test_no_failover_restart_or_clock_breaks_an_invariant() -> None:
     """F15, F20, F38, F49, I1, I4, I7: after each step the whole dump is what the model says."""
     plan = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
-    with Standalone("--appendonly", "yes", "--appendfsync", "always") as server:
+    with Server("--appendonly", "yes", "--appendfsync", "always") as server:
         Troubled.url, Troubled.server = server.url, server
         run_state_machine_as_test(Troubled, settings=plan)  # type: ignore[no-untyped-call]
