@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -34,6 +34,8 @@ from quaff.schedules import Schedules
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
+from quaff.store.operations import spread
+from quaff.store.transitions import Call
 from quaff.task import Task
 
 _NOTHING = nullcontext()
@@ -48,6 +50,14 @@ class Backend:
         self.settings = settings
         self.endpoint = Endpoint(settings.url, settings.url_source, settings.deadline)
         self.store = Store(self.endpoint, settings.deadline)
+        self._told: set[str] = set()
+
+    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
+        """What the server has to be told before the first jobs are sent to these: that they have several partitions."""
+        for queue, count in self.settings.partitions:
+            if queue not in self._told and queue in queues:
+                yield spread(partition(self.settings.namespace, queue), count)
+                self._told.add(queue)
 
 
 class Quaff(Registry):
@@ -95,11 +105,12 @@ class Quaff(Registry):
         queue, _, rest = id_or_key.partition("/")
         task, _, key = rest.partition("/")
         if ids.NAME.fullmatch(queue) and ids.NAME.fullmatch(task) and key:
-            return self._handle(JobId(queue, 0, ids.keyed_raw(queue, task, key)), id_or_key)
+            return self._handle(self.settings.partitions.home(queue, ids.keyed_raw(queue, task, key)), id_or_key)
         parsed = ids.parse_result_key(id_or_key)
         if parsed is None:
             raise JobNotFound(f"{id_or_key!r} is neither a job's id nor <queue>/<task>/<key>.", id_or_key)
-        return self._handle(parsed[1], id_or_key)
+        found = parsed[1]
+        return self._handle(self.settings.partitions.home(found.queue, found.raw), id_or_key)
 
     @overload
     def wait_all(
@@ -172,6 +183,8 @@ class Quaff(Registry):
             hold: seconds after which a place in a Concurrency is free again, whatever became of its holder.
         """
         home = partition(self.settings.namespace, check_name("queue", queue))
+        if self.settings.partitions.of(queue) > 1:
+            raise ConfigurationError(f"limit({key!r}): queue {queue!r} has several partitions; limits hold within one.")
         return Guest(self.store, home, key, limit, hold)
 
     def block(self, task: Task[Any, Any, Any] | str, /, **arguments: Any) -> bool:
@@ -228,6 +241,8 @@ class Quaff(Registry):
             handles = [self._handle(submission.id, submission.key, fresh=True) for submission in submissions]
             collected.extend(zip(submissions, handles, strict=True))
             return handles
+        for news in self.news(each.id.queue for each in submissions):
+            self.store.run(news)
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):
@@ -238,11 +253,18 @@ class Quaff(Registry):
         """As ``send``, in a coroutine."""
         if self._open_batch.get() is not None:
             return self.send(submissions)
+        for news in self.news(each.id.queue for each in submissions):
+            await self.store.aio.run(news)
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):
                 delivery.note(places, await self.store.aio.run(call))
         return delivery.jobs()
+
+    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
+        """What the server has to be told before jobs are sent to these queues; nearly always nothing."""
+        backend = self.backend
+        return backend.news(set(queues)) if backend.settings.partitions else iter(())
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
         backend = self.backend

@@ -19,6 +19,7 @@ from quaff.errors import ConfigurationError, did_you_mean
 from quaff.model.ids import NAME
 from quaff.model.options import LONGEST
 from quaff.model.sealing import BARE, Seals
+from quaff.model.spread import Spread, spread
 from quaff.store import embedded
 
 
@@ -33,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         key_window: how long ``key=`` protects after the end of its job; no shorter than any call goes on trying.
         timeout: how long an attempt may run, where its task does not say; 0 sets no limit.
         failed_count, failed_bytes: the most dead letters that a queue keeps; the oldest make room.
+        partitions: over how many a queue is spread, ``{"mail": 8}``, in the environment ``mail=8,thumbs=4``; 1 where
+            nothing is said.
         processes: 0 takes the number of CPUs.
         signing_keys, encryption_keys: each at least 16 characters, in the environment with commas between them; the
             first one seals, all are good to open. In Flask SECRET_KEY and its FALLBACKS sign where no others are given.
@@ -55,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 600
     max_message: int = 256 * 1024
     max_result: int = 1024 * 1024
+    partitions: Spread = Spread({})
     processes: int = 0
     concurrency: int = 8
     async_concurrency: int = 100
@@ -171,6 +175,9 @@ def _checked(found: Mapping[str, tuple[Any, str]], secret_keys: tuple[bytes, ...
     for name, (value, source) in found.items():
         if name in _SECRET:
             values[name] = _keys(name, value, source)
+            continue
+        if name == "partitions":
+            values[name] = spread(value, source)
             continue
         kind = types[fields[name]]
         try:

@@ -12,8 +12,9 @@ from quaff.config import Settings
 from quaff.model import message, outcome
 from quaff.model.ids import JobId
 from quaff.model.message import Where
+from quaff.queues import homes_of
 from quaff.store.client import Store
-from quaff.store.keys import Partition, partition
+from quaff.store.keys import Partition
 from quaff.store.queries import Letter, letters, lookup
 from quaff.store.transitions import STEP, discard, requeue
 
@@ -102,7 +103,8 @@ class Inspector:
 
     def _homes(self, queue: str | None) -> list[Partition]:
         names = self._quaff.queue_names() if queue is None else [queue]
-        return [partition(self._quaff.settings.namespace, name) for name in names]
+        quaff = self._quaff
+        return [home for name in names for home in homes_of(quaff.store, quaff.settings, name)]
 
     def _matching(
         self, queue: str | None, task: str | None, error: str | None

@@ -159,7 +159,7 @@ def seed_of(
             task,
             args,
             dict(call.kwargs if kwargs is None else kwargs),
-            home=flow.queue,
+            home=flow,
             terms={message.FLOW: str(flow)},
         )
     except EncodeError:
@@ -172,7 +172,8 @@ def seed_of(
         ) from None
     route, numbers, due_ms, delay_ms = _placed(sent.placement)
     if task.settings.queue != flow.queue:
-        route = (*(route or (0, "", "done", "", 1, (), 0)), f"{task.settings.queue}#0")
+        there = task.sender.settings.partitions.home(task.settings.queue, sent.id.raw)
+        route = (*(route or (0, "", "done", "", 1, (), 0)), f"{there.queue}#{there.partition}")
     whole = Spec(**spec, due_ms=due_ms, delay_ms=delay_ms, name=name or f"{task.name}-{sent.id.raw.hex()[-6:]}")
     packed = msgspec.msgpack.encode(route) if route else b""
     return Seed(place, sent.id.raw, sent.message, packed, msgspec.msgpack.encode(numbers), whole, edges)
@@ -202,6 +203,11 @@ def _refs(shape: Any, inputs: list[int]) -> Any:
     if shape not in inputs:
         inputs.append(shape)
     return Ref(inputs.index(shape))
+
+
+def under(prefix: str, name: str) -> str:
+    """The name of a node in a part that has a name itself, if it has one."""
+    return f"{prefix}.{name}" if prefix else name
 
 
 def terms_of(settings: Settings) -> Terms:

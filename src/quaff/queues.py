@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -19,9 +19,10 @@ from quaff.model.limits import Concurrency, Limit, RateLimit
 from quaff.model.placement import declared_as, limit_name
 from quaff.model.times import Seconds, seconds
 from quaff.store.client import Store
-from quaff.store.keys import partition
+from quaff.store.keys import Partition, partition
 from quaff.store.operations import block, capacity, limit, pause, purge
-from quaff.store.queries import blocks, changes, stats
+from quaff.store.queries import blocks, changes, partitions, stats
+from quaff.store.transitions import Call
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +100,7 @@ class Queue:
         self._store = store
         self._settings = settings
         self._tasks = tasks
-        self._home = partition(settings.namespace, name)
+        self._first = partition(settings.namespace, name)
 
     def pause(self, for_: Seconds | None = None) -> bool:
         """Hand out nothing any more; what runs goes on, and jobs are accepted.
@@ -111,11 +112,11 @@ class Queue:
             False if it was paused already; the new time counts all the same.
         """
         lasts_ms = 0 if for_ is None else max(1, int(seconds("pause(for_=)", for_) * 1000))
-        return self._store.run(pause(self._home, on=True, lasts_ms=lasts_ms, who=somebody()))
+        return self._everywhere(lambda home: pause(home, on=True, lasts_ms=lasts_ms, who=somebody()))
 
     def resume(self) -> bool:
         """Go on; False if it was not paused."""
-        return self._store.run(pause(self._home, on=False, lasts_ms=0, who=somebody()))
+        return self._everywhere(lambda home: pause(home, on=False, lasts_ms=0, who=somebody()))
 
     def purge(self, *, scheduled: bool = False) -> int:
         """Cancel what waits in line, some jobs at a time; how many.
@@ -123,6 +124,9 @@ class Queue:
         Args:
             scheduled: also what waits for its time, retries included.
         """
+        return sum(self._purge(home, scheduled=scheduled) for home in self._homes())
+
+    def _purge(self, home: Partition, *, scheduled: bool) -> int:
         record = outcome.cancelled("the queue was purged")
         ttl_ms, window_ms = int(self._settings.result_ttl * 1000), int(self._settings.key_window * 1000)
         total = 0
@@ -130,14 +134,7 @@ class Queue:
         left: int | None = None
         while left is None or left > 0:
             gone, waiting = self._store.run(
-                purge(
-                    self._home,
-                    outcome=record,
-                    ttl_ms=ttl_ms,
-                    window_ms=window_ms,
-                    scheduled=scheduled,
-                    who=somebody(),
-                )
+                purge(home, outcome=record, ttl_ms=ttl_ms, window_ms=window_ms, scheduled=scheduled, who=somebody())
             )
             total += gone
             left = waiting if left is None else min(left - gone, waiting)
@@ -145,9 +142,10 @@ class Queue:
 
     def stats(self) -> QueueStats:
         """How many jobs are where."""
-        found = self._store.run(stats(self._home))
-        paused = found.pop("paused")
-        return QueueStats(**found, paused=paused >= 0, resumes_in=paused / 1000 if paused > 0 else None)
+        found = [self._store.run(stats(home)) for home in self._homes()]
+        paused = max(each.pop("paused") for each in found)
+        counts = {name: sum(each[name] for each in found) for name in found[0]}
+        return QueueStats(**counts, paused=paused >= 0, resumes_in=paused / 1000 if paused > 0 else None)
 
     def set_limit(self, limit: Limit, *, task: str | None = None, only: str | None = None) -> None:
         """Give a limit of this queue other numbers than the code has, from now on and until ``reset_limit``.
@@ -186,7 +184,7 @@ class Queue:
         name, who = (name if only is not None else name[17:]), somebody()
         after = b""
         while True:
-            after = self._store.run(limit(self._home, name=name, numbers=numbers, who=who, after=after))
+            after = self._store.run(limit(self._first, name=name, numbers=numbers, who=who, after=after))
             if not after:
                 return
 
@@ -213,26 +211,49 @@ class Queue:
         for name, given in (("jobs", jobs), ("size", size)):
             if given is not None and (type(given) is not int or given < 1):
                 raise ConfigurationError(f"set_capacity({name}={given!r}): give a whole number from 1, or None.")
-        self._store.run(capacity(self._home, jobs=jobs, size=size, who=somebody()))
+        homes = self._homes()
+        # Each takes its part of that, rounded up; jobs are spread evenly.
+        share = {"jobs": jobs and -(-jobs // len(homes)), "size": size and -(-size // len(homes))}
+        for home in homes:
+            self._store.run(capacity(home, **share, who=somebody()))
 
     def block(self, rule: bytes, *, on: bool) -> bool:
         """Apply a rule of ``Quaff.block``, or lift it; False if it was so before."""
         words = str(blocking.decode(rule))
-        return self._store.run(block(self._home, rule, on=on, who=somebody(), words=words))
+        return self._everywhere(lambda home: block(home, rule, on=on, who=somebody(), words=words))
 
     def blocked(self) -> list[str]:
         """What ``Quaff.block`` keeps from being started, such as ``"mails.send(user_id=7)"``."""
-        return [str(blocking.decode(rule)) for rule in self._store.run(blocks(self._home))[1]]
+        return [str(blocking.decode(rule)) for rule in self._store.run(blocks(self._first))[1]]
 
     def changes(self, most: int = 100) -> list[Change]:
         """What was changed by hand, the newest first; a thousand are kept."""
         if type(most) is not int or most < 1:
             raise ConfigurationError(f"changes({most!r}): give a whole number from 1.")
-        found = self._store.run(changes(self._home, most))
+        found = self._store.run(changes(self._first, most))
         return [Change(datetime.fromtimestamp(ms / 1000, UTC), who, what, about) for ms, who, what, about in found]
+
+    def _homes(self) -> list[Partition]:
+        return homes_of(self._store, self._settings, self.name)
+
+    def _everywhere(self, change: Callable[[Partition], Call[bool]]) -> bool:
+        """Make a change in each partition; whether one was otherwise before."""
+        # In all of them, whatever the first one says.
+        changed = [self._store.run(change(home)) for home in self._homes()]
+        return any(changed)
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"
+
+
+def homes_of(store: Store, settings: Settings, queue: str) -> list[Partition]:
+    """All partitions of a queue, those included that it has in another program's settings, or had once.
+
+    Raises:
+        ServerUnavailable
+    """
+    known = store.run(partitions(partition(settings.namespace, queue)))
+    return [partition(settings.namespace, queue, number) for number in range(max(known, settings.partitions.of(queue)))]
 
 
 def somebody() -> str:

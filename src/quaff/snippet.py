@@ -221,7 +221,8 @@ def _find(key: str) -> _Place | None:
     queue_key, id = parsed
     apps = (app for _, _, app in _loaded_apps() if app.config.get(_QUEUE_KEY) == queue_key)
     app = app_ctx.app if has_app_context() else next(apps, None)
-    return _Place(_lone_backend() if app is None else _quaff.backend_of(_quaff.meet(app)), id)
+    backend = _lone_backend() if app is None else _quaff.backend_of(_quaff.meet(app))
+    return _Place(backend, backend.settings.partitions.home(id.queue, id.raw))
 
 
 def _loaded_apps() -> Iterator[tuple[str, str, Flask]]:

@@ -23,6 +23,7 @@ from quaff.model.options import TaskOptions, resolve
 from quaff.model.placement import Placement, placement
 from quaff.model.retry import Kinds, Rule
 from quaff.model.signature import Signature
+from quaff.model.spread import Spread
 from quaff.model.times import Seconds, seconds
 
 P = ParamSpec("P")
@@ -201,14 +202,14 @@ def submission(
     kwargs: dict[str, Any],
     later_ms: int = 0,
     *,
-    home: str | None = None,
+    home: JobId | None = None,
     terms: Mapping[str, Any] = _NO_TERMS,
 ) -> Submission:
     """One call on its way to the server; errors as of ``delay``.
 
     Args:
         later_ms: it is due so much later than the options say.
-        home: the queue where it is at home, if that is another one than it runs in.
+        home: what it belongs to: it is at home in the partition of that, whichever queue it runs in.
         terms: what the worker is to know besides.
     """
     sent = task.signature.bind(args, kwargs)
@@ -223,7 +224,7 @@ def submission(
         now_ms = time.time_ns() // 1_000_000
         secret = task.sender.settings.seals.digest_key
         data = message.encode_keyed(task.name, sent.args, sent.kwargs, now_ms, _terms(task, terms), secret)
-    id = JobId(home or settings.queue, 0, raw)
+    id = task.sender.settings.partitions.home(settings.queue, raw) if home is None else home._replace(raw=raw)
     follow_up = b"" if settings.on_exhausted is None else message.encode(settings.on_exhausted, [str(id)], {})
     if task.sender.settings.seals.writes:
         seals, where = task.sender.settings.seals, Where(task.sender.settings.namespace, id)
@@ -237,7 +238,10 @@ def submission(
             f"{task.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
             f"{task.sender.settings.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
         )
-    return Submission(id, data, task.name, key, placed(task, args, kwargs, later_ms))
+    place = placed(task, args, kwargs, later_ms)
+    if place is not None:
+        check_spread(task, task.sender.settings.partitions)
+    return Submission(id, data, task.name, key, place)
 
 
 def _terms(task: Task[Any, Any, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -271,6 +275,19 @@ def placed(
             f"{task.name}.delay(): a key or cost of its options cannot be made from these arguments: "
             f"{type(error).__name__}: {error}. Nothing was sent."
         ) from error
+
+
+def check_spread(task: Task[Any, Any, Any], partitions: Spread) -> None:
+    """Refuse what holds within one partition only, where the task's queue has several (engine.md §8)."""
+    queue, settings = task.settings.queue, task.settings
+    if partitions.of(queue) == 1:
+        return
+    given = {"unique": settings.unique, "fair_by": settings.fair_by, "rate or concurrency": tuple(settings.limits)}
+    if found := [name for name, value in given.items() if value]:
+        raise ConfigurationError(
+            f"{task.name}: {found[0]}= holds within one partition, and queue {queue!r} has {partitions.of(queue)} "
+            "(PARTITIONS). Give the task a queue of its own with one partition."
+        )
 
 
 def _check_names(signature: Signature, settings: TaskOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -15,7 +16,7 @@ from quaff.flow import Flow
 from quaff.model import ids
 from quaff.model.flow import After, NodeResult, Policy, Shape, TaskSignature, leaves_first, names_in
 from quaff.model.ids import JobId
-from quaff.plan import Plan, Waits, places_of, terms_of
+from quaff.plan import Plan, Waits, places_of, terms_of, under
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -40,6 +41,10 @@ class Application(Protocol):
 
     def flow(self, id: str) -> Flow[Any]:
         """A flow's handle."""
+        ...
+
+    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
+        """What the server has to be told before jobs are sent to these queues."""
         ...
 
 
@@ -80,12 +85,12 @@ class Part(ABC, Generic[R]):
         app: Application = first.task.sender
         for each in _signatures([self]):
             check_app(each.task.name, each.task.sender.settings, app.settings)
-        id = JobId(first.task.settings.queue, 0, ids.new_raw())
+        settings = app.settings
+        id = settings.partitions.home(first.task.settings.queue, ids.new_raw())
         plan = Plan(id)
         shape = self.lay(plan, {}, None, "")
-        settings = app.settings
         calls = plant(
-            partition(settings.namespace, id.queue, 0),
+            partition(settings.namespace, id.queue, id.partition),
             id.raw,
             sower=ids.new_raw(),
             again=False,
@@ -94,7 +99,7 @@ class Part(ABC, Generic[R]):
             terms=terms_of(settings),
             seeds=plan.seeds(),
         )
-        return app, id, calls
+        return app, id, itertools.chain(app.news(each.task.settings.queue for each in _signatures([self])), calls)
 
 
 class Chain(Part[R]):
@@ -133,7 +138,7 @@ class Group(Part[R]):
         members = [place for place in range(first, len(plan.nodes)) if plan.nodes[place].state != "u"]
         for when, call in self._callbacks.items():
             policy, case, gets = _CALLBACKS[when]
-            plan.add(call, dict.fromkeys(members, policy), shape if gets else None, _under(name, when), case=case)
+            plan.add(call, dict.fromkeys(members, policy), shape if gets else None, under(name, when), case=case)
         return shape
 
     def pieces(self) -> Sequence[Piece]:
@@ -214,13 +219,13 @@ class Workflow(Part[dict[str, Any]]):
             for other, policy in node.after.items():
                 edges |= dict.fromkeys(places_of(plan.scope[other]), policy)
             waits = edges or any(_mentions(node.part))
-            shape = _lay(node.part, plan, edges if waits else after, None, _under(name, own))
+            shape = _lay(node.part, plan, edges if waits else after, None, under(name, own))
             plan.scope[own] = shape
         # After all others: the results of any of them may stand in their arguments.
         for own, node in self._nodes.items():
             if node.compensate is not None:
                 shape = plan.scope[own]
-                undo = plan.add(node.compensate, {}, shape, f"{_under(name, own)}/undo", state="u")
+                undo = plan.add(node.compensate, {}, shape, f"{under(name, own)}/undo", state="u")
                 plan.nodes[places_of(shape)[0]].undo = undo
         scope, plan.scope = plan.scope, outer
         return dict(scope)
@@ -337,10 +342,6 @@ def _mentions(part: Piece) -> Iterator[str]:
     for call in _signatures([part], inside=False):
         for value in (*call.args, *call.kwargs.values()):
             yield from names_in(value)
-
-
-def _under(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
 
 
 def _sure(stored: bool, id: JobId) -> None:

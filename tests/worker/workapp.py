@@ -140,6 +140,12 @@ def until_told(tag: str) -> str:
     return "was told"
 
 
+@quaff.task(name="echo")
+def echo(value: Any) -> Any:
+    """Return what it was given."""
+    return value
+
+
 @quaff.task(name="give")
 def give(what: str) -> Any:
     """Return something odd."""

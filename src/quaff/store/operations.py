@@ -1,4 +1,4 @@
-"""Calls by which people steer a queue and its limits; each but ``acquire`` and ``leave`` is in the list of changes."""
+"""Calls by which people steer a queue and its limits; what they change by hand is in the list of changes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def capacity(partition: Partition, *, jobs: int | None, size: int | None, who: s
     """Take no more jobs, or bytes of messages, than these; None: as many as come."""
     most = tuple(b"" if number is None else b"%d" % number for number in (jobs, size))
     return Call(load("capacity"), partition, (*most, who.encode()), bool)
+
+
+def spread(partition: Partition, count: int) -> Call[bool]:
+    """Tell the first partition of a queue that there are so many."""
+    return Call(load("spread"), partition, (b"%d" % count,), bool)
 
 
 def block(partition: Partition, rule: bytes, *, on: bool, who: str, words: str) -> Call[bool]:

@@ -116,6 +116,11 @@ def asked(partition: Partition, ids: Sequence[bytes]) -> Call[list[int]]:
     return Call(load("asked"), partition, tuple(ids), list)
 
 
+def partitions(first: Partition) -> Call[int]:
+    """How many partitions a queue has, or has had, as its first one knows."""
+    return Call(load("partitions"), first, (), int)
+
+
 def stats(partition: Partition) -> Call[dict[str, int]]:
     """How many jobs are where, and the counters, by name."""
     return Call(

@@ -6,19 +6,18 @@ import re
 
 from quaff.store.scripts import Script, load
 
-_ASKS = "lookup graph watch follow stats"
+_ASKS = "lookup graph watch follow stats partitions"
+_SENDS = "enqueue enqueue_routed spread plant advance"
 #: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
 ROLES: dict[str, tuple[str, ...]] = {
-    "producer": tuple(
-        f"enqueue enqueue_routed plant grow advance cancel forget signal prioritize acquire leave {_ASKS}".split()
-    ),
-    "dashboard": tuple("lookup graph stats letters blocks changes schedules asked holds recall".split()),
+    "producer": tuple(f"{_SENDS} grow cancel forget signal prioritize acquire leave {_ASKS}".split()),
+    "dashboard": tuple("lookup graph stats partitions letters blocks changes schedules asked holds recall".split()),
     "operator": tuple(
-        f"cancel requeue rerun discard prioritize pause purge limit capacity block schedule enqueue enqueue_routed "
-        f"plant advance signal forget letters blocks changes schedules mend correct {_ASKS}".split()
+        f"{_SENDS} cancel requeue rerun discard prioritize pause purge limit capacity block schedule signal forget "
+        f"letters blocks changes schedules mend correct {_ASKS}".split()
     ),
     "worker": tuple(
-        f"enqueue enqueue_routed plant grow advance cancel forget signal prioritize acquire leave {_ASKS} "
+        f"{_SENDS} grow cancel forget signal prioritize acquire leave {_ASKS} "
         "claim settle release reap sweep heartbeat holds asked declare fire schedules blocks note append step receive "
         "recall outgoing sent arrive returned requeue rerun discard letters".split()
     ),

@@ -142,7 +142,7 @@ class Swept(NamedTuple):
     ``processes``: how many have a lease.
 
     ``schedule_ms``: until a schedule is to be looked at; ``parcel_ms``: until something is to be told to another
-    partition; None where there is none.
+    partition; None where there is none. ``partitions``: how many the queue has, as its first one knows.
     """
 
     taken: int
@@ -153,6 +153,7 @@ class Swept(NamedTuple):
     processes: int
     schedule_ms: int | None
     parcel_ms: int | None
+    partitions: int
 
 
 def _flat(items: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
@@ -295,8 +296,9 @@ def forget(partition: Partition, *, after_ms: int, ids: Sequence[bytes]) -> Call
 
 
 def _swept(reply: list[int]) -> Swept:
-    taken, unparked, expired, more, asked, processes, *waits = reply
-    return Swept(taken, unparked, expired, more == 1, asked, processes, *(None if ms < 0 else ms for ms in waits))
+    *done, more, asked, processes, schedule_ms, parcel_ms, partitions = reply
+    until = [None if ms < 0 else ms for ms in (schedule_ms, parcel_ms)]
+    return Swept(done[0], done[1], done[2], more == 1, asked, processes, until[0], until[1], partitions)
 
 
 def _verdicts(reply: list[int]) -> list[Verdict]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from quaff.errors import QuaffError
 from quaff.model import message
+from quaff.model.spread import Spread
 from quaff.model.states import JobState
 from quaff.store.keys import Partition
 from quaff.store.transitions import PORTION, Call, Verdict, settle
@@ -33,8 +34,9 @@ class Completer:
         starts: the records of what had begun here; each is kept until the server has the outcome.
     """
 
-    def __init__(self, process: bytes, window_ms: int, starts: Starts) -> None:
+    def __init__(self, process: bytes, window_ms: int, starts: Starts, partitions: Spread) -> None:
         self._process = process
+        self._partitions = partitions
         self._window_ms = window_ms
         self._starts = starts
         self._unsettled: dict[Partition, list[Finished]] = {}
@@ -110,7 +112,7 @@ class Completer:
                         lease.token,
                         settled.state,
                         settled.ttl_ms,
-                        _note(finished),
+                        self._note(finished),
                         settled.record,
                     )
                 )
@@ -154,13 +156,16 @@ class Completer:
         """Empty the pipe that woke the fetcher."""
         os.read(self.read_end, 4096)
 
-
-def _note(finished: Finished) -> bytes:
-    """Beside the record: of a job that comes back its new priority and queue, or what it waits for; else its digest."""
-    settled = finished.settled
-    if not settled.state.terminal:
+    def _note(self, finished: Finished) -> bytes:
+        """Beside the record: of a job that comes back its priority and place, or what it waits for; else its digest."""
+        settled = finished.settled
+        if settled.state.terminal:
+            return message.digest(finished.claim.lease.message)
         if settled.step:
             return settled.step
         priority = b"" if settled.priority is None else b"%d" % settled.priority
-        return priority if settled.queue is None else b"%b %b#0" % (priority, settled.queue.encode())
-    return message.digest(finished.claim.lease.message)
+        if settled.queue is None:
+            return priority
+        home = finished.claim.where.job
+        to = home if settled.queue == home.queue else self._partitions.home(settled.queue, home.raw)
+        return b"%b %b#%d" % (priority, to.queue.encode(), to.partition)

@@ -20,6 +20,7 @@ class Orders(msgspec.Struct, kw_only=True):
         app: ``module:object``.
         flags: settings of the command line.
         queues: None serves every queue that the application's tasks name, and ``default``.
+        partitions: those of the worker's queues, by queue and number, each at its place; None: as the settings have it.
         ordered: the first queue with work comes first; else they take turns, by their ``weights`` (1 where none is
             given).
         process: the process's id in hex.
@@ -32,6 +33,7 @@ class Orders(msgspec.Struct, kw_only=True):
     app: str
     flags: dict[str, str | int | float]
     queues: list[str] | None
+    partitions: list[tuple[str, int]] | None = None
     ordered: bool
     weights: dict[str, int]
     supervisor: int
@@ -60,6 +62,7 @@ class Word(msgspec.Struct, kw_only=True):
     settings: dict[str, float] = {}
     namespace: str = ""
     queues: list[str] = []
+    partitions: list[tuple[str, int]] = []
     slots: str = ""
     schedules: list[tuple[int, str, bytes]] = []
     signing_keys: tuple[bytes, ...] = ()

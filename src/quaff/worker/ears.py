@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from quaff.errors import QuaffError
@@ -22,18 +22,18 @@ class Ears:
 
     Args:
         endpoint: the server.
-        partitions: what to listen to.
+        partitions: what to listen to, by their places in the worker's list.
         tell: by the key of that name, which is also a channel: called with the place of the partition. ``stop``: a
             running job was called off; ``outbox``: something is to be told to another partition.
     """
 
     def __init__(
-        self, endpoint: Endpoint, partitions: Sequence[Partition], tell: Mapping[str, Callable[[int], None]]
+        self, endpoint: Endpoint, partitions: Mapping[int, Partition], tell: Mapping[str, Callable[[int], None]]
     ) -> None:
         self._endpoint = endpoint
         self._calls = {
             partition.key(name): partial(call, place)
-            for place, partition in enumerate(partitions)
+            for place, partition in partitions.items()
             for name, call in tell.items()
         }
         threading.Thread(target=self._work, name="quaff-ears", daemon=True).start()

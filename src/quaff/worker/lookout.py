@@ -62,9 +62,9 @@ class Line:
     place: int
     partition: Partition
     kinds: frozenset[str]
-    weight: int = 1
+    weight: float = 1
     batch: int = 0
-    credit: int = 0
+    credit: float = 0
     number: int = 0
     look_at: float = 0.0
     again_at: float = float("inf")
@@ -158,11 +158,15 @@ class Lookout:
         """The line to ask now and for how many jobs, if there is one with room for them."""
         now = time.monotonic()
         due = ((line, wanted) for line in self.lines if line.look_at <= now and (wanted := room(line)))
-        if self._ordered or len(self.lines) == 1:
+        if len(self.lines) == 1:
             return next(due, None)
         able = list(due)
         if not able:
             return None
+        if self._ordered:
+            # Between themselves the partitions of the first queue take turns.
+            queue = able[0][0].partition.queue
+            able = [each for each in able if each[0].partition.queue == queue]
         # Smooth weighted round-robin: who waits saves up and so comes to its turn, however small its weight.
         for line, _ in able:
             line.credit += line.weight

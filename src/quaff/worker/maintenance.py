@@ -22,7 +22,7 @@ from quaff.model import outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.store.client import Store
-from quaff.store.keys import Partition
+from quaff.store.keys import Partition, partition
 from quaff.store.queries import asked
 from quaff.store.transitions import BATCH, End, Kept, Rules, attempt_of, heartbeat, reap, sweep
 from quaff.worker.courier import Courier
@@ -81,7 +81,7 @@ class Chores:
 
     Args:
         store: the server.
-        partitions: what this worker serves, in the order of its processes' lists.
+        partitions: what this worker serves, in the order of its processes' lists; those that come to light are added.
         lease: seconds.
         rules: the limits for crashed jobs.
         keep: how many dead letters.
@@ -96,7 +96,7 @@ class Chores:
     def __init__(
         self,
         store: Store,
-        partitions: Sequence[Partition],
+        partitions: list[Partition],
         lease: float,
         rules: Rules,
         keep: Kept,
@@ -113,25 +113,18 @@ class Chores:
         self.asked: set[tuple[int, bytes]] = set()
         self._alive: set[bytes] = set()
         self._burials: deque[tuple[Death, int]] = deque()
-        self._unpark = set(partitions)
+        self._unpark: set[Partition] = set()
         self._call = threading.Event()
         self._closing = False
         self._funeral = Chore("giving back the jobs of a dead process", self._bury)
         self._beat = Chore("renewing leases", self._renew)
-        self._sweeps = [
-            Chore(f"sweeping queue {each.queue}", partial(self._sweep, n)) for n, each in enumerate(partitions)
-        ]
-        self._timekeeper = timekeeper
+        self._timekeeper, self._courier = timekeeper, courier
         self._declaring = Chore("declaring schedules", timekeeper.declare)
-        self._firing = [
-            Chore(f"firing schedules of queue {each.queue}", partial(timekeeper.fire, n), math.inf)
-            for n, each in enumerate(partitions)
-        ]
-        self._delivering = [
-            Chore(f"delivering for queue {each.queue}", partial(courier.deliver, n), math.inf)
-            for n, each in enumerate(partitions)
-        ]
-        self._all = [self._beat, self._funeral, *self._sweeps, self._declaring, *self._firing, *self._delivering]
+        self._sweeps: list[Chore] = []
+        self._firing: list[Chore] = []
+        self._delivering: list[Chore] = []
+        for place in range(len(partitions)):
+            self._take_on(place)
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
 
@@ -173,6 +166,22 @@ class Chores:
         self._call.set()
         self._thread.join(seconds)
 
+    def _take_on(self, place: int) -> None:
+        """Do for a partition what there is to do."""
+        home = self._partitions[place]
+        self._unpark.add(home)
+        self._sweeps.append(Chore(f"sweeping queue {home.queue}", partial(self._sweep, place)))
+        fire, deliver = partial(self._timekeeper.fire, place), partial(self._courier.deliver, place)
+        self._firing.append(Chore(f"firing schedules of queue {home.queue}", fire, math.inf))
+        self._delivering.append(Chore(f"delivering for queue {home.queue}", deliver, math.inf))
+
+    def _grow(self, first: Partition, count: int) -> None:
+        """A queue has so many partitions: take on those that are not known here."""
+        known = sum(each.queue == first.queue for each in self._partitions)
+        for number in range(known, count):
+            self._partitions.append(partition(first.namespace, first.queue, number))
+            self._take_on(len(self._partitions) - 1)
+
     def _name_those_concerned(self, death: Death) -> None:
         """The log of a process that is gone says which jobs that means, a few of them if they are many."""
         for letter, words in (
@@ -190,8 +199,7 @@ class Chores:
         while not self._closing or self._burials:
             now = time.monotonic()
             funeral = [self._funeral] if self._burials else []
-            rest = [*self._delivering, *self._firing, self._declaring, *self._sweeps]
-            waiting = [self._beat, *funeral, *sorted(rest, key=lambda each: each.at)]
+            waiting = [self._beat, *funeral, *sorted(self._rest(), key=lambda each: each.at)]
             due = next((chore for chore in waiting if chore.at <= now), None)
             if due is not None:
                 self._do(due)
@@ -206,13 +214,21 @@ class Chores:
         except Exception as error:  # noqa: BLE001  whatever it is, the other chores and the next try go on
             pause, text = random.uniform(0.1, 0.5), str(error) or repr(error)
             # A server that is away is one line, not one for each queue.
-            if not chore.trouble and not self._closing and text not in (each.trouble for each in self._all):
+            if (
+                not chore.trouble
+                and not self._closing
+                and text not in (each.trouble for each in (self._beat, self._funeral, *self._rest()))
+            ):
                 log.error("%s: %s; trying again", chore.name, text)
                 chore.trouble = text
         else:
             chore.trouble = ""
         # Not later than somebody has asked for meanwhile: its step may have begun before there was a reason.
         chore.at = min(chore.at, time.monotonic() + pause)
+
+    def _rest(self) -> list[Chore]:
+        """All that can wait for the leases and for those of a dead process."""
+        return [*self._delivering, *self._firing, self._declaring, *self._sweeps]
 
     def _renew(self) -> float:
         processes = list(self._alive)
@@ -223,16 +239,17 @@ class Chores:
         return self._lease / 3
 
     def _sweep(self, place: int) -> float:
-        partition = self._partitions[place]
+        home = self._partitions[place]
         poison = outcome.encode(Outcome("", 0, Attempt(0, 0, int(time.time() * 1000), "", 0, "poison", _SILENT)))
-        unpark = partition in self._unpark
+        unpark = home in self._unpark
         swept = self._store.run(
-            sweep(partition, lease_ms=self._lease_ms, rules=self._rules, keep=self._keep, poison=poison, unpark=unpark)
+            sweep(home, lease_ms=self._lease_ms, rules=self._rules, keep=self._keep, poison=poison, unpark=unpark)
         )
         # Parked jobs come back once: if nobody here knows them they will be parked again.
-        self._unpark.discard(partition)
+        self._unpark.discard(home)
         if swept.taken:
-            log.warning("%s: took %d jobs back from workers that fell silent", partition.queue, swept.taken)
+            log.warning("%s: took %d jobs back from workers that fell silent", home.queue, swept.taken)
+        self._grow(home, swept.partitions)
         self._ask(place, swept.asked)
         if swept.schedule_ms is not None:
             self._firing[place].at = min(self._firing[place].at, time.monotonic() + swept.schedule_ms / 1000)
@@ -254,11 +271,11 @@ class Chores:
         death, place = self._burials[0]
         # To the end first: one that fails must not keep the others waiting.
         self._burials.rotate(-1)
-        partition, now = self._partitions[place], int(time.time() * 1000)
+        home, now = self._partitions[place], int(time.time() * 1000)
         ends = [_end(start, letter, death, now) for start, letter in death.started if start.partition == place]
-        back, dead, more = self._store.run(reap(partition, process=death.process, rules=self._rules, started=ends))
+        back, dead, more = self._store.run(reap(home, process=death.process, rules=self._rules, started=ends))
         if back or dead:
-            log.warning("%s: gave back %d jobs of process %d, %d are given up", partition.queue, back, death.pid, dead)
+            log.warning("%s: gave back %d jobs of process %d, %d are given up", home.queue, back, death.pid, dead)
         if not more:
             self._burials.remove((death, place))
         return 0.0

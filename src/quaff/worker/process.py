@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from contextlib import suppress
 
 from quaff.app import Quaff
@@ -21,6 +22,7 @@ from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 from quaff.model.source import Source
 from quaff.store.keys import partition
 from quaff.store.link import Link
+from quaff.task import check_spread
 from quaff.worker import clearing
 from quaff.worker.batching import Batches
 from quaff.worker.capture import capture
@@ -65,22 +67,29 @@ class Process:
         starts = Starts(orders.starts)
         os.close(orders.starts)  # mapped; what tasks start must not inherit it
         id = bytes.fromhex(orders.process)
-        completer = Completer(id, int(settings.key_window * 1000), starts)
+        completer = Completer(id, int(settings.key_window * 1000), starts, settings.partitions)
         telling = Telling(settings.namespace, completer.wake)
         executor = Executor(app, orders.worker, self._stopping, telling.tell)
         home = Home(orders.supervisor)
         threads = Threads(executor, starts, home, settings.concurrency, completer.report)
         loop = Loop(executor, starts, home, settings.async_concurrency, completer.report)
         self.queues = orders.queues or app.queue_names()
+        for task in app.tasks.values():
+            check_spread(task, settings.partitions)
+        self.partitions = orders.partitions or [
+            (queue, number) for queue in self.queues for number in range(settings.partitions.of(queue))
+        ]
+        counts = Counter(queue for queue, _ in self.partitions)
         lines = [
             Line(
                 place,
-                partition(settings.namespace, queue),
+                partition(settings.namespace, queue, number),
                 kinds_of(app, queue),
-                orders.weights.get(queue, 1),
+                # Its partitions have a queue's turns between them.
+                orders.weights.get(queue, 1) / counts[queue],
                 batch_of(app, queue),
             )
-            for place, queue in enumerate(self.queues)
+            for place, (queue, number) in enumerate(self.partitions)
         ]
         link = Link(app.backend.endpoint, settings.deadline)
         self._completer = completer
@@ -178,7 +187,7 @@ def main() -> None:
     except BaseException:  # noqa: BLE001  user code at import: whatever it raises is told to the supervisor
         control.say(Word(said="failed", text=traceback.format_exc()))
         os._exit(HOPELESS)
-    control.say(introduction(app, process.queues))
+    control.say(introduction(app, process.queues, process.partitions))
     wait_for_server(app, control)
     control.say(Word(said="ready"))
     clearing.start(app)
@@ -195,6 +204,8 @@ def wait_for_server(app: Quaff, control: Control) -> None:
     while True:
         try:
             app.store.run(probe)
+            for call in app.news(app.queue_names()):
+                app.store.run(call)
         except ConfigurationError as error:
             # Such as an embedded server whose program is nowhere: that does not pass.
             control.say(Word(said="failed", text=str(error)))
@@ -211,7 +222,7 @@ def wait_for_server(app: Quaff, control: Control) -> None:
             return
 
 
-def introduction(app: Quaff, queues: list[str]) -> Word:
+def introduction(app: Quaff, queues: list[str], partitions: list[tuple[str, int]]) -> Word:
     """What the supervisor must know to renew leases and sweep: it never loads the application itself."""
     s = app.settings
     numbers = (
@@ -236,10 +247,11 @@ def introduction(app: Quaff, queues: list[str]) -> Word:
         url_source=s.url_source,
         namespace=s.namespace,
         queues=queues,
+        partitions=partitions,
         settings={name: float(getattr(s, name)) for name in numbers},
         slots=f"{s.concurrency} threads, {s.async_concurrency} coroutines",
         schedules=[
-            (queues.index(each.queue), each.name, source.seal(each.queue, each.name, each.definition))
+            (partitions.index((each.queue, 0)), each.name, source.seal(each.queue, each.name, each.definition))
             for each in app.declared_schedules.values()
             if each.queue in queues
         ],

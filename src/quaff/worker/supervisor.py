@@ -20,25 +20,19 @@ from typing import NamedTuple
 import msgspec
 
 from quaff.model.ids import JobId
-from quaff.store.client import Store
-from quaff.store.connect import Endpoint
-from quaff.store.keys import partition
-from quaff.store.transitions import Kept, Rules
 from quaff.store.urls import mask
 from quaff.worker import orphans
 from quaff.worker.child import Child, describe
 from quaff.worker.control import Orders, Word
-from quaff.worker.courier import Courier
-from quaff.worker.ears import Ears
 from quaff.worker.guarding import Guard
 from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
 from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.rotation import Rotation, Wear
+from quaff.worker.serving import Serving
 from quaff.worker.signals import Signals
 from quaff.worker.starts import Start
 from quaff.worker.systemd import Systemd
-from quaff.worker.timekeeping import Timekeeper
 
 log = logging.getLogger("quaff.worker")
 
@@ -108,6 +102,7 @@ class Supervisor:
         self._start_at = 0.0
         self._pause = _PAUSE
         self._introduction: Word | None = None
+        self._serving: Serving | None = None
         self._chores: Chores | None = None
         self._limits: Limits | None = None
         self._rotation: Rotation | None = None
@@ -128,6 +123,7 @@ class Supervisor:
             if self._stops and not self._children:
                 break
             if not self._stops:
+                self._grow()
                 self._start_missing()
             for child in self._children:
                 child.press(time.monotonic())
@@ -157,6 +153,13 @@ class Supervisor:
         self._signals.ask_reload()
 
     # Starting
+
+    def _grow(self) -> None:
+        """Serve partitions that came to light: new processes take the place of those that do not know of them."""
+        if self._serving is not None and (partitions := self._serving.grown()):
+            log.info("there are more partitions than this worker knew: %d", len(partitions))
+            self._orders = msgspec.structs.replace(self._orders, partitions=list(partitions))
+            self.reload()
 
     def _start_missing(self) -> None:
         wanted = self._rotation.step(self._children, self._wanted) if self._rotation else self._wanted
@@ -212,24 +215,12 @@ class Supervisor:
             return
         self._introduction = word
         # A later process must serve the same, in the same order, whatever its code says by then.
-        self._orders = msgspec.structs.replace(self._orders, queues=word.queues)
-        settings = word.settings
+        self._orders = msgspec.structs.replace(self._orders, queues=word.queues, partitions=word.partitions)
         if self._plan.processes is None:
-            self._wanted = int(settings["processes"]) or os.cpu_count() or 1
-        rules = Rules(
-            int(settings["max_crashes"]), int(settings["failed_ttl"] * 1000), int(settings["key_window"] * 1000)
-        )
-        endpoint = Endpoint(word.url, word.url_source, settings["deadline"])
-        partitions = [partition(word.namespace, queue) for queue in word.queues]
-        keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
-        store, lease = Store(endpoint, settings["deadline"]), settings["lease"]
-        ttl_ms, window_ms = int(settings["result_ttl"] * 1000), rules.window_ms
-        timekeeper = Timekeeper(store, word.source, partitions, self._name, lease, ttl_ms, window_ms)
-        courier = Courier(store, word.namespace, partitions, window_ms)
-        self._chores = Chores(store, partitions, lease, rules, keep, timekeeper, courier)
-        self._chores.declare(word.schedules)
-        Ears(endpoint, partitions, {"stop": self._chores.hurry, "outbox": self._chores.deliver})
-        grace = settings["grace"] if self._plan.grace is None else self._plan.grace
+            self._wanted = int(word.settings["processes"]) or os.cpu_count() or 1
+        self._serving = Serving(word, self._name)
+        self._chores = self._serving.chores
+        grace = word.settings["grace"] if self._plan.grace is None else self._plan.grace
         self._limits = Limits(grace)
         self._rotation = Rotation(self._plan.wear, grace)
         for child in self._children:
@@ -282,8 +273,8 @@ class Supervisor:
         now = time.time()
         for child in self._children:
             for start in child.running():
-                assert self._introduction is not None
-                id = JobId(self._introduction.queues[start.partition], 0, start.id)
+                assert self._orders.partitions is not None
+                id = JobId(*self._orders.partitions[start.partition], start.id)
                 log.info("still running in process %d: %s, for %.1f s", child.pid, id, now - start.started_ms / 1000)
 
     def _bury_the_dead(self) -> None:

@@ -4,7 +4,8 @@
 --   to keep, bytes of them to keep, outcome to store for a job whose crash was one too many, 1 to bring back all parked jobs
 --   (a new worker may know their task)
 -- Answer: {jobs taken from silent processes, jobs brought back from parking, records expired, 1 if more is left, running jobs
---   that were asked to stop, processes with a lease, ms until a schedule is to be looked at or -1, ms until something is to be sent to other partitions or -1}
+--   that were asked to stop, processes with a lease, ms until a schedule is to be looked at or -1, ms until something is to be sent to other partitions or -1,
+--   how many partitions the queue has, as its first one knows}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
 -- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history steps signals msg route claims sched_seen sched_next stop outbox flows
@@ -203,4 +204,4 @@ local next_parcel = redis.call('ZRANGEBYSCORE', k.outbox, '-inf', '+inf', 'WITHS
 local next_schedule = redis.call('ZRANGEBYSCORE', k.sched_next, '-inf', '(inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
 
 return {taken, #due, #old, more, redis.call('HLEN', k.stop), redis.call('ZCARD', k.lease), next_schedule and math.max(0, tonumber(next_schedule) - now) or -1,
-  next_parcel and math.max(0, tonumber(next_parcel) - now) or -1}
+  next_parcel and math.max(0, tonumber(next_parcel) - now) or -1, tonumber(redis.call('HGET', k.meta, 'partitions') or 1)}

@@ -1,0 +1,60 @@
+"""What a supervisor does for the queues of its worker, put together: chores, and ears for what hurries them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quaff.store.client import Store
+from quaff.store.connect import Endpoint
+from quaff.store.keys import partition
+from quaff.store.transitions import Kept, Rules
+from quaff.worker.control import Word
+from quaff.worker.courier import Courier
+from quaff.worker.ears import Ears
+from quaff.worker.maintenance import Chores
+from quaff.worker.timekeeping import Timekeeper
+
+
+class Serving:
+    """The chores of one worker.
+
+    Args:
+        word: what its first process said when it had loaded the application.
+        name: the worker's.
+
+    Attributes:
+        chores: these.
+    """
+
+    def __init__(self, word: Word, name: str) -> None:
+        settings = word.settings
+        rules = Rules(
+            int(settings["max_crashes"]), int(settings["failed_ttl"] * 1000), int(settings["key_window"] * 1000)
+        )
+        keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
+        self._endpoint = Endpoint(word.url, word.url_source, settings["deadline"])
+        store, lease = Store(self._endpoint, settings["deadline"]), settings["lease"]
+        # One list for all of them: it grows at its end, so that each place in it goes on meaning the same.
+        self._partitions = [partition(word.namespace, *each) for each in word.partitions]
+        ttl_ms = int(settings["result_ttl"] * 1000)
+        timekeeper = Timekeeper(store, word.source, self._partitions, name, lease, ttl_ms, rules.window_ms)
+        courier = Courier(store, word.namespace, self._partitions, rules.window_ms)
+        self.chores = Chores(store, self._partitions, lease, rules, keep, timekeeper, courier)
+        self.chores.declare(word.schedules)
+        self._heard = 0
+        self._listen()
+
+    def grown(self) -> Sequence[tuple[str, int]]:
+        """All partitions, by queue and number, if there are more than when this was asked before; else nothing.
+
+        Another program may spread a queue over more than this worker was told.
+        """
+        if len(self._partitions) == self._heard:
+            return ()
+        self._listen()
+        return [(each.queue, each.number) for each in self._partitions]
+
+    def _listen(self) -> None:
+        first, self._heard = self._heard, len(self._partitions)
+        calls = {"stop": self.chores.hurry, "outbox": self.chores.deliver}
+        Ears(self._endpoint, dict(enumerate(self._partitions[first:], first)), calls)

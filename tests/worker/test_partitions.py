@@ -1,0 +1,139 @@
+"""A queue that is spread over several partitions: everything that works with one works with several."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from quaff import ConfigurationError, IdConflict, Quaff, Unique, chain, group
+from quaff.model import ids
+from quaff.store.keys import partition
+from quaff.task import Task
+from tests.helpers import Program, python, wait_until
+from tests.worker import workapp
+from tests.worker.support import Stage
+
+SPREAD = {"PARTITIONS": "default=4"}
+
+
+def spread_over(stage: Stage, count: int) -> Quaff:
+    """The same application, which spreads the queue ``default`` over so many."""
+    quaff = Quaff(stage.url, namespace=stage.namespace, partitions={"default": count})
+    for name, task in workapp.quaff.tasks.items():
+        quaff.tasks[name] = Task(quaff, task.name, task.fn, task.settings)
+    return quaff
+
+
+def numbers(jobs: list[str]) -> Counter[int]:
+    """How many of these are in which partition."""
+    parsed = [ids.parse(job) for job in jobs]
+    return Counter(each.partition for each in parsed if each)
+
+
+def test_jobs_are_run_wherever_they_are(stage: Stage) -> None:
+    """One by one, in bulk and with a key; their handles find them."""
+    quaff = spread_over(stage, 4)
+    stage.worker("-p", "1", **SPREAD)
+    echo = quaff.tasks["echo"]
+    jobs = [*echo.map([(n,) for n in range(400)]), *(echo.delay(n) for n in range(20))]
+    assert quaff.wait_all(jobs, 30) == [*range(400), *range(20)]
+    assert numbers([job.id for job in jobs]).keys() == {0, 1, 2, 3}
+    keyed = [echo.options(key=f"k{n}").delay(n) for n in range(12)]
+    assert [quaff.job(job.key or "").result(20) for job in keyed] == list(range(12))
+    assert len(numbers([job.id for job in keyed])) > 1
+    assert echo.options(key="k3").delay(3).existing
+    with pytest.raises(IdConflict):
+        echo.options(key="k3").delay(4)
+
+
+def test_flows_live_in_any_partition(stage: Stage) -> None:
+    """With jobs of other queues among their own, spread likewise or not."""
+    quaff = spread_over(stage, 4)
+    stage.worker("-p", "1", "-Q", "default,slow", **SPREAD)
+    echo = quaff.tasks["echo"]
+    flows = [chain(group(echo.si(n), echo.options(queue="slow").si(-n)), echo.s()).delay() for n in range(1, 13)]
+    away = [chain(echo.options(queue="slow").si(n), echo.s()).delay() for n in range(12)]
+    assert [flow.result(30) for flow in flows] == [[n, -n] for n in range(1, 13)]
+    assert [flow.result(30) for flow in away] == list(range(12))
+    assert len(numbers([flow.id for flow in flows])) > 1
+
+
+def test_an_operator_sees_the_queue_as_one(stage: Stage) -> None:
+    """Counting, pausing, limiting and purging reach all of it, also for a program that knows of one partition only."""
+    quaff = spread_over(stage, 4)
+    quaff.tasks["echo"].map([(n,) for n in range(200)])
+    queue = stage.quaff.queue("default")
+    assert queue.stats().queued == queue.stats().enqueued == 200
+    assert queue.pause()
+    assert not queue.pause()
+    stage.worker("-p", "1", **SPREAD)
+    assert queue.stats().queued == 200
+    assert queue.stats().paused
+    assert queue.purge() == 200
+    assert queue.stats().cancelled == 200
+    assert queue.resume()
+    assert quaff.tasks["echo"].delay(7).result(20) == 7
+
+
+@pytest.mark.parametrize("sent_before", [True, False])
+def test_a_worker_learns_of_partitions_that_another_program_uses(stage: Stage, sent_before: bool) -> None:
+    """Its settings say nothing of them: neither a program deployed before it nor a smaller number strands jobs."""
+    quaff = spread_over(stage, 6)
+    echo = quaff.tasks["echo"]
+    jobs = echo.map([(n,) for n in range(60)]) if sent_before else []
+    worker = stage.worker("-p", "2")
+    jobs += echo.map([(n,) for n in range(60)])
+    assert sorted(quaff.wait_all(jobs, 40)) == sorted([*range(60)] * (len(jobs) // 60))
+    assert "more partitions than this worker knew" in worker.output
+    assert worker.stop() == 0
+
+
+def test_the_partitions_of_the_first_queue_take_turns(stage: Stage) -> None:
+    """Strict order is between queues: none of a queue's own partitions waits until another one is empty."""
+    quaff = spread_over(stage, 3)
+    naps = quaff.tasks["nap"].map([(f"p{n}", 0.01) for n in range(90)])
+    quaff.tasks["nap"].options(queue="low").map([("low", 0.01)] * 10)
+    stage.worker("-p", "1", "-c", "1", "-Q", "default,low", PARTITIONS="default=3")
+    wait_until(lambda: len(stage.runs()) >= 100, 40)
+    order = [run.tag for run in stage.runs()]
+    assert order[90:] == ["low"] * 10
+    home = {f"p{n}": number for n, job in enumerate(naps) for number in numbers([job.id])}
+    first = Counter(home[tag] for tag in order[:30])
+    assert first.keys() == {0, 1, 2}
+    assert min(first.values()) >= 8
+
+
+def test_a_dead_process_gives_back_what_it_held_in_each(stage: Stage) -> None:
+    """At once, as with one."""
+    quaff = spread_over(stage, 4)
+    jobs = quaff.tasks["nap"].map([(f"n{n}", 0.3) for n in range(24)])
+    stage.worker("-p", "1", **SPREAD)
+    wait_until(lambda: len(stage.runs()) >= 4, 20)
+    child = next(each for each in stage.processes() if "quaff.worker.process" in each.command)
+    os.kill(child.pid, signal.SIGKILL)
+    quaff.wait_all(jobs, 40)
+    assert quaff.queue("default").stats().succeeded == 24
+
+
+def test_what_holds_within_one_partition_is_refused(stage: Stage, running: Callable[[Program], Program]) -> None:
+    """Before anything is sent, and at the start of a worker."""
+    quaff = Quaff(stage.url, namespace=stage.namespace, partitions={"default": 2})
+    task = quaff.task(lambda user: user, name="one", unique=Unique())
+    with pytest.raises(ConfigurationError, match=r"unique= holds within one partition.*'default' has 2"):
+        task.delay(1)
+    assert quaff.queue("default").stats().enqueued == 0
+    environment = stage.environment() | {"QUAFF_PARTITIONS": "default=2"}
+    program = running(python("-m", "quaff", "worker", "-A", "tests.worker.orderapp:quaff", env=environment))
+    assert program.wait() == 2, program.output
+    assert "holds within one partition" in program.output
+
+
+def test_the_first_partition_knows_how_many_there_are(stage: Stage) -> None:
+    """The number only rises, and is told once by each program."""
+    spread_over(stage, 4).tasks["echo"].delay(1)
+    spread_over(stage, 2).tasks["echo"].delay(1)
+    assert stage.raw().hget(partition(stage.namespace, "default").key("meta"), "partitions") == b"4"
