@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from quaff.store import embedded
 from tests import helpers
 from tests.catalogue import ID
-from tests.helpers import Program, gone, wait_until
+from tests.helpers import Program
+from tests.matrix import ENGINES, WORKER, chosen, known_as, leave_out, line_to
 from tests.proxy import Proxy
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``-k F54`` and ``-k S4`` find the tests that cite the row in their docstring."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """``-k F54`` and ``-k S4`` find the tests that cite the row in their docstring; see also ``matrix.leave_out``."""
+    if besides := leave_out(items, chosen()):
+        config.hook.pytest_deselected(items=besides)
+        items[:] = [item for item in items if item not in besides]
     for item in items:
         if isinstance(item, pytest.Function):
             above = item.cls.__doc__ if item.cls else ""
@@ -30,13 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The URL of an embedded server that all tests of this process share; keep apart by ``namespace``."""
-    # Short: the path of a socket has little room, and tmp_path is long.
-    home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
-    embedded.ensure(home)
-    yield f"embedded://{home}"
-    end_server(home)
-    shutil.rmtree(home, ignore_errors=True)
+    """The URL of a server that all tests of this process share; keep apart by ``namespace``."""
+    with ENGINES[chosen()]() as url:
+        yield url
 
 
 @pytest.fixture
@@ -73,23 +69,17 @@ def running() -> Iterator[Callable[[Program], Program]]:
 @pytest.fixture
 def start_worker(running: Callable[[Program], Program]) -> Callable[..., Program]:
     """As ``helpers.start_worker``; the worker is gone after the test."""
-    return lambda *arguments, **options: running(helpers.start_worker(*arguments, **options))
+
+    def start(*arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> Program:
+        own = {name: known_as(WORKER, value) for name, value in (env or {}).items()}
+        return running(helpers.start_worker(*arguments, env=own, **options))
+
+    return start
 
 
 @pytest.fixture
 def proxy(server_url: str) -> Iterator[Proxy]:
     """A proxy before the shared server."""
-    proxy = Proxy(embedded.ensure(embedded.directory(server_url)))
+    proxy = Proxy(line_to(server_url))
     yield proxy
     proxy.close()
-
-
-def end_server(home: Path) -> None:
-    """End the embedded server of a directory and wait until it is gone."""
-    info = embedded.server_info(home)
-    if info is None:
-        return
-    pid = info["pid"]
-    assert isinstance(pid, int)
-    os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: gone(pid), 10, "the end of the embedded server")

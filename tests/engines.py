@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import shutil
-import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 import redis
 
 from bench.cluster import form, free_port
@@ -25,20 +27,22 @@ class Server:
 
     Args:
         *options: of its command line.
-        program: the binary; by default the one that embedded servers use.
-        tls: nothing but TLS on its port.
+        tls: nothing but TLS on its port, with the certificate in this folder; see ``certify``.
         sentinel: it is one, with this in its file.
     """
 
-    def __init__(self, *options: str, program: str = "", tls: bool = False, sentinel: str = "") -> None:
+    def __init__(self, *options: str, tls: Path | None = None, sentinel: str = "") -> None:
         self.home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self.redis = self.client()
         self._tls = tls
+        self.url = f"rediss://127.0.0.1:{self.port}{query(tls)}" if tls else f"redis://127.0.0.1:{self.port}"
+        self.redis = self.client()
         port = ["--port", "0", "--tls-port"] if tls else ["--port"]
         common = [*port, str(self.port), "--bind", "127.0.0.1", "--dir", str(self.home)]
-        self.command = [program or str(embedded.find_binary())]
+        if tls:
+            common += ["--tls-cert-file", f"{tls}/server.pem", "--tls-key-file", f"{tls}/server.key"]
+            common += ["--tls-ca-cert-file", f"{tls}/ca.pem", "--tls-auth-clients", "no", "--tls-replication", "yes"]
+        self.command = [tls_program() if tls else str(embedded.find_binary())]
         if sentinel:
             (self.home / "sentinel.conf").write_text(sentinel)
             self.command += [str(self.home / "sentinel.conf"), *common, "--sentinel"]
@@ -58,16 +62,14 @@ class Server:
         """Whether it takes connections, and has loaded what it had."""
         assert self.process.poll() is None, (self.home / "log").read_text()
         try:
-            if self._tls:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return True
             return bool(self.redis.ping())
-        except (redis.ConnectionError, OSError):  # the former also while it loads
+        except redis.ConnectionError:  # also while it loads
             return False
 
     def client(self) -> Any:
         """A plain client."""
-        return redis.Redis(port=self.port, protocol=2, socket_timeout=10)
+        secure: dict[str, Any] = {"ssl": True, "ssl_ca_certs": f"{self._tls}/ca.pem"} if self._tls else {}
+        return redis.Redis(host="127.0.0.1", port=self.port, protocol=2, socket_timeout=10, **secure)
 
     def kill(self) -> None:
         """As a power cut."""
@@ -90,40 +92,42 @@ class Server:
 
 
 class Sentinels:
-    """One primary, two replicas and three sentinels, which call it ``shop``."""
+    """One primary, two replicas and three sentinels, which call it ``shop``; ``options`` are of the servers."""
 
-    def __init__(self) -> None:
-        first = Server()
-        self.servers = [first, *(Server("--replicaof", "127.0.0.1", str(first.port)) for _ in range(2))]
+    def __init__(self, *options: str, tls: Path | None = None) -> None:
+        first = Server(*options, tls=tls)
+        follow = ("--replicaof", "127.0.0.1", str(first.port))
+        self.servers = [first, *(Server(*options, *follow, tls=tls) for _ in range(2))]
         lines = (
             f"sentinel monitor shop 127.0.0.1 {first.port} 2",
             "sentinel down-after-milliseconds shop 500",
             "sentinel failover-timeout shop 3000",
         )
-        self.sentinels = [Server(sentinel="\n".join(lines) + "\n") for _ in range(3)]
+        self.sentinels = [Server(sentinel="\n".join(lines) + "\n", tls=tls) for _ in range(3)]
         wait_until(self.settled, _LONG, "sentinels that know each other")
-        self.url = "redis+sentinel://" + ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels) + "/shop"
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+        self.url = f"redis{'s' if tls else ''}+sentinel://{hosts}/shop{query(tls)}"
 
     def settled(self) -> bool:
         """Whether all know each other and have two replicas to choose from."""
-        told = [each.client().sentinel_master("shop") for each in self.sentinels]
+        told = [each.redis.sentinel_master("shop") for each in self.sentinels]
         return all(
             each["num-other-sentinels"] == 2 and each["num-slaves"] >= 2 and each["flags"] == "master" for each in told
         ) and all(self._follows(each) for each in self.servers if each is not self.primary())
 
     @staticmethod
     def _follows(server: Server) -> bool:
-        role = server.client().role()
+        role = server.redis.role()
         return role[0] == b"slave" and role[3] == b"connected"
 
     def primary(self) -> Server:
         """Who the sentinels say it is."""
-        _, port = self.sentinels[0].client().sentinel_get_master_addr_by_name("shop")
+        _, port = self.sentinels[0].redis.sentinel_get_master_addr_by_name("shop")
         return next(each for each in self.servers if each.port == port)
 
     def fail_over(self) -> None:
         """An orderly change of the primary."""
-        self.sentinels[0].client().execute_command("SENTINEL", "FAILOVER", "shop")
+        self.sentinels[0].redis.execute_command("SENTINEL", "FAILOVER", "shop")
 
     def end(self) -> None:
         """All are gone."""
@@ -132,23 +136,107 @@ class Sentinels:
 
 
 class Cluster:
-    """Three primaries, each with a third of the slots."""
+    """Three primaries, each with a third of the slots, and if asked for a replica of each.
 
-    def __init__(self) -> None:
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--appendonly", "no")
-        self.nodes = [Server(*options) for _ in range(3)]
+    Attributes:
+        nodes: the primaries as they began, then their replicas.
+        ids: theirs.
+    """
+
+    def __init__(self, *, replicas: bool = False, tls: Path | None = None) -> None:
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--appendonly", "no"]
+        options += ["--tls-cluster", "yes"] if tls else []
+        self.nodes = [Server(*options, tls=tls) for _ in range(6 if replicas else 3)]
         self.ids = form([node.client() for node in self.nodes], _LONG)
-        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        self.url = f"redis{'s' if tls else ''}+cluster://{hosts}{query(tls)}"
 
     def owner(self, slot: int) -> int:
         """The number of the node that serves a slot, as that node has it."""
         for number, node in enumerate(self.nodes):
-            for first, last, (_, port, *_), *_ in node.client().execute_command("CLUSTER", "SLOTS"):
-                if first <= slot <= last and port == node.port:
-                    return number
+            if node.process.poll() is None:
+                for first, last, (_, port, *_), *_ in node.redis.execute_command("CLUSTER", "SLOTS"):
+                    if first <= slot <= last and port == node.port:
+                        return number
         raise AssertionError(f"nobody serves slot {slot}")
+
+    def move(self, slot: int, target: int) -> None:
+        """In one step, and all of it is there; Valkey 9 can."""
+        source = self.nodes[self.owner(slot)].redis
+        source.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", self.ids[target])
+        try:
+            wait_until(lambda: self.owner(slot) == target, 20, "the migration")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {source.execute_command('CLUSTER', 'GETSLOTMIGRATIONS')}") from None
 
     def end(self) -> None:
         """All are gone."""
         for node in self.nodes:
             node.end()
+
+
+class Mover:
+    """A thread that moves slots with something in them from node to node, one after the other, until it is stopped."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._moved = 0
+        self._trouble: Exception | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not self._over.wait(0.2):
+                source = random.randrange(3)
+                node = self._cluster.nodes[source].redis
+                key = node.randomkey()
+                if key is not None:
+                    slot = node.execute_command("CLUSTER", "KEYSLOT", key)
+                    self._cluster.move(slot, (source + random.choice((1, 2))) % 3)
+                    self._moved += 1
+        except Exception as error:  # noqa: BLE001
+            self._trouble = error
+
+    def stop(self) -> int:
+        """No more; how many have moved. Raises what has ended it before."""
+        self._over.set()
+        self._thread.join(30)
+        if self._trouble:
+            raise self._trouble
+        return self._moved
+
+
+# TLS
+
+
+def tls_program() -> str:
+    """A server that speaks it, or the test is skipped."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("needs redis-server on PATH: the Valkey of the tests is built without TLS")
+    return program
+
+
+def query(tls: Path | None) -> str:
+    """What a URL says of the authority."""
+    return f"?ssl_ca_certs={tls}/ca.pem" if tls else ""
+
+
+def certify(folder: Path) -> Path:
+    """Put two authorities there, ``ca`` and ``stranger``, and a certificate of 127.0.0.1 by the first, ``server``."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the program openssl")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True)
+
+    elliptic = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for name in ("ca", "stranger"):
+        openssl("req", "-x509", *elliptic, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
+    openssl("req", *elliptic, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    issue = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-out", "server.pem")
+    openssl("x509", "-req", "-in", "server.csr", "-days", "2", *issue)
+    return folder

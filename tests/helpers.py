@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from quaff import Quaff
+from quaff.store import embedded
 
 T = TypeVar("T")
 
@@ -181,6 +182,17 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return not Path("/proc/self").exists()
+
+
+def end_embedded(home: Path) -> None:
+    """End the embedded server of a directory and wait until it is gone."""
+    info = embedded.server_info(home)
+    if info is None:
+        return
+    pid = info["pid"]
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: gone(pid), 10, "the end of the embedded server")
 
 
 def path_with(folder: Path) -> str:

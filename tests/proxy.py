@@ -10,21 +10,21 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Listens on a TCP port and passes on to a server's unix socket, one chunk of bytes at a time.
+    """Listens on a TCP port and passes on to a server's socket, one chunk of bytes at a time.
 
     Every chunk is passed on unless a fate waits for it: ``lose`` (it is thrown away, the connection stays), ``cut``
     (thrown away, the connection is reset), a number (so many of its bytes arrive, then the connection is reset), or
     ``hold`` (it waits for ``let_go``, in front of all that follows it on its connection).
 
     Args:
-        upstream: the path of the server's socket.
+        upstream: the path of the server's socket, or its host and port.
 
     Attributes:
         url: what a client is given.
         met: the fates that have been met, in order.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str | tuple[str, int]) -> None:
         self._upstream = upstream
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -106,8 +106,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(self._upstream)
+            server = reach(self._upstream)
             with self._lock:
                 self._open |= {client, server}
             self._run(self._connection, client, server)
@@ -155,6 +154,15 @@ class Proxy:
                     self._dead.wait(self._drip if line is not data else 0)
         for each in (source, target):
             _reset(each)
+
+
+def reach(upstream: str | tuple[str, int]) -> socket.socket:
+    """A connection to a server."""
+    if isinstance(upstream, tuple):
+        return socket.create_connection(upstream)
+    server = socket.socket(socket.AF_UNIX)
+    server.connect(upstream)
+    return server
 
 
 def _reset(connection: socket.socket) -> None:

@@ -14,12 +14,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-import redis
 
 from quaff import Quaff
-from quaff.store import embedded
 from tests import helpers
 from tests.helpers import Program
+from tests.matrix import WORKER, known_as, plain
 
 ROOT = Path(__file__).parent.parent
 quaff = Quaff()
@@ -126,7 +125,7 @@ def served(url: str) -> Iterator[Program]:
     """A worker of this application on that server, in a namespace of its own; so does this process."""
     namespace = f"t{uuid4().hex[:12]}"
     quaff.override(url=url, namespace=namespace)
-    env = {"QUAFF_URL": url, "QUAFF_NAMESPACE": namespace}
+    env = {"QUAFF_URL": known_as(WORKER, url), "QUAFF_NAMESPACE": namespace}
     worker = helpers.start_worker("tests.taskapp:quaff", "-p", "1", "-c", "4", cwd=ROOT, env=env)
     yield worker
     worker.end()
@@ -151,8 +150,8 @@ def own(app: Quaff, name: str) -> Any:
 def stored(app: Quaff) -> list[bytes]:
     """The jobs that the server has of an application, in any queue; AssertionError if it has anything else alone."""
     settings = app.settings
-    with redis.Redis(unix_socket_path=embedded.ensure(embedded.directory(settings.url))) as raw:
-        keys = list(raw.scan_iter(f"quaff:{{{settings.namespace}/*", count=10_000))
-        jobs: list[bytes] = [job for key in keys if key.endswith(b":msg") for job in raw.hkeys(key)]
+    raw = plain(settings.url)
+    keys = list(raw.scan_iter(f"quaff:{{{settings.namespace}/*", count=10_000))
+    jobs: list[bytes] = [job for key in keys if key.endswith(b":msg") for job in raw.hkeys(key)]
     assert bool(keys) == bool(jobs), keys
     return jobs

@@ -18,8 +18,7 @@ from quaff import Job, JobNotFound, Quaff, ServerUnavailable
 from quaff.model.message import Submission
 from quaff.store import embedded
 from quaff.task import submission
-from tests.conftest import end_server
-from tests.helpers import Program, python
+from tests.helpers import Program, end_embedded, python
 from tests.proxy import Proxy
 
 NOBODY = "redis://127.0.0.1:1"
@@ -91,7 +90,7 @@ def own_server() -> Iterator[str]:
     """The socket of a server of one test's own."""
     home = Path(f"/tmp/quaff-t{uuid4().hex[:6]}")
     yield embedded.ensure(home)
-    end_server(home)
+    end_embedded(home)
     shutil.rmtree(home)
 
 

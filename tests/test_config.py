@@ -15,8 +15,7 @@ from quaff.app import Backend
 from quaff.errors import ConfigurationError
 from quaff.model.options import LONGEST
 from quaff.store import embedded
-from tests.conftest import end_server
-from tests.helpers import Program, python
+from tests.helpers import Program, end_embedded, python
 
 TIMES = ("lease", "grace", "deadline", "result_ttl", "failed_ttl", "key_window")
 
@@ -96,7 +95,7 @@ def test_a_working_directory_whose_name_is_no_text_can_be_worked_in(
     home.mkdir()
     (home / "tasks.py").write_text("from quaff import Quaff\nquaff = Quaff()\n")
     assert start_worker("tasks:quaff", "-p", "1", cwd=home).stop() == 0
-    end_server(home / ".quaff")
+    end_embedded(home / ".quaff")
 
 
 ROAMING = """
@@ -120,7 +119,7 @@ def roaming(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     for home in (tmp_path / "rel", tmp_path / "elsewhere" / "rel"):
         if home.exists():
-            end_server(home)
+            end_embedded(home)
 
 
 def test_an_application_that_changes_its_directory_has_one_server(

@@ -22,8 +22,7 @@ from quaff import ConfigurationError, Job
 from quaff.flask import Quaff
 from quaff.store import embedded
 from tests import helpers
-from tests.conftest import end_server
-from tests.helpers import wait_until
+from tests.helpers import end_embedded, wait_until
 
 SHOP = """
 import asyncio, datetime, os, pathlib, time, uuid
@@ -357,7 +356,7 @@ def own_server(server_url: str) -> Iterator[Path]:
     """The directory of a server of one test's own."""
     home = Path(embedded.directory(server_url)).with_name(f"quaff-t{uuid4().hex[:6]}")
     yield home
-    end_server(home)
+    end_embedded(home)
     shutil.rmtree(home, ignore_errors=True)
 
 

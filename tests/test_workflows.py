@@ -24,11 +24,11 @@ from quaff import (
 )
 from quaff.model.ids import JobId, parse
 from quaff.plan import Plan
-from quaff.store import embedded
 from quaff.store.keys import partition
 from quaff.store.transitions import BATCH
 from quaff.tending import Site, join
 from tests.flow_tasks import with_tasks
+from tests.matrix import line_to
 from tests.proxy import Proxy
 
 
@@ -84,7 +84,7 @@ def test_options_of_a_call_hold_in_a_flow(quaff: Quaff) -> None:
 @pytest.fixture
 def cut(server_url: str) -> Iterator[tuple[Quaff, Proxy]]:
     """An application behind a line that breaks."""
-    proxy = Proxy(str(embedded.ensure(embedded.directory(server_url))))
+    proxy = Proxy(line_to(server_url))
     quaff = Quaff(proxy.url, namespace=f"w{uuid4().hex[:12]}", deadline=5)
     with_tasks(quaff)
     yield quaff, proxy

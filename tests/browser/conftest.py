@@ -14,8 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import helpers
-from tests.conftest import end_server
-from tests.helpers import python, wait_until
+from tests.helpers import end_embedded, python, wait_until
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
 
@@ -99,5 +98,5 @@ def demo() -> Iterator[Demo]:
     yield Demo(url, f"{at[0]}/")
     for program in (worker, sync, web):
         program.end()
-    end_server(home / "server")
+    end_embedded(home / "server")
     shutil.rmtree(home, ignore_errors=True)

@@ -21,6 +21,7 @@ from uuid import uuid4
 from tests.chaos import ledger, state
 from tests.chaos.fleet import Fleet, marked
 from tests.chaos.verdict import Verdict, judge
+from tests.matrix import plain
 
 WORKERS, PROCESSES = 3, 2
 #: The share of supervisors among the victims.
@@ -61,7 +62,7 @@ class Run:
         from tests.chaos.app import QUEUES, quaff
 
         self.queues, self.quaff = QUEUES, quaff
-        self.client = state.connect(url)
+        self.client = plain(url)
         self.sent: list[str] = []
         command = ["-A", "tests.chaos.app:quaff", "-Q", ",".join(QUEUES), "-p", str(PROCESSES)]
         name, _, value = self.mark.partition("=")

@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import redis
-
 from quaff import Quaff
 from quaff.model import ids
 from quaff.model.states import JobState
-from quaff.store import embedded
 from quaff.store.keys import NAMES, partition
 from quaff.store.queries import lookup
 from tests.chaos.verdict import Ending
 
 _CHUNK = 500
-
-
-def connect(url: str) -> Any:
-    """A plain client of an embedded server."""
-    return redis.Redis(unix_socket_path=embedded.ensure(embedded.directory(url)))
 
 
 def ended(client: Any, namespace: str, queues: Iterable[str]) -> int:

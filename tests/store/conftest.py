@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import end_server
+from tests.helpers import end_embedded
 from tests.store.engine import Desk, process_id
 from tests.store.wire import Own
 
@@ -32,7 +32,7 @@ def own() -> Iterator[Own]:
     server = Own(home)
     yield server
     server.kill(signal.SIGCONT)
-    end_server(home)
+    end_embedded(home)
     shutil.rmtree(home, ignore_errors=True)
 
 

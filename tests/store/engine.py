@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import redis
 
 from quaff.audit.picture import KINDS, Picture
 from quaff.audit.rules import COUNTERS, findings, miscounted
@@ -21,6 +20,7 @@ from quaff.store.connect import Endpoint
 from quaff.store.keys import NAMES, Partition
 from quaff.store.queries import Found, lookup
 from quaff.store.transitions import Claimed, Lease, Rules, Swept, Verdict
+from tests.matrix import ENGINE, known_as, plain
 
 T = TypeVar("T")
 
@@ -60,8 +60,8 @@ class Desk:
 
     def __init__(self, url: str, namespace: str, lease_ms: int = 30_000, queue: str = "q") -> None:
         self.url = url
-        self.store = Store(Endpoint(url, "a test", 5), 5)
-        self.redis: Any = redis.Redis(connection_pool=self.store.endpoint.pool())
+        self.store = Store(Endpoint(known_as(ENGINE, url), "a test", 5), 5)
+        self.redis: Any = plain(url)
         self.home = Partition(namespace, queue)
         self.lease_ms = lease_ms
         self._numbers = itertools.count(1)
@@ -73,6 +73,7 @@ class Desk:
     def close(self) -> None:
         """Close the connections."""
         self.store.endpoint.pool().disconnect()
+        self.redis.close()
 
     def put(self, *messages: bytes) -> list[bytes]:
         """Store one new job a message; their ids."""
@@ -182,7 +183,10 @@ class Desk:
                 READERS[KINDS[name]](pipe, self.key(name))
             for name in NAMES:
                 pipe.pttl(self.key(name)).type(self.key(name))
-            pipe.keys(self.home.prefix + "*")
+            # In a script, with a key: where that is, the others are.
+            pipe.execute_command(
+                "EVAL", "return redis.call('KEYS', ARGV[1])", 1, self.key("meta"), self.home.prefix + "*"
+            )
             *found, keys = pipe.execute()
         contents, rest = found[: len(Dump._fields)], found[len(Dump._fields) :]
         dump = Dump(

@@ -15,7 +15,6 @@ import redis
 from quaff import Quaff, QueueFull, ServerUnavailable
 from quaff.errors import QuaffError, StoreError
 from quaff.model import ids
-from quaff.store import embedded
 from quaff.store import transitions as t
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
@@ -24,6 +23,7 @@ from quaff.store.link import Link
 from quaff.store.queries import lookup
 from quaff.store.transitions import Verdict
 from tests.helpers import python, wait_until
+from tests.matrix import line_to
 from tests.proxy import Proxy
 from tests.store.engine import Desk, fifo, process_id, unchanged
 from tests.store.wire import Own, Send, aio, both, claim, close, enqueue, settle, store_at
@@ -380,7 +380,7 @@ def test_the_right_password_opens(send: Send, locked: Own, namespace: str) -> No
 def test_a_silent_server_learns_the_password_and_nobody_else(send: Send, server_url: str, namespace: str) -> None:
     """Time that runs out anywhere on the way, and a line that breaks, tell no secret either."""
     for fates in (("lose",), ("hold",), ("cut",) * 100):
-        proxy = Proxy(embedded.ensure(embedded.directory(server_url)))
+        proxy = Proxy(line_to(server_url))
         proxy.on_reply(*fates)
         url = proxy.url.replace("redis://", f"redis://user:{SECRET}@")
         store = store_at(url, 0.3)

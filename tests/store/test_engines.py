@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +16,9 @@ from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
 from quaff.store.rights import rules
-from tests.engines import Sentinels, Server
+from tests.engines import Sentinels, Server, certify
 from tests.helpers import wait_until
 from tests.store.wire import Send, both, close, store_at
-
-
-@contextmanager
-def gone_after(server: Server) -> Iterator[Server]:
-    """A server that ends with its block."""
-    try:
-        yield server
-    finally:
-        server.end()
 
 
 def enqueue(namespace: str) -> t.Call[list[Any]]:
@@ -43,33 +31,14 @@ def enqueue(namespace: str) -> t.Call[list[Any]]:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two authorities, ``ca`` and ``stranger``, and a certificate of 127.0.0.1 by the first."""
-    folder = tmp_path_factory.mktemp("tls")
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the program openssl")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True)
-
-    elliptic = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("ca", "stranger"):
-        openssl("req", "-x509", *elliptic, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    openssl("req", *elliptic, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    issue = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-out", "server.pem")
-    openssl("x509", "-req", "-in", "server.csr", "-days", "2", *issue)
-    return folder
+    """Two authorities, and a certificate by the first."""
+    return certify(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
 def secure(certificates: Path) -> Iterator[Server]:
     """A server that takes TLS only."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs redis-server on PATH: the Valkey of the tests is built without TLS")
-    files = ("--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem")
-    placed = [each if each.startswith("--") else str(certificates / each) for each in files]
-    with gone_after(Server(*placed, "--tls-auth-clients", "no", program=program, tls=True)) as server:
+    with Server(tls=certificates) as server:
         yield server
 
 
@@ -114,7 +83,7 @@ def test_a_certificate_of_another_host_is_refused(
 @both
 def test_a_producer_needs_few_rights(send: Send, namespace: str) -> None:
     """F46: EVALSHA, SCRIPT LOAD, what the script itself calls, and the keys of its namespace; no other namespace's."""
-    with gone_after(Server()) as server:
+    with Server() as server:
         rights = ["+evalsha", "+script|load", "+select", "+time", "+hget", "+hset", "+hmget", "+hincrby", "+hsetnx"]
         rights += ["+exists", "+llen", "+lpush", "+rpush", "+ltrim", "+hlen", "+hmset", "+zadd", "+zcard", "+hexists"]
         user = ("ACL", "SETUSER", "shop", "on", ">s3cret", "resetkeys", f"~quaff:{{{namespace}/*", *rights)
@@ -210,7 +179,7 @@ def _fail_over(sentinels: Sentinels) -> None:
 
 def test_a_server_alone_is_no_cluster(namespace: str) -> None:
     """It would get half of the jobs of a URL that names two; refused at once."""
-    with gone_after(Server()) as server:
+    with Server() as server:
         store: Store = store_at(f"redis+cluster://127.0.0.1:{server.port}", 5)
         with pytest.raises(ConfigurationError, match="is not a cluster"):
             store.run(enqueue(namespace))

@@ -24,7 +24,7 @@ from quaff.store.operations import limit as limit_numbers
 from quaff.store.operations import purge
 from quaff.store.queries import stats
 from quaff.store.transitions import PORTION, STEP, Lease
-from tests.conftest import end_server
+from tests.helpers import end_embedded
 from tests.store.engine import HOUR, Desk, process_id
 from tests.store.meter import Cost, Meter, worst_calls
 from tests.store.test_scripts import BANNED
@@ -43,7 +43,7 @@ def url() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="quaff-g", dir="/tmp"))
     embedded.ensure(home)
     yield f"embedded://{home}"
-    end_server(home)
+    end_embedded(home)
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quaff.store import embedded
-from tests.conftest import end_server
+from tests.helpers import end_embedded
 from tests.worker.support import Stage, kill
 
 
@@ -55,5 +55,5 @@ def own_server(tmp_path: Path) -> Iterator[tuple[Callable[[], Stage], int]]:
     kill(pid, signal.SIGCONT)
     for stage in stages:
         stage.end()
-    end_server(home)
+    end_embedded(home)
     shutil.rmtree(home, ignore_errors=True)

@@ -12,17 +12,15 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-import redis
-
 from quaff import Job, Quaff
 from quaff.model import ids, message
-from quaff.store import embedded
 from quaff.store.keys import partition
 from quaff.task import Task
 from tests import helpers
 from tests.chaos import fleet, ledger
 from tests.chaos.ledger import Run
 from tests.helpers import Program, gone, wait_until
+from tests.matrix import WORKER, known_as, plain
 from tests.worker import workapp
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +62,8 @@ class Stage:
         **settings: str,
     ) -> Program:
         """Start a worker on this stage; ``settings``: ``LEASE="2"``; ``environment`` is for the application."""
-        own = self.environment() | {f"QUAFF_{name}": value for name, value in settings.items()} | dict(environment)
+        own = self.environment() | {"QUAFF_URL": known_as(WORKER, self.url)}
+        own |= {f"QUAFF_{name}": value for name, value in settings.items()} | dict(environment)
         program = helpers.start_worker(app, *arguments, cwd=cwd, env=own, ready=False)
         self._programs.append(program)
         if ready:
@@ -125,7 +124,7 @@ class Stage:
 
     def raw(self) -> Any:
         """A plain client of the server."""
-        return redis.Redis(unix_socket_path=embedded.ensure(embedded.directory(self.url)))
+        return plain(self.url)
 
     def key(self, name: str, queue: str = "default") -> bytes:
         """A key of one of this stage's queues."""

@@ -20,8 +20,7 @@ from redis.retry import Retry
 
 from quaff import ResultTimeout
 from quaff.store import embedded
-from tests.conftest import end_server
-from tests.helpers import wait_until
+from tests.helpers import end_embedded, wait_until
 from tests.proxy import Proxy
 from tests.worker.support import Stage, after, children, kill, side_by_side
 
@@ -59,7 +58,7 @@ class Line:
         """Nothing of it stays."""
         self.stage.end()
         self.proxy.close()
-        end_server(self.home)
+        end_embedded(self.home)
         shutil.rmtree(self.home, ignore_errors=True)
 
 
@@ -193,7 +192,7 @@ def loading(line: Line) -> Iterator[None]:
         server.execute_command("REPLICAOF", "NO", "ONE")
         server.config_set("key-load-delay", 0)
         other.close()
-        end_server(Path(folder))
+        end_embedded(Path(folder))
 
 
 def _free_ports() -> tuple[int, int]:

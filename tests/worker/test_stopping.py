@@ -14,8 +14,7 @@ import pytest
 
 from quaff.store import embedded
 from quaff.task import submission
-from tests.conftest import end_server
-from tests.helpers import Program, wait_until
+from tests.helpers import Program, end_embedded, wait_until
 from tests.worker.support import Stage, after, children, kill, side_by_side, tree
 
 NewStage = Callable[[], Stage]
@@ -294,5 +293,5 @@ def test_a_worker_stops_in_time_when_its_server_stands_still(tmp_path: Path) -> 
     finally:
         kill(pid, signal.SIGCONT)
         stage.end()
-        end_server(home)
+        end_embedded(home)
         shutil.rmtree(home, ignore_errors=True)

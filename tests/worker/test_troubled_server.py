@@ -9,9 +9,10 @@ from contextlib import suppress
 
 import pytest
 
-from quaff.store import embedded
 from tests.chaos import ledger
 from tests.helpers import Program, wait_until
+from tests.matrix import line_to
+from tests.proxy import reach
 from tests.worker.support import Stage, after, children, kill, load_of, side_by_side
 
 OwnServer = tuple[Callable[[], Stage], int]
@@ -98,7 +99,7 @@ def test_a_server_that_stands_still_costs_no_cpu(own_server: OwnServer) -> None:
 class Deafness:
     """A line to the server on which connections that wait can go silent, as after a router has forgotten them."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str | tuple[str, int]) -> None:
         self._upstream = upstream
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
@@ -124,8 +125,7 @@ class Deafness:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._upstream)
+                server = reach(self._upstream)
                 self._sockets += [client, server]
                 for ends in ((client, server), (server, client)):
                     threading.Thread(target=self._pump, args=(*ends, number), daemon=True).start()
@@ -148,7 +148,7 @@ class Deafness:
 @pytest.fixture
 def deafness(stage: Stage) -> Iterator[Deafness]:
     """A line to the server of the stage."""
-    line = Deafness(embedded.ensure(embedded.directory(stage.url)))
+    line = Deafness(line_to(stage.url))
     yield line
     stage.end()
     line.close()
