@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,11 +13,13 @@ from click.testing import CliRunner
 from quaff import Quaff
 from quaff.cli import program
 from quaff.doctor.checks import CHECKS
-from quaff.doctor.examine import examine
+from quaff.doctor.examine import _rights, examine
 from quaff.doctor.facts import Facts, Finding
-from quaff.errors import StoreError
+from quaff.errors import ServerUnavailable, StoreError
+from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
-from quaff.store.rights import ROLES
+from quaff.store.probe import Line
+from quaff.store.rights import ROLES, rules
 from tests.engines import Server
 from tests.helpers import Program, wait_until
 from tests.store.test_scripts import LUA
@@ -125,6 +128,40 @@ def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
         assert "may not: BLPOP, ZREM" in found["rights of a worker"].text
         server.redis.execute_command("ACL", "SETUSER", "few", "resetkeys", "~other:*", "+blpop", "+zrem")
         assert "EVALSHA" in look(server.url, "few")["rights of a producer"].text
+
+
+def test_a_user_that_there_is_not_is_no_question_of_rights() -> None:
+    """And how to make it is said."""
+    with Server("--appendonly", "yes") as server:
+        found = look(server.url, "NOBODY")["rights of a worker"]
+        assert (found.level, found.text) == ("danger", "there is no user 'NOBODY' on this server")
+        assert "quaff acl worker --user NOBODY" in found.remedy
+
+
+def test_a_wrong_password_is_said_at_once() -> None:
+    """No waiting mends it."""
+    with Server() as server:
+        server.redis.config_set("requirepass", "right")
+        began = time.monotonic()
+        for login in (":wrong@", ""):
+            with pytest.raises(ServerUnavailable, match=r"refuses: .*Mend the user and the password"):
+                look(server.url.replace("//", f"//{login}"))
+        assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(("kind", "needed"), [("sentinel", "ROLE"), ("cluster", "ASKING, CLUSTER SLOTS")])
+def test_what_it_takes_to_find_the_server_is_tried_too(kind: str, needed: str) -> None:
+    """ROLE behind sentinels, CLUSTER SLOTS and ASKING on a cluster; nowhere else."""
+    with Server() as server:
+        allowed = [rule for rule in rules("worker", "doc") if rule not in ("+role", "+asking", "+cluster|slots")]
+        server.redis.execute_command("ACL", "SETUSER", "few", *allowed)
+        line = Line(Endpoint(server.url, "a test", 5))
+        home = partition("doc", "default")
+        assert {each.level for each in _rights(line, "server", "few", home)} == {"ok"}
+        found = {each.check: each for each in _rights(line, kind, "few", home)}
+        assert f"may not: {needed} (" in found["rights of a producer"].text
+        assert f"may not: {needed} (" in found["rights of a worker"].text
+        line.close()
 
 
 def test_a_database_that_the_server_does_not_have_is_a_typed_error() -> None:

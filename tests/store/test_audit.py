@@ -19,7 +19,7 @@ from quaff.model.limits import Concurrency, FairBy, Unique
 from quaff.model.placement import Placement, Wishes, placement
 from quaff.model.states import JobState
 from quaff.store.pages import partitions
-from quaff.store.probe import Line
+from quaff.store.probe import Line, lines
 from tests.store.engine import HOUR, Desk, process_id
 
 STRANGER = b"stranger"
@@ -27,8 +27,11 @@ STRANGER = b"stranger"
 
 def audit(desk: Desk, *, repair: bool = False) -> list[Row]:
     """What one audit of the desk's partition finds."""
-    line = Line(desk.store.endpoint)
-    there = {home.prefix: keys for home, keys in partitions(line, desk.home.namespace).items()}
+    line = Line(desk.store.endpoint, home=desk.home)
+    everywhere = lines(desk.store.endpoint).values()
+    there = {home.prefix: keys for home, keys in partitions(everywhere, desk.home.namespace).items()}
+    for each in everywhere:
+        each.close()
     one = Audit(line, desk.home, there.get(desk.home.prefix, set()), 3)
     rows = report(desk.store, one, one.run(), repair=repair)
     line.close()
@@ -250,7 +253,7 @@ def test_each_violation_is_named_and_repaired(desk: Desk, jobs: dict[str, bytes]
 def test_a_job_that_starts_while_the_queue_is_paused_is_named(desk: Desk, jobs: dict[str, bytes]) -> None:
     """I14: by whom, nobody can tell; the audit sees it while it happens."""
     desk.redis.hset(desk.key("meta"), "paused", 0)
-    line = Line(desk.store.endpoint)
+    line = Line(desk.store.endpoint, home=desk.home)
     one = Audit(line, desk.home, (), 3)
     before = one._pause()
     token = desk.redis.hget(desk.key("active"), jobs["running"])
@@ -351,7 +354,12 @@ def test_the_command_says_what_it_found_and_did(desk: Desk, jobs: dict[str, byte
     told = CliRunner().invoke(program(), ["audit"], env=env)
     assert told.exit_code == 1
     assert f"I6 no holder: q-0-{jobs['running'].hex()} (queue q#0)" in told.output
+    other = Desk(server_url, desk.home.namespace, queue="other")
+    other.put(b"m")
+    other.close()
     assert CliRunner().invoke(program(), ["audit", "-Q", "other"], env=env).exit_code == 0
+    slip = CliRunner().invoke(program(), ["audit", "-Q", "othre"], env=env)
+    assert (slip.exit_code, "no queue 'othre'" in slip.output, "mean 'other'" in slip.output) == (2, True, True)
     mended = CliRunner().invoke(program(), ["audit", "--repair", "--json"], env=env)
     assert mended.exit_code == 1
     rows = json.loads(mended.output)["findings"]

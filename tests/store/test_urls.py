@@ -28,6 +28,12 @@ def test_a_cluster_url_names_some_of_its_nodes() -> None:
     ("url", "words"),
     [
         ("redis+clster://h", "Did you mean 'redis\\+cluster'"),
+        ("valkey://h", "Did you mean 'redis'"),
+        ("VALKEYS://h", "Did you mean 'rediss'"),
+        ("REDIS://h", "Did you mean 'redis'"),
+        ("redis:127.0.0.1", "Did you mean 'redis://'"),
+        ("unix:/tmp/socket", "Did you mean 'unix://'"),
+        ("redis+cluster:h", "Did you mean 'redis\\+cluster://'"),
         ("http://h", "redis://host:6379/0"),
         ("redis+cluster://", "host:port"),
         ("redis+cluster://h1,,h2", "host:port"),

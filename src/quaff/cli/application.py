@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -23,20 +23,22 @@ def application(command: F) -> F:
     return app(queues(command))
 
 
-def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition, set[bytes]]]:
-    """The application, and the partitions that are meant, each with the keys that are there.
+def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition, set[bytes]], str]:
+    """The application; the partitions that are meant, each with the keys that are there; and why these are not told.
 
     Those named, or those of the tasks and of the namespace on the server.
 
     Raises:
-        ConfigurationError: no such application, or a name that no queue can have.
+        ConfigurationError: no such application, or a name that no queue has.
         ServerUnavailable: no server answers.
+        StoreError: nobody has named a queue, and the server does not tell which there are.
     """
     from quaff.app import Quaff
+    from quaff.errors import StoreError
     from quaff.model.ids import check_name
     from quaff.store.keys import partition
     from quaff.store.pages import partitions
-    from quaff.store.probe import Line
+    from quaff.store.probe import lines
 
     if app is None:
         quaff = Quaff()
@@ -45,13 +47,33 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition
 
         quaff = load(app)
     namespace = quaff.settings.namespace
-    there = partitions(Line(quaff.store.endpoint), namespace)
+    there: dict[Partition, set[bytes]] = {}
+    untold = ""
+    try:
+        there = partitions(lines(quaff.store.endpoint).values(), namespace)
+    except StoreError as error:
+        if app is None and queues is None:
+            raise StoreError(f"{error.args[0]}. Name them with -Q, or ask as an administrator.") from None
+        untold = str(error.args[0])
     if queues is None:
         names = quaff.queue_names()
     else:
         names = [check_name("queue", each.strip()) for each in queues.split(",")]
+        _check_there(names, {*quaff.queue_names(), *(home.queue for home in there)}, untold, namespace)
         there = {home: keys for home, keys in there.items() if home.queue in names}
     for name in names:
         if name not in {home.queue for home in there}:
             there[partition(namespace, name)] = set()
-    return quaff, {home: there[home] for home in sorted(there, key=lambda home: (home.queue, home.number))}
+    return quaff, {home: there[home] for home in sorted(there, key=lambda home: (home.queue, home.number))}, untold
+
+
+def _check_there(names: Sequence[str], there: set[str], untold: str, namespace: str) -> None:
+    """A queue that nobody has ever used is a slip of the pen."""
+    from quaff.errors import ConfigurationError, did_you_mean
+
+    for name in names:
+        if name not in there and not untold:
+            raise ConfigurationError(
+                f"-Q: there is no queue {name!r}: the server has nothing of it in namespace {namespace!r}, and no task "
+                f"of the application is in it.{did_you_mean(name, there)}"
+            )

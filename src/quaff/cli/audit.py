@@ -24,11 +24,11 @@ def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> N
     from quaff.audit.report import report
     from quaff.store.probe import Line
 
-    quaff, homes = homes_of(app, queues)
-    store, rows, unchecked = quaff.store, [], []
-    line = Line(store.endpoint)
+    quaff, homes, untold = homes_of(app, queues)
+    store, rows = quaff.store, []
+    unchecked = [f"keys that are no queue's, and partitions but the first: {untold}"] if untold else []
     for home, keys in homes.items():
-        one = Audit(line, home, keys, quaff.settings.max_crashes)
+        one = Audit(Line(store.endpoint, home=home), home, keys, quaff.settings.max_crashes)
         rows += report(store, one, one.run(), repair=repair)
         unchecked += [f"queue {home.queue}#{home.number}: {each}" for each in one.unchecked]
     if as_json:

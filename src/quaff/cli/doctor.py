@@ -24,7 +24,7 @@ def doctor(app: str | None, queues: str | None, user: str | None, as_json: bool)
 
     from quaff.doctor.examine import examine
 
-    quaff, homes = homes_of(app, queues)
+    quaff, homes, _ = homes_of(app, queues)
     findings = examine(quaff, list(homes), user)
     if as_json:
         click.echo(msgspec.json.encode({"server": quaff.store.endpoint.where, "findings": findings}))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from quaff.config import Settings
 from quaff.doctor.checks import CHECKS
 from quaff.doctor.facts import Facts, Finding
@@ -13,7 +15,7 @@ from quaff.store import probe
 from quaff.store.client import Store
 from quaff.store.keys import Partition
 from quaff.store.queries import stats
-from quaff.store.rights import ROLES
+from quaff.store.rights import FOUND_BY, ROLES
 
 
 class Application(Protocol):
@@ -45,7 +47,33 @@ def examine(quaff: Application, homes: Sequence[Partition], account: str | None 
     Raises:
         ServerUnavailable: no server answers.
     """
-    store, line = quaff.store, probe.Line(quaff.store.endpoint, quaff.settings.deadline)
+    store, seconds = quaff.store, quaff.settings.deadline
+    nodes = probe.lines(store.endpoint, seconds)
+    found = _together(
+        {name: list(_server(line, store.endpoint.kind, account, homes[0])) for name, line in nodes.items()}
+    )
+    for home in homes:
+        line = probe.Line(store.endpoint, seconds, home=home)
+        found.extend(_queue(store, line, home))
+        line.close()
+    return found
+
+
+def _together(by_node: dict[str, list[Finding]]) -> list[Finding]:
+    """Of what is in order on all nodes the first one's finding; of what is not, those of the nodes where it is not."""
+    found: list[Finding] = []
+    for same in zip(*by_node.values(), strict=True):
+        wrong = [(name, each) for name, each in zip(by_node, same, strict=True) if each.level != "ok"]
+        if not wrong:
+            others = len(same) - 1
+            found.append(replace(same[0], text=same[0].text + (f" (and {others} other nodes)" if others else "")))
+        for name, each in wrong:
+            found.append(replace(each, check=each.check + (f" at {name}" if name else "")))
+    return found
+
+
+def _server(line: probe.Line, kind: str, account: str | None, home: Partition) -> Iterator[Finding]:
+    """What there is to say of one server."""
     questions: list[probe.Command] = [
         *(("INFO", section) for section in _SECTIONS),
         *(("CONFIG", "GET", name) for name in _SETTINGS),
@@ -63,26 +91,28 @@ def examine(quaff: Application, homes: Sequence[Partition], account: str | None 
         None if loaded is None else sum(loaded),
         *probe.round_trips(line),
     )
-    found = [check(facts) for check in CHECKS]
-    found.extend(_rights(line, account or facts.account, homes[0]))
-    for home in homes:
-        found.extend(_queue(store, line, home))
+    yield from (check(facts) for check in CHECKS)
+    yield from _rights(line, kind, account or facts.account, home)
     line.close()
-    return found
 
 
 #: The roles whose rights are tried, and what they call besides their scripts.
 _BESIDES = {"producer": ("SUBSCRIBE", "PING", "SCRIPT"), "worker": ("SUBSCRIBE", "PING", "SCRIPT", "BLPOP")}
 
 
-def _rights(line: probe.Line, account: str | None, home: Partition) -> Iterator[Finding]:
+def _rights(line: probe.Line, kind: str, account: str | None, home: Partition) -> Iterator[Finding]:
+    nobody = account is not None and _is_nobody(line, account)
     for role, besides in _BESIDES.items():
         scripts = ROLES[role]
         check = f"rights of a {role}"
         if account is None:
             yield Finding(check, "unknown", "the server does not tell whose account this is", "Try it with --user.")
             continue
-        trials = list(probe.trials(account, home, scripts, besides))
+        if nobody:
+            remedy = f"Make it, with what is printed by: quaff acl {role} --user {account}."
+            yield Finding(check, "danger", f"there is no user {account!r} on this server", remedy)
+            continue
+        trials = list(probe.trials(account, home, role, (*besides, *FOUND_BY.get(kind, ()))))
         replies = line.ask(trials)
         denied = sorted(
             {probe.words(each) for each, reply in zip(trials, replies, strict=True) if reply not in (None, b"OK")}
@@ -97,6 +127,11 @@ def _rights(line: probe.Line, account: str | None, home: Partition) -> Iterator[
             yield Finding(check, "unknown", f"the server does not tell{what} what {account!r} may do", remedy)
         else:
             yield Finding(check, "ok", f"{account!r} may do all that a {role} does ({len(scripts)} scripts)")
+
+
+def _is_nobody(line: probe.Line, account: str) -> bool:
+    (reply,) = line.ask([("ACL", "DRYRUN", account, "PING")])
+    return reply is None and "not found" in line.refused
 
 
 def _queue(store: Store, line: probe.Line, home: Partition) -> Iterator[Finding]:

@@ -54,6 +54,11 @@ class Endpoint:
         self._pools: dict[tuple[asyncio.AbstractEventLoop | None, Address | None], Any] = {}
 
     @property
+    def kind(self) -> str:
+        """``embedded``, ``server``, ``sentinel`` or ``cluster``."""
+        return self._target.kind
+
+    @property
     def doubtful(self) -> bool:
         """Whether it has to be asked who serves what."""
         return self.slots is not None and self.slots.doubtful
@@ -82,6 +87,7 @@ class Endpoint:
                 connection.connect()
                 connection.send_command("CLUSTER", "SLOTS")
                 slots.learn(connection.read_response(), node)
+                self._forget_all_but(slots.nodes())
                 return
             except redis.ResponseError as error:
                 if "cluster support disabled" in str(error):
@@ -92,6 +98,13 @@ class Endpoint:
             finally:
                 connection.disconnect()
         raise redis.ConnectionError(f"none of {len(nodes)} nodes says who serves what: {why}")
+
+    def _forget_all_but(self, nodes: list[Address]) -> None:
+        """Close what is open to nodes that have left the cluster; an event loop's is closed with the loop."""
+        for key in [key for key in list(self._pools) if key[0] is None and key[1] not in nodes]:
+            pool = self._pools.pop(key, None)
+            if pool is not None:
+                pool.disconnect(inuse_connections=False)
 
     def pool(self, node: Address | None = None) -> Pool:
         """This process's pool; of a cluster that for a node, or for any of them."""

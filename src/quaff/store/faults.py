@@ -25,6 +25,8 @@ _REFUSED = (
     redis_errors.MasterDownError,
     redis_errors.AskError,  # and MovedError, which is one
 )
+#: Replies to a login that cannot be right by itself after a while.
+LOGIN_REFUSED = (redis_errors.AuthenticationError, redis_errors.AuthorizationError)
 #: What a server says to a long command, instead of asking for a password.
 _NO_LOGIN = "Protocol error: unauthenticated"
 _REFUSED_TEXTS = (
@@ -54,8 +56,6 @@ _TRUST = (
 _REMEDIES = {
     redis_errors.ReadOnlyError: "It is a replica: set QUAFF_URL to its primary.",
     redis_errors.BusyLoadingError: "Try again when it has loaded its data.",
-    redis_errors.AuthenticationError: _LOG_IN,
-    redis_errors.AuthorizationError: _LOG_IN,
 }
 
 #: Seconds that a try must have at least.
@@ -142,14 +142,14 @@ class Patience:
             if self.in_doubt:
                 why = _short(self._telling)
                 raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({why})") from None
-            raise ServerUnavailable(self._away(self._telling)) from None
+            raise ServerUnavailable(self.away(self._telling)) from None
         self._pause = min(0.25, random.uniform(0.005, self._pause * 3))
         return self._pause
 
-    def _away(self, error: Exception) -> str:
+    def away(self, error: Exception) -> str:
         """What, where, why and what to do. What it means for a job, its sender knows."""
         why = _short(error)
-        if str(error).startswith(_NO_LOGIN):
+        if isinstance(error, LOGIN_REFUSED) or str(error).startswith(_NO_LOGIN):
             return f"the server at {self.where} refuses: {why}. {_LOG_IN}"
         if _answered(error):
             remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "Try again later.")

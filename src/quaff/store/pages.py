@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
+from quaff.errors import StoreError
 from quaff.store.keys import Partition, partition
 from quaff.store.probe import Command, Line
 
@@ -16,26 +18,40 @@ _MOST = 20_000
 
 
 def names(line: Line, namespace: str) -> Iterator[bytes]:
-    """Every key of a namespace; some may come twice. Raises ServerUnavailable."""
+    """Every key of a namespace on one node; some may come twice.
+
+    Raises:
+        ServerUnavailable: it does not answer.
+        StoreError: this account may not look for keys.
+    """
     pattern = f"quaff:{{{namespace}/*"
     cursor = b"0"
     for _ in range(_MOST):
         (reply,) = line.ask([("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)])
         if reply is None:
-            return
+            raise StoreError(f"the server does not tell which queues there are: {line.refused}")
         cursor, found = reply
         yield from found
         if cursor == b"0":
             return
 
 
-def partitions(line: Line, namespace: str) -> dict[Partition, set[bytes]]:
-    """The partitions that are there, each with all its keys; some of them may be none of ours."""
+def partitions(lines: Iterable[Line], namespace: str) -> dict[Partition, set[bytes]]:
+    """The partitions that are there, each with all its keys; some of them may be none of ours.
+
+    Args:
+        lines: one to each node that has keys. What moves to a node that was already asked may be missing.
+        namespace: whose they are.
+
+    Raises:
+        ServerUnavailable: one of them does not answer.
+        StoreError: this account may not look for keys.
+    """
     form = re.compile(
         rb"quaff:\{%b/([A-Za-z0-9._-]{1,128})#([0-9]{1,4})\}:.+" % re.escape(namespace.encode()), re.DOTALL
     )
     found: dict[Partition, set[bytes]] = {}
-    for key in names(line, namespace):
+    for key in chain.from_iterable(names(line, namespace) for line in lines):
         match = form.fullmatch(key)
         if match:
             home = partition(namespace, match[1].decode(), int(match[2]))

@@ -10,16 +10,20 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, TryAgainError
 
+from quaff.errors import ServerUnavailable
 from quaff.store.connect import Endpoint
-from quaff.store.faults import LOST, Patience, Trouble
+from quaff.store.faults import LOGIN_REFUSED, LOST, REDIRECTIONS, STALE, Patience, Trouble
 from quaff.store.keys import Partition
-from quaff.store.rights import ROLES, commands_of
+from quaff.store.rights import ROLES, channels, commands_of
 from quaff.store.scripts import load
+from quaff.store.urls import Address
 
 Command = tuple[Any, ...]
 
+#: Commands without any.
+_ALONE = frozenset(("ASKING", "PING", "ROLE", "TIME"))
 #: The arguments after the key with which a command can be tried; of those not named here, none.
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys("HDEL HEXISTS HGET HMGET HSTRLEN LINDEX LPUSH PUBLISH RPOP RPUSH ZMSCORE".split(), ("1",)),
@@ -37,18 +41,29 @@ class Line:
     Args:
         endpoint: the server.
         seconds: for one question, all tries together.
+        home: the partition that is asked about: on a cluster it is looked for at the node that has it.
+        node: the one of a cluster that is asked.
+
+    Attributes:
+        refused: why the server has given no answer to the last command to which it gave none.
     """
 
-    def __init__(self, endpoint: Endpoint, seconds: float = 5.0) -> None:
+    def __init__(
+        self, endpoint: Endpoint, seconds: float = 5.0, *, home: Partition | None = None, node: Address | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._seconds = seconds
+        self._home = home
+        self._node = node
         self._connection: Any = None
+        self._elsewhere: ResponseError | None = None
+        self.refused = ""
 
     def ask(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to commands, in one round trip; None where there is an error instead.
 
         Raises:
-            ServerUnavailable: no server answers in time.
+            ServerUnavailable: no server answers in time, or it lets nobody in with this password.
             StoreError: it refuses the connection for good.
         """
         patience = Patience(self._endpoint.where, self._seconds, harmless=True)
@@ -56,10 +71,16 @@ class Line:
             try:
                 if self._connection is None:
                     self._endpoint.revive(patience.left)
-                    self._connection = self._endpoint.connection(patience.left)
+                    self._connection = self._endpoint.connection(patience.left, self._owner())
                     self._connection.connect()
                 self._connection.send_packed_command(self._connection.pack_commands(commands))
-                return [self._reply(patience) for _ in commands]
+                replies = [self._reply(patience) for _ in commands]
+                if self._elsewhere is None:
+                    return replies
+                raise self._elsewhere
+            except LOGIN_REFUSED as error:
+                self.close()
+                raise ServerUnavailable(patience.away(error)) from None
             except (*LOST, ResponseError) as error:  # the latter in reply to the choice of a database, or to ROLE
                 self.close()
                 time.sleep(patience.after([Trouble(error, sent=False)]))
@@ -67,8 +88,13 @@ class Line:
                 self.close()  # nobody may read the rest of its replies
                 raise
 
+    def _owner(self) -> Address | None:
+        slots = self._endpoint.slots
+        return self._node if slots is None or self._home is None else slots.owner(self._home.slot)
+
     def close(self) -> None:
         """Close the connection; the next question opens another one."""
+        self._elsewhere = None
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
@@ -76,8 +102,25 @@ class Line:
     def _reply(self, patience: Patience) -> Any:
         try:
             return self._connection.read_response(timeout=patience.left)
-        except ResponseError:
+        except ResponseError as error:
+            self.refused = str(error)
+            if self._home is not None and isinstance(error, (REDIRECTIONS, *STALE, TryAgainError)):
+                self._elsewhere = error
+                if self._endpoint.slots is not None:
+                    self._endpoint.slots.doubtful = True
             return None
+
+
+def lines(endpoint: Endpoint, seconds: float = 5.0) -> dict[str, Line]:
+    """A line to the server, called nothing; of a cluster one to each primary, called by its address.
+
+    Raises:
+        ServerUnavailable: no node says who they are.
+    """
+    if endpoint.slots is None:
+        return {"": Line(endpoint, seconds)}
+    Line(endpoint, seconds).ask([("PING",)])
+    return {f"{host}:{port}": Line(endpoint, seconds, node=(host, port)) for host, port in endpoint.slots.primaries()}
 
 
 def round_trips(line: Line, count: int = 9) -> tuple[float, float | None]:
@@ -109,26 +152,29 @@ def script_exists() -> Command:
     return ("SCRIPT", "EXISTS", *(load(name).sha for name in ROLES["worker"]))
 
 
-def trials(account: str, home: Partition, scripts: Sequence[str], besides: Sequence[str]) -> Iterator[Command]:
-    """A dry run of each command that scripts use, on a key of that partition; nothing is executed."""
-    key = home.key("wake")
+def trials(account: str, home: Partition, role: str, besides: Sequence[str]) -> Iterator[Command]:
+    """A dry run of each command that a role's scripts use, on a key of that partition; nothing is executed."""
+    key, scripts = home.key("wake"), ROLES[role]
     for name in scripts:
         yield ("ACL", "DRYRUN", account, *load(name).head(home))
     called = {command for name in scripts for command in commands_of(load(name))}
     used = {command.partition("|")[0].upper() for command in called}
-    for command in sorted(used | set(besides)):
-        if command in ("TIME", "PING"):
+    for command in sorted(used | {command.partition("|")[0] for command in besides}):
+        if command in _ALONE:
             yield ("ACL", "DRYRUN", account, command)
+        elif command == "CLUSTER":
+            yield ("ACL", "DRYRUN", account, command, "SLOTS")
         elif command == "MEMORY":
             yield ("ACL", "DRYRUN", account, command, "USAGE", key)
         elif command == "SCRIPT":
             yield ("ACL", "DRYRUN", account, command, "LOAD", "return 1")
         else:
-            yield ("ACL", "DRYRUN", account, command, key, *_ARGUMENTS.get(command, ()))
+            for name in channels(role) if command in ("PUBLISH", "SUBSCRIBE") else ("wake",):
+                yield ("ACL", "DRYRUN", account, command, home.key(name), *_ARGUMENTS.get(command, ()))
 
 
 def words(command: Command) -> str:
     """What a trial tries, for people."""
     if isinstance(command[3], bytes):
         return command[3].decode()
-    return f"{command[3]} {command[4]}" if command[3] in ("MEMORY", "SCRIPT") else command[3]
+    return f"{command[3]} {command[4]}" if command[3] in ("CLUSTER", "MEMORY", "SCRIPT") else command[3]

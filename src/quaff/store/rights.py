@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from quaff.store.keys import NAMES
 from quaff.store.scripts import Script, load
 
 _ASKS = "lookup graph watch follow stats partitions"
@@ -23,9 +24,14 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
 }
 #: What connections are opened and listened on with, and scripts loaded and called.
-_CONNECTED = ("client|setinfo", "client|setname", "evalsha", "evalsha_ro", "ping", "script|load", "select")
+_CONNECTED = ("client|setname", "evalsha", "evalsha_ro", "ping", "script|load", "select")
 #: What is asked of a server that a sentinel has named, and of the nodes of a cluster.
-_FOUND = ("role", "cluster|slots", "asking")
+FOUND_BY = {"sentinel": ("ROLE",), "cluster": ("CLUSTER|SLOTS", "ASKING")}
+#: What an auditor reads keys with, and doctor looks for workers; which keys there are at all only administrators see.
+_AUDITS = (
+    "exec hexists hget hlen hmget hscan lindex llen lpos lrange multi persist pttl type zcard zcount zrangebylex"
+    " zrangebyscore zscan zscore"
+).split()
 #: Keys on which each role listens, and waits without a script.
 _HEARS = {
     "producer": ("watched", "followed"),
@@ -49,19 +55,27 @@ def rules(role: str, namespace: str) -> list[str]:
     scripts = [load(name) for name in ROLES[role]]
     written = {key for script in scripts if not script.reads for key in script.keys} | {*_WAITS_ON.get(role, ())}
     read = {key for script in scripts for key in script.keys} - written
-    heard = {channel for script in scripts for channel in _CHANNEL.findall(script.source)} | {*_HEARS[role]}
-    commands = {*_CONNECTED, *_FOUND, *(command for script in scripts for command in commands_of(script))}
+    found = {command.lower() for commands in FOUND_BY.values() for command in commands}
+    commands = {*_CONNECTED, *found, *(command for script in scripts for command in commands_of(script))}
     commands |= {"subscribe", "unsubscribe"} if _HEARS[role] else set()
     commands |= {"blpop"} if role in _WAITS_ON else set()
+    if role == "operator":
+        commands |= {*_AUDITS}
+        read |= {*NAMES} - written
     if not written:
         commands.discard("evalsha")
     return [
         *("reset", "on"),
         *(f"~{_pattern(namespace, key)}" for key in sorted(written)),
         *(f"%R~{_pattern(namespace, key)}" for key in sorted(read)),
-        *(f"&{_pattern(namespace, key)}" for key in sorted(heard)),
+        *(f"&{_pattern(namespace, key)}" for key in sorted(channels(role))),
         *(f"+{command}" for command in sorted(commands)),
     ]
+
+
+def channels(role: str) -> set[str]:
+    """The keys that are names of channels as well, on which a role speaks or listens."""
+    return {channel for name in ROLES[role] for channel in _CHANNEL.findall(load(name).source)} | {*_HEARS[role]}
 
 
 def commands_of(script: Script) -> set[str]:

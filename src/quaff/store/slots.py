@@ -26,6 +26,7 @@ class Slots:
     """
 
     def __init__(self, seeds: Sequence[Address]) -> None:
+        self._seeds = frozenset(seeds)
         self._known = set(seeds)
         self._owners: list[Address | None] = [None] * _SLOTS
         self.doubtful = True
@@ -38,6 +39,10 @@ class Slots:
         """All that are known, in random order, replicas too: each can say who serves what."""
         known = list(self._known)
         return random.sample(known, len(known))
+
+    def primaries(self) -> list[Address]:
+        """All that serve slots, in order."""
+        return sorted({owner for owner in self._owners if owner is not None})
 
     def moved(self, error: MovedError, asked: Address | None) -> None:
         """A node has said who serves a slot; ``asked``: which one, for it may leave out a host that is its own."""
@@ -54,8 +59,8 @@ class Slots:
             addresses = [((host or b"").decode() or asked[0], port) for host, port, *_ in nodes]
             known |= set(addresses)
             owners[first : last + 1] = [addresses[0]] * (last + 1 - first)
-        # What was known stays, in case all that are listed now go; what nobody answers at costs one look.
-        self._owners, self._known, self.doubtful = owners, self._known | known, False
+        # What the URL names stays, in case all that are listed now go; what nobody answers at costs one look.
+        self._owners, self._known, self.doubtful = owners, known | self._seeds, False
 
 
 def redirected(error: Any, asked: Address | None) -> Address | None:

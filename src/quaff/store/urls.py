@@ -69,8 +69,13 @@ def read(url: str, source: str) -> Target:
     scheme, _, rest = url.partition(":")
     tls, _, kind = scheme.partition("+")
     if scheme not in _SCHEMES:
-        hint = did_you_mean(scheme, _SCHEMES)
+        # As others write it: valkey://, redis+tls://, REDIS://.
+        hint = did_you_mean(re.sub("valkey", "redis", scheme.lower()), _SCHEMES)
         raise ConfigurationError(f"{mask(url)!r} (from {source}) is not a URL of a server.{hint} {_FORMS}")
+    if scheme != "embedded" and not rest.startswith("//"):
+        raise ConfigurationError(
+            f"{mask(url)!r} (from {source}) is not a URL of a server. Did you mean {scheme + '://'!r}? {_FORMS}"
+        )
     if not kind:
         return Target("embedded" if scheme == "embedded" else "server", url)
     authority, question, query = rest.removeprefix("//").partition("?")
