@@ -22,6 +22,7 @@ SAMPLES: dict[str, Any] = {
     "lease": 31.5,
     "grace": 0.0,
     "deadline": 1.5,
+    "durability": "replicas:2",
     "result_ttl": 0.0,
     "failed_ttl": 60.0,
     "failed_count": 7,

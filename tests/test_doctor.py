@@ -117,7 +117,7 @@ def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
         assert {name: each.level for name, each in found.items()} == {
             **dict.fromkeys(("engine", "eviction", "persistence", "replicas", "scripts"), "unknown"),
             **dict.fromkeys(("rights of a producer", "rights of a worker"), "unknown"),
-            **dict.fromkeys(("clock", "round trip", "queue default"), "ok"),
+            **dict.fromkeys(("clock", "round trip", "durability", "queue default"), "ok"),
         }
         assert all(each.remedy for each in found.values() if each.level == "unknown")
         found = look(server.url, "few")
@@ -162,6 +162,31 @@ def test_what_it_takes_to_find_the_server_is_tried_too(kind: str, needed: str) -
         assert f"may not: {needed} (" in found["rights of a producer"].text
         assert f"may not: {needed} (" in found["rights of a worker"].text
         line.close()
+
+
+def test_a_durability_that_the_server_cannot_confirm_is_a_danger() -> None:
+    """What the setting or any task asks for."""
+    with Server("--appendonly", "yes") as server:
+
+        def found(setting: str = "primary", task: str = "primary", url: str = server.url) -> tuple[str, str]:
+            quaff = Quaff(url, namespace="doc", durability=setting)
+            quaff.task(lambda: None, name="t", durability=task)
+            all = {each.check: each for each in examine(quaff, [partition("doc", "default")])}
+            quaff.store.endpoint.pool().disconnect()
+            return all["durability"].level, all["durability"].text
+
+        assert found()[0] == "ok"
+        assert found("replicas:1") == (
+            *("danger", 'the application asks for "replicas:1": it has 0 replicas, so such calls are refused'),
+        )
+        assert found(task="fsync")[0] == "danger"
+        assert "with appendfsync everysec" in found(task="fsync")[1]
+        server.redis.config_set("appendfsync", "always")
+        assert found(task="fsync") == ("ok", 'the application asks for "fsync", which this server can confirm')
+        server.redis.execute_command(*"ACL SETUSER few on >word ~* &* +@all -config".split())
+        assert found("fsync", url=server.url.replace("//", "//few:word@"))[0] == "unknown"
+        server.redis.config_set("appendonly", "no")
+        assert "no append-only file" in found("fsync", "replicas:1")[1]
 
 
 def test_a_database_that_the_server_does_not_have_is_a_typed_error() -> None:

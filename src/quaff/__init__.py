@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quaff.context import current_job as current_job
     from quaff.errors import ConfigurationError as ConfigurationError
     from quaff.errors import DuplicateJob as DuplicateJob
+    from quaff.errors import DurabilityNotConfirmed as DurabilityNotConfirmed
     from quaff.errors import EncodeError as EncodeError
     from quaff.errors import EnqueueError as EnqueueError
     from quaff.errors import EnqueueUnknown as EnqueueUnknown
@@ -101,6 +102,7 @@ _HOME = {
     "ConfigurationError": "errors",
     "DeadLetter": "inspector",
     "DuplicateJob": "errors",
+    "DurabilityNotConfirmed": "errors",
     "EncodeError": "errors",
     "EnqueueError": "errors",
     "EnqueueUnknown": "errors",

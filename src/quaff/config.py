@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
+from quaff.model import durability
 from quaff.model.ids import NAME
 from quaff.model.options import LONGEST
 from quaff.model.sealing import BARE, Seals
@@ -36,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         failed_count, failed_bytes: the most dead letters that a queue keeps; the oldest make room.
         partitions: over how many a queue is spread, ``{"mail": 8}``, in the environment ``mail=8,thumbs=4``; 1 where
             nothing is said.
+        durability: where a job has to be before ``delay`` returns, if neither task nor call says it: ``primary``,
+            ``replicas:N``, ``fsync`` or ``fsync:N``.
         processes: 0 takes the number of CPUs.
         signing_keys, encryption_keys: each at least 16 characters, in the environment with commas between them; the
             first one seals, all are good to open. In Flask SECRET_KEY and its FALLBACKS sign where no others are given.
@@ -50,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease: float = 30
     grace: float = 25
     deadline: float = 2
+    durability: str = durability.PRIMARY
     result_ttl: float = 500
     failed_ttl: float = 7 * 24 * 3600
     failed_count: int = 10_000
@@ -195,6 +199,8 @@ def _checked(found: Mapping[str, tuple[Any, str]], secret_keys: tuple[bytes, ...
             raise ConfigurationError(
                 f"{name}={value!r} from {source}: use 1 to 128 of the characters A-Z a-z 0-9 . _ -"
             )
+        if name == "durability":
+            durability.check(f" from {source}", values[name])
         if name == "job_log_level":
             values[name] = values[name].upper()
             levels = [*logging.getLevelNamesMapping(), "OFF"]

@@ -7,11 +7,18 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from quaff.config import Settings
-from quaff.errors import DuplicateJob, EnqueueError, EnqueueUnknown, IdConflict, ServerUnavailable
+from quaff.errors import (
+    DuplicateJob,
+    EnqueueError,
+    EnqueueUnknown,
+    IdConflict,
+    ServerUnavailable,
+)
 from quaff.job import Job
 from quaff.model import outcome
 from quaff.model.ids import JobId
 from quaff.model.message import Submission
+from quaff.store.assurance import Assured
 from quaff.store.bulk import Replaced, chunks
 from quaff.store.faults import NoAnswer
 from quaff.store.transitions import Call
@@ -40,7 +47,7 @@ class Delivery:
         self._handle = handle
         self._jobs: dict[int, Job[Any]] = {}
 
-    def calls(self) -> Iterator[tuple[list[int], Call[list[Any]]]]:
+    def calls(self) -> Iterator[tuple[list[int], Call[Any]]]:
         """What to send, one after the other, each with the places of its jobs."""
         return chunks(self._settings.namespace, self._submissions, self._replaced)
 
@@ -69,12 +76,14 @@ class Delivery:
             error.jobs = self._stored()
             raise
 
-    def note(self, places: Sequence[int], answers: list[Any]) -> None:
+    def note(self, places: Sequence[int], found: list[Any] | Assured) -> None:
         """The server's answers for these.
 
         Raises:
             IdConflict, DuplicateJob: for one of them; the others are noted.
+            DurabilityNotConfirmed: for all of them, which are noted.
         """
+        answers = found.answer if isinstance(found, Assured) else found
         conflict: EnqueueError | None = None
         for place, answer in zip(places, answers, strict=True):
             sent = self._submissions[place]
@@ -96,6 +105,9 @@ class Delivery:
                 self._jobs[place] = self._handle(sent.id, sent.key, existing=existing, fresh=answer == 0)
         if conflict is not None:
             raise conflict
+        if isinstance(found, Assured):
+            id = self._jobs[places[0]].id
+            found.check(f"job {id} is" if len(places) == 1 else f"job {id} and {len(places) - 1} more are", id)
 
     def _stored(self) -> list[object]:
         return [self._jobs[place] for place in sorted(self._jobs)]

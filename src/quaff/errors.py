@@ -85,6 +85,21 @@ class EnqueueUnknown(EnqueueError):
         self.id = id
 
 
+class DurabilityNotConfirmed(EnqueueError):
+    """The job is stored on the primary, and what ``durability=`` asks for was not confirmed within DEADLINE.
+
+    Attributes:
+        id: of the job or flow; of a bulk call that of the first job in doubt. It runs as any other. With ``key=`` the
+            same call again waits once more, and stores nothing twice.
+    """
+
+    code = "QF022"
+
+    def __init__(self, message: str, id: str) -> None:
+        super().__init__(message)
+        self.id = id
+
+
 class QueueFull(EnqueueError):
     """The queue has as many jobs as it may, or the server's memory is full; jobs that end make room.
 

@@ -91,6 +91,8 @@ class Registry(ABC):
                 step that ends it and in the same queue.
             aliases: names that older messages call the task by.
             sensitive: names of parameters whose values are masked in errors, tracebacks, lines and progress.
+            durability: ``"primary"``, ``"replicas:N"``, ``"fsync"`` or ``"fsync:N"``: where a job has to be before
+                ``delay`` returns; DURABILITY by default.
             priority: from -100 to 100, 0 by default: higher ones of the queue come first.
             unique: ``Unique(...)``: of the jobs with the same arguments one is enough.
             rate, concurrency: ``RateLimit(...)`` and ``Concurrency(...)``, or tuples of them: how many start in a

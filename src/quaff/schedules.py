@@ -14,7 +14,7 @@ import msgspec
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, did_you_mean
 from quaff.job import Job
-from quaff.model import ids, message, placement, schedule
+from quaff.model import durability, ids, message, placement, schedule
 from quaff.model.ids import JobId
 from quaff.model.message import Submission
 from quaff.model.placement import Placement
@@ -259,7 +259,8 @@ class Schedules:
         sent = schedule.call_now(made, ids.new_raw(), time.time_ns() // 1_000_000, self._source.jobs(made))
         task = message.decode(made.message).task
         place = Placement(sent.route, sent.terms, False)
-        return self._quaff.send([Submission(JobId(made.queue, 0, sent.id), sent.message, task, None, place)])[0]
+        sure = durability.read(self._quaff.settings.durability)
+        return self._quaff.send([Submission(JobId(made.queue, 0, sent.id), sent.message, task, None, place, sure)])[0]
 
     def get(self, name: str) -> ScheduleInfo | None:
         """One of them, or None."""

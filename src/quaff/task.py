@@ -13,8 +13,9 @@ from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, EnqueueError, MessageTooLarge
 from quaff.job import Job
-from quaff.model import ids, message
+from quaff.model import durability, ids, message
 from quaff.model.batch import shape_of
+from quaff.model.durability import Durability
 from quaff.model.flow import TaskSignature
 from quaff.model.ids import JobId
 from quaff.model.limits import Concurrency, FairBy, Key, RateLimit, Unique, check_key, check_names
@@ -53,6 +54,7 @@ class GivenOptions(TypedDict, total=False):
     sensitive: Sequence[str]
     priority: int
     unique: Unique | None
+    durability: str
     rate: RateLimit | Sequence[RateLimit]
     concurrency: Concurrency | Sequence[Concurrency]
     fair_by: FairBy | Key
@@ -69,6 +71,7 @@ class CallOptions(TypedDict, total=False):
     eta: datetime
     priority: int
     unique: Unique | None
+    durability: str
     fair_key: str
 
 
@@ -129,6 +132,8 @@ class Task(Generic[P, R, F]):
         Raises:
             TypeError: the arguments do not fit the function (as EncodeError: one cannot be sent). Nothing was sent.
             MessageTooLarge, ServerUnavailable, EnqueueUnknown, QueueFull, IdConflict
+            DurabilityNotConfirmed: it is stored, and ``durability=`` asks for more; ConfigurationError where the server
+                could never confirm that, and nothing was sent.
         """
         return self.sender.send([submission(self, args, kwargs)])[0]
 
@@ -173,6 +178,11 @@ class Task(Generic[P, R, F]):
         twin.__dict__.update(self.__dict__)
         twin.settings = settings
         return twin
+
+    @property
+    def durability(self) -> Durability | None:
+        """What its jobs have to survive before they count as sent; None: the end of any process of ours."""
+        return durability.read(self.settings.durability or self.sender.settings.durability)
 
     def _submissions(self, calls: Iterable[tuple[Any, ...]], spread: Seconds) -> list[Submission]:
         spread_ms = int(seconds(f"{self.name}.map(spread=)", spread) * 1000)
@@ -241,7 +251,7 @@ def submission(
     place = placed(task, args, kwargs, later_ms)
     if place is not None:
         check_spread(task, task.sender.settings.partitions)
-    return Submission(id, data, task.name, key, place)
+    return Submission(id, data, task.name, key, place, task.durability)
 
 
 def _terms(task: Task[Any, Any, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:

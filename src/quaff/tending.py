@@ -12,6 +12,7 @@ from quaff.model.flow import MOST_BEHIND, MOST_NODES, After, Node, Policy, TaskS
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
 from quaff.plan import seed_of
+from quaff.store.assurance import answer_of, assured
 from quaff.store.flows import ENDED, FULL, GROWN, WIDE, Graph, Terms, advance, graph, grow, plant
 from quaff.store.keys import Partition
 from quaff.store.transitions import BATCH, STEP, Call, cancel
@@ -123,7 +124,10 @@ def join(
         heard = [node for node in nodes if node.state is not None]
         edges = [(site.named(heard, each).place, policy) for each, policy in waits.items()]
         check_order(nodes, [place for place, _ in edges], adder)
-        answer = yield grow(site.home, site.id.raw, seed, after=edges, adder=adder, seen=found and found.size)
+        grown = grow(site.home, site.id.raw, seed, after=edges, adder=adder, seen=found and found.size)
+        asked = call.task.durability
+        id = site.id._replace(raw=seed.id)
+        answer = answer_of((yield grown if asked is None else assured(grown, asked)), f"job {id} is", str(id))
         if answer == ENDED:
             raise JobNotFound(f"flow {site.id} has ended, or is not known: nothing can be added.", str(site.id))
         if answer == FULL:
@@ -134,5 +138,5 @@ def join(
                 " it adds, too: have them wait for one that waits for this one."
             )
         if answer != GROWN:
-            return site.id._replace(raw=seed.id)
+            return id
         # Others have joined it since it was read: with these it may be a circle, or the name may be taken.

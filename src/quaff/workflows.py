@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain as chained
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -13,10 +13,11 @@ from quaff.checks import check_app, check_call, check_name, circle, unknown, wai
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, StoreError
 from quaff.flow import Flow
-from quaff.model import ids
+from quaff.model import durability, ids
 from quaff.model.flow import After, NodeResult, Policy, Shape, TaskSignature, leaves_first, names_in
 from quaff.model.ids import JobId
 from quaff.plan import Plan, Waits, places_of, terms_of, under
+from quaff.store.assurance import answer_of
 from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
@@ -64,7 +65,7 @@ class Part(ABC, Generic[R]):
 
         Raises:
             ConfigurationError: a cycle, a name that no job has, an option that a job of a flow cannot have.
-            TypeError, MessageTooLarge, ServerUnavailable, QueueFull: as ``Task.delay``; nothing of it runs then.
+            TypeError, MessageTooLarge, ServerUnavailable, QueueFull, DurabilityNotConfirmed: as ``Task.delay``.
         """
         app, id, calls = self._planted()
         for call in calls:
@@ -78,15 +79,15 @@ class Part(ABC, Generic[R]):
             _sure(await app.store.aio.run(call), id)
         return app.flow(str(id))
 
-    def _planted(self) -> tuple[Application, JobId, Iterator[Call[bool]]]:
-        first = next(_signatures([self]), None)
-        if first is None:
+    def _planted(self) -> tuple[Application, JobId, Iterator[Call[Any]]]:
+        tasks = [each.task for each in _signatures([self])]
+        if not tasks:
             raise ConfigurationError(f"this {type(self).__name__.lower()} has no task in it: there is nothing to send.")
-        app: Application = first.task.sender
-        for each in _signatures([self]):
-            check_app(each.task.name, each.task.sender.settings, app.settings)
+        app: Application = tasks[0].sender
         settings = app.settings
-        id = settings.partitions.home(first.task.settings.queue, ids.new_raw())
+        for task in tasks:
+            check_app(task.name, task.sender.settings, settings)
+        id = settings.partitions.home(tasks[0].settings.queue, ids.new_raw())
         plan = Plan(id)
         shape = self.lay(plan, {}, None, "")
         calls = plant(
@@ -98,8 +99,9 @@ class Part(ABC, Generic[R]):
             size=len(plan.nodes),
             terms=terms_of(settings),
             seeds=plan.seeds(),
+            durability=durability.strongest(task.durability for task in tasks),
         )
-        return app, id, itertools.chain(app.news(each.task.settings.queue for each in _signatures([self])), calls)
+        return app, id, chained(app.news(task.settings.queue for task in tasks), calls)
 
 
 class Chain(Part[R]):
@@ -126,9 +128,9 @@ class Chain(Part[R]):
 class Group(Part[R]):
     """Side by side, with what is called when all of them have ended."""
 
-    def __init__(self, parts: Sequence[Piece], callbacks: Mapping[str, TaskSignature[Any] | None]) -> None:
+    def __init__(self, parts: Sequence[Piece], callbacks: Mapping[str, TaskSignature[Any]]) -> None:
         self._parts = parts
-        self._callbacks = {when: call for when, call in callbacks.items() if call is not None}
+        self._callbacks = callbacks
 
     def lay(self, plan: Plan, after: Waits, given: Shape | None, name: str) -> Shape:
         """As Part has it."""
@@ -280,10 +282,10 @@ def group(
             both cases; each when all have ended.
     """
     callbacks = {"on_success": on_success, "on_failure": on_failure, "on_complete": on_complete}
-    for when, call in callbacks.items():
-        if call is not None:
-            check_call(f"group({when}=...)", call)
-    return Group(_pieces("group()", parts), callbacks)
+    given = {when: call for when, call in callbacks.items() if call is not None}
+    for when, call in given.items():
+        check_call(f"group({when}=...)", call)
+    return Group(_pieces("group()", parts), given)
 
 
 def chord(header: Group[Any] | Iterable[Piece], body: Piece) -> Chain[Any]:
@@ -344,6 +346,6 @@ def _mentions(part: Piece) -> Iterator[str]:
             yield from names_in(value)
 
 
-def _sure(stored: bool, id: JobId) -> None:
-    if not stored:
+def _sure(found: Any, id: JobId) -> None:
+    if not answer_of(found, f"flow {id} is", str(id)):
         raise StoreError(f"flow {id} could not be stored: what had come of it is gone. Send it anew.")

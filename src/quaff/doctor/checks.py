@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from quaff.doctor.facts import Facts, Finding, Level
+from quaff.model.durability import Durability
 from quaff.store.rights import ROLES
 
 #: Seconds of difference between two clocks that nobody need care for, and of a round trip.
@@ -161,6 +162,32 @@ def _behind(row: dict[str, str], offset: int) -> str:
     if row.get("state") != "online":
         return str(row.get("state"))
     return f"{max(0, offset - int(row.get('offset', '0')))} bytes behind"
+
+
+def durability(facts: Facts, asked: Sequence[Durability]) -> Finding:
+    """Whether the server can confirm what the application asks for."""
+    if not asked:
+        return Finding("durability", "ok", "the application asks for none: what the primary has counts as sent")
+    words = ", ".join(f'"{each}"' for each in asked)
+    fsync, replicas = any(each.fsync for each in asked), max(each.replicas for each in asked)
+    policy, there = facts.config["appendfsync"], facts.number("connected_slaves")
+    if fsync and facts.info.get("aof_enabled") == "0":
+        trouble, remedy = "it keeps no append-only file", "Set appendonly yes, and appendfsync always."
+    elif fsync and policy not in ("always", None):
+        trouble, remedy = f"with appendfsync {policy} nobody knows what is on its disk", "Set appendfsync always."
+    elif facts.info.get("role") == "master" and there < replicas:
+        trouble, remedy = f"it has {there} replicas", f"Give it {replicas}, or ask for less."
+    elif fsync and policy is None:
+        text = f"the application asks for {words}; the server does not tell appendfsync, so such calls are refused"
+        return Finding("durability", "unknown", text, "Allow this account and those of producers +waitaof +config|get.")
+    elif "role" not in facts.info:
+        text = f"the application asks for {words}; the server does not tell its role and replicas"
+        return Finding("durability", "unknown", text, "Allow this account INFO.")
+    else:
+        return Finding("durability", "ok", f"the application asks for {words}, which this server can confirm")
+    return Finding(
+        "durability", "danger", f"the application asks for {words}: {trouble}, so such calls are refused", remedy
+    )
 
 
 def _clock(facts: Facts) -> Finding:

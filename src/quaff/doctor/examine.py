@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from quaff.config import Settings
-from quaff.doctor.checks import CHECKS
+from quaff.doctor.checks import CHECKS, durability
 from quaff.doctor.facts import Facts, Finding
 from quaff.errors import StoreError
+from quaff.model.durability import Durability, read
 from quaff.store import probe
 from quaff.store.client import Store
 from quaff.store.keys import Partition
@@ -18,8 +19,22 @@ from quaff.store.queries import stats
 from quaff.store.rights import FOUND_BY, ROLES
 
 
+class Sent(Protocol):
+    """What is asked of a task."""
+
+    @property
+    def durability(self) -> Durability | None:
+        """What its jobs have to survive."""
+        ...
+
+
 class Application(Protocol):
     """What a doctor needs of a ``Quaff``."""
+
+    @property
+    def tasks(self) -> Mapping[str, Sent]:
+        """Its tasks."""
+        ...
 
     @property
     def settings(self) -> Settings:
@@ -49,8 +64,10 @@ def examine(quaff: Application, homes: Sequence[Partition], account: str | None 
     """
     store, seconds = quaff.store, quaff.settings.deadline
     nodes = probe.lines(store.endpoint, seconds)
+    wanted = {read(quaff.settings.durability), *(task.durability for task in quaff.tasks.values())}
+    asked = sorted(each for each in wanted if each)
     found = _together(
-        {name: list(_server(line, store.endpoint.kind, account, homes[0])) for name, line in nodes.items()}
+        {name: list(_server(line, store.endpoint.kind, account, homes[0], asked)) for name, line in nodes.items()}
     )
     for home in homes:
         line = probe.Line(store.endpoint, seconds, home=home)
@@ -72,7 +89,9 @@ def _together(by_node: dict[str, list[Finding]]) -> list[Finding]:
     return found
 
 
-def _server(line: probe.Line, kind: str, account: str | None, home: Partition) -> Iterator[Finding]:
+def _server(
+    line: probe.Line, kind: str, account: str | None, home: Partition, asked: Sequence[Durability]
+) -> Iterator[Finding]:
     """What there is to say of one server."""
     questions: list[probe.Command] = [
         *(("INFO", section) for section in _SECTIONS),
@@ -92,6 +111,7 @@ def _server(line: probe.Line, kind: str, account: str | None, home: Partition) -
         *probe.round_trips(line),
     )
     yield from (check(facts) for check in CHECKS)
+    yield durability(facts, asked)
     yield from _rights(line, kind, account or facts.account, home)
     line.close()
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from quaff.model import codec, outcome, sealing, stored, value
+from quaff.model.durability import Durability
 from quaff.model.ids import FIXED, JobId
 from quaff.model.placement import Placement
 from quaff.model.sealing import BARE, BadSeal, Seals
@@ -58,13 +59,17 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Submission(NamedTuple):
-    """A message on its way to the server; ``placement`` for one that asks for more than the end of the line."""
+    """A message on its way to the server.
+
+    ``placement`` for one that asks for more than the end of the line, ``durability`` for more than the primary's word.
+    """
 
     id: JobId
     message: bytes
     task: str
     key: str | None = None
     placement: Placement | None = None
+    durability: Durability | None = None
 
 
 class CorruptMessage(ValueError):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
+from quaff.model import durability
 from quaff.model.batch import Batch
 from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, FairBy, Limit, RateLimit, Unique
@@ -36,6 +37,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         fair_by: whose turn it is.
         batch: how many calls one run of the function takes; None: one, and not in a list.
         sensitive: names of parameters whose values are shown nowhere.
+        durability: what its jobs have to survive before they count as sent; None takes DURABILITY.
         key: for one call: the idempotency key; the same key and arguments is the same job.
         delay, eta: for one call: seconds until it may start, or an aware datetime.
         fair_key: for one call: the text that ``fair_by`` would give.
@@ -57,6 +59,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     fair_by: FairBy | None = None
     batch: Batch | None = None
     sensitive: tuple[str, ...] = ()
+    durability: str | None = None
     key: str | None = None
     delay: float | None = None
     eta: datetime | None = None
@@ -94,7 +97,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 #: What a task can set and what one call can: the others would have no effect there.
 _OF_RETRIES = ("retries", "backoff", "retry_on", "give_up_on")
-_OF_BOTH = ("queue", "timeout", "expires", "priority", "unique")
+_OF_BOTH = ("queue", "timeout", "expires", "priority", "unique", "durability")
 _OF_LIMITS = ("rate", "concurrency", "fair_by", "batch")
 _OF_TASKS = (
     *(*_OF_BOTH, "result_ttl", "keep_none", *_OF_RETRIES, "soft_timeout", "on_exhausted", "aliases", "sensitive"),
@@ -139,6 +142,8 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
     _check_moment("expires", options.expires)
     _check_eta(options)
     _check_place(options)
+    if options.durability is not None:
+        durability.check("", options.durability)
     soft, hard = options.soft_timeout, options.timeout
     if soft is not None and hard and soft >= hard:
         raise ConfigurationError(

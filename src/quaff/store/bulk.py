@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from quaff.model.durability import Durability
 from quaff.model.message import Submission
+from quaff.store.assurance import assured
 from quaff.store.keys import partition
 from quaff.store.transitions import BATCH, Call, enqueue, enqueue_routed
 
@@ -25,26 +27,30 @@ class Replaced(NamedTuple):
 
 def chunks(
     namespace: str, submissions: Sequence[Submission], replaced: Callable[[], Replaced]
-) -> Iterator[tuple[list[int], Call[list[Any]]]]:
+) -> Iterator[tuple[list[int], Call[Any]]]:
     """Calls that store ``submissions``, each with the places of its jobs in the sequence.
 
-    The plain jobs of a partition keep their order, and so do those with a placement.
+    The plain jobs of a partition keep their order, and so do those with a placement, if all ask for one durability.
     """
 
-    def call(places: list[int]) -> tuple[list[int], Call[list[Any]]]:
+    def call(places: list[int]) -> tuple[list[int], Call[Any]]:
         some = [submissions[place] for place in places]
         home = partition(namespace, some[0].id.queue, some[0].id.partition)
         if some[0].placement is None:
-            return places, enqueue(home, [(each.id.raw, each.message) for each in some])
-        jobs = [
-            (each.id.raw, each.message, each.placement.route, each.placement.terms) for each in some if each.placement
-        ]
-        return places, enqueue_routed(home, **replaced()._asdict(), jobs=jobs)
+            made = enqueue(home, [(each.id.raw, each.message) for each in some])
+        else:
+            jobs = [
+                (each.id.raw, each.message, each.placement.route, each.placement.terms)
+                for each in some
+                if each.placement
+            ]
+            made = enqueue_routed(home, **replaced()._asdict(), jobs=jobs)
+        return places, made if some[0].durability is None else assured(made, some[0].durability)
 
-    open_chunks: dict[tuple[str, int, bool], tuple[list[int], int]] = {}
+    open_chunks: dict[tuple[str, int, bool, Durability | None], tuple[list[int], int]] = {}
     for place, submission in enumerate(submissions):
         placed = submission.placement is not None
-        where = (submission.id.queue, submission.id.partition, placed)
+        where = (submission.id.queue, submission.id.partition, placed, submission.durability)
         places, size = open_chunks.get(where, ([], 0))
         if places and (len(places) == (PLACED if placed else BATCH) or size + len(submission.message) > _CHUNK_BYTES):
             yield call(places)

@@ -14,7 +14,11 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from quaff.errors import ConfigurationError
+from quaff.model.durability import Durability
+from quaff.store.assurance import Assured, behind, questions, refusal, understood
 from quaff.store.connect import Endpoint
 from quaff.store.errands import Errand, Errands
 from quaff.store.faults import LOST, Patience
@@ -86,9 +90,10 @@ class Store:
                     open_.append((errand, connection, pool))
                     if pool is None:
                         connection.connect()
+                    self._make_sure(connection, errand, patience)
                     sent = True
-                    send(connection, errand)
-                except (*LOST, ResponseError) as error:
+                    send(connection, errand, patience.left)
+                except (*LOST, ResponseError, ConfigurationError) as error:
                     errands.fail(errand, error, sent=sent)
             until = time.monotonic() + patience.left
             for errand, connection, _ in open_:
@@ -112,6 +117,22 @@ class Store:
                     connection.disconnect()
                 else:
                     pool.release(connection)
+
+    def _make_sure(self, connection: Any, errand: Errand, patience: Patience) -> None:
+        """Ask who is at the other end whether it can confirm what is asked for, once for each time it is connected."""
+        asked = errand.durability
+        if asked is None or asked in _confirmed(connection, connection._sock):
+            return
+        try:
+            connection.send_packed_command(connection.pack_commands(questions(asked)))
+            replies = [_or_error(connection, patience.left) for _ in questions(asked)]
+            refused = refusal(asked, replies, self.endpoint.where)
+            if refused is not None:
+                raise refused
+        except BaseException:
+            connection.disconnect()
+            raise
+        _confirmed(connection, connection._sock).add(asked)
 
 
 class AsyncStore:
@@ -155,36 +176,59 @@ class AsyncStore:
                 pool = await self.endpoint.async_pool(patience.left, errand.node)
                 connection = await pool.get_connection()
                 try:
+                    await self._make_sure(connection, errand)
                     sent = True
-                    if not errands.take(errand, await self._exchange(connection, errand)):
+                    if not errands.take(errand, await self._exchange(connection, errand, patience)):
                         await connection.disconnect()
                 finally:
                     await pool.release(connection)
-        except (*LOST, ResponseError) as error:
+        except (*LOST, ResponseError, ConfigurationError) as error:
             errands.fail(errand, error, sent=sent)
 
-    async def _exchange(self, connection: Any, errand: Errand) -> list[Any]:
-        async def read() -> Any:
-            try:
-                return await connection.read_response()
-            except ResponseError as error:
-                return error
+    async def _make_sure(self, connection: Any, errand: Errand) -> None:
+        asked = errand.durability
+        if asked is None or asked in _confirmed(connection, connection._writer):
+            return
+        try:
+            await connection.send_packed_command(connection.pack_commands(questions(asked)))
+            replies = [await _async_or_error(connection) for _ in questions(asked)]
+            refused = refusal(asked, replies, self.endpoint.where)
+            if refused is not None:
+                raise refused
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        _confirmed(connection, connection._writer).add(asked)
 
-        async def answer() -> Any:
+    async def _exchange(self, connection: Any, errand: Errand, patience: Patience) -> list[Any]:
+        async def one() -> Any:
             # Also where asking is refused, the reply to the call itself comes after it.
-            asked = await read() if errand.asking else None
-            reply = await read()
+            asked = await _async_or_error(connection) if errand.asking else None
+            reply = await _async_or_error(connection)
             return asked if isinstance(asked, ResponseError) else reply
 
+        async def answer(call: Call[Any]) -> Any:
+            if call.durability is None:
+                return await one()
+            replies = [await one()]
+            try:
+                # A little less than the whole call has: when that is over nobody knows any more that the job is stored.
+                async with asyncio.timeout(patience.left - min(0.02, patience.left / 8)):
+                    for _ in behind(call, 0):
+                        replies.append(await one())  # noqa: PERF401  those that came before time was up count
+            except TimeoutError:
+                await connection.disconnect(nowait=True)
+            return _noted(connection, understood(call, replies))
+
         try:
-            await connection.send_packed_command(connection.pack_commands(commands(errand)))
-            replies = [await answer() for _ in errand.calls]
+            await connection.send_packed_command(connection.pack_commands(commands(errand, patience.left)))
+            replies = [await answer(call) for call in errand.calls]
             for index in unknown_scripts(replies):
                 await connection.send_command("SCRIPT", "LOAD", errand.calls[index].script.source)
                 await connection.read_response()
-                one = errand._replace(calls=[errand.calls[index]])
-                await connection.send_packed_command(connection.pack_commands(commands(one)))
-                replies[index] = await answer()
+                again = errand._replace(calls=[errand.calls[index]])
+                await connection.send_packed_command(connection.pack_commands(commands(again, patience.left)))
+                replies[index] = await answer(errand.calls[index])
             return replies
         except (ResponseError, *LOST):
             raise
@@ -194,20 +238,24 @@ class AsyncStore:
             raise
 
 
-def commands(errand: Errand) -> list[tuple[Any, ...]]:
-    """What an errand sends: a command for each call, and one before it where its slot is on its way."""
-    if errand.asking:
-        return [command for call in errand.calls for command in ((b"ASKING",), call.command)]
-    return [call.command for call in errand.calls]
+def commands(errand: Errand, seconds: float) -> list[tuple[Any, ...]]:
+    """What an errand sends: a command for each call, what is to confirm it, and one before each if its slot moves."""
+    if not errand.asking and errand.durability is None:
+        return [call.command for call in errand.calls]
+    several = [each for call in errand.calls for each in (call.command, *behind(call, seconds))]
+    return [each for command in several for each in ((b"ASKING",), command)] if errand.asking else several
 
 
-def send(connection: Any, errand: Errand) -> None:
+def send(connection: Any, errand: Errand, seconds: float = 0.0) -> None:
     """Send calls on one connection, whose replies ``receive`` has to read.
+
+    Args:
+        seconds: for all replies, where some of the calls have to be confirmed.
 
     Raises:
         ConnectionError, TimeoutError: of redis-py; the connection is closed then.
     """
-    connection.send_packed_command(_packed(connection, commands(errand)))
+    connection.send_packed_command(_packed(connection, commands(errand, seconds)))
 
 
 def receive(connection: Any, errand: Errand, until: float) -> list[Any]:
@@ -231,7 +279,7 @@ def receive(connection: Any, errand: Errand, until: float) -> list[Any]:
         # Its own limit costs nothing, another one two system calls.
         return connection.read_response(**{} if left > usual * 0.99 else {"timeout": max(0.001, left)})
 
-    def answer() -> Any:
+    def one() -> Any:
         if errand.asking:
             read()
         try:
@@ -239,13 +287,50 @@ def receive(connection: Any, errand: Errand, until: float) -> list[Any]:
         except ResponseError as error:
             return error
 
-    replies = [answer() for _ in errand.calls]
+    def answer(call: Call[Any]) -> Any:
+        if call.durability is None:
+            return one()
+        replies = [one()]
+        with suppress(RedisTimeoutError):  # the job is stored by then
+            for _ in behind(call, 0):
+                replies.append(one())  # noqa: PERF401  those that came before time was up count
+        return _noted(connection, understood(call, replies))
+
+    replies = [answer(call) for call in errand.calls]
     for index in unknown_scripts(replies):
         connection.send_command("SCRIPT", "LOAD", errand.calls[index].script.source)
         read()
-        send(connection, errand._replace(calls=[errand.calls[index]]))
-        replies[index] = answer()
+        send(connection, errand._replace(calls=[errand.calls[index]]), until - time.monotonic())
+        replies[index] = answer(errand.calls[index])
     return replies
+
+
+def _confirmed(connection: Any, line: Any) -> set[Durability]:
+    """What the server at the other end of a line can confirm, as far as it was asked; another line, another server."""
+    known: tuple[Any, set[Durability]] | None = getattr(connection, "confirmed", None)
+    if known is None or known[0] is not line:
+        known = connection.confirmed = (line, set())
+    return known[1]
+
+
+def _noted(connection: Any, answer: Any) -> Any:
+    if isinstance(answer, Assured) and answer.lacking:
+        connection.confirmed = None  # the next call looks again before it sends anything
+    return answer
+
+
+def _or_error(connection: Any, seconds: float) -> Any:
+    try:
+        return connection.read_response(timeout=seconds)
+    except ResponseError as error:
+        return error
+
+
+async def _async_or_error(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 def _packed(connection: Any, commands: Sequence[tuple[Any, ...]]) -> Sequence[bytes]:

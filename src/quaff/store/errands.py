@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import MovedError, ResponseError
 
+from quaff.model.durability import Durability, strongest
 from quaff.store.faults import LOST, REDIRECTIONS, STALE, NoAnswer, Trouble
 from quaff.store.slots import Slots, redirected
 from quaff.store.transitions import Call
@@ -27,6 +28,11 @@ class Errand(NamedTuple):
     places: Sequence[int]
     calls: Sequence[Call[Any]]
     asking: bool = False
+
+    @property
+    def durability(self) -> Durability | None:
+        """What the server has to be able to confirm."""
+        return self.calls[0].durability if len(self.calls) == 1 else strongest(call.durability for call in self.calls)
 
 
 class Errands:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from quaff.model.durability import Durability
 from quaff.model.flow import MOST_BEHIND, MOST_NODES, Node, Seed, encode, node
 from quaff.model.states import BY_LETTER, JobState
+from quaff.store.assurance import assured
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
 from quaff.store.transitions import BATCH, STEP, Call
@@ -47,7 +49,8 @@ def plant(
     size: int,
     terms: Terms,
     seeds: Sequence[Seed],
-) -> Iterator[Call[bool]]:
+    durability: Durability | None = None,
+) -> Iterator[Call[Any]]:
     """Store a flow, or give nodes of one that has ended another run: call after call, of which a False ends all.
 
     Args:
@@ -55,6 +58,7 @@ def plant(
         size: how many nodes the flow has.
         seeds: those to store, in an order in which each comes before those that it waits for, or undoes: what has
             ended is undone, and the flow ends, perhaps before the next call.
+        durability: the last call, behind which all of it is stored, is answered with an Assured.
     """
     to_end = sum(seed.spec.state == "" for seed in seeds)
     what = b"again" if again else b"new"
@@ -63,7 +67,8 @@ def plant(
     for number, part in enumerate(parts, 1):
         which = b"f" * (number == 1) + b"l" * (number == len(parts))
         flat = (value for seed in part for value in _values(seed))
-        yield Call(load("plant"), home, (*fixed, which, *flat), bool)
+        call = Call(load("plant"), home, (*fixed, which, *flat), bool)
+        yield call if durability is None or number < len(parts) else assured(call, durability)
 
 
 def _parts(seeds: Sequence[Seed]) -> Iterator[list[Seed]]:

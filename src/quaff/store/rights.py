@@ -8,17 +8,17 @@ from quaff.store.keys import NAMES
 from quaff.store.scripts import Script, load
 
 _ASKS = "lookup graph watch follow stats partitions"
-_SENDS = "enqueue enqueue_routed spread plant advance"
+_SENDING = "enqueue enqueue_routed spread plant advance"
 #: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
 ROLES: dict[str, tuple[str, ...]] = {
-    "producer": tuple(f"{_SENDS} grow cancel forget signal prioritize acquire leave {_ASKS}".split()),
+    "producer": tuple(f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS}".split()),
     "dashboard": tuple("lookup graph stats partitions letters blocks changes schedules asked holds recall".split()),
     "operator": tuple(
-        f"{_SENDS} cancel requeue rerun discard prioritize pause purge limit capacity block schedule signal forget "
+        f"{_SENDING} cancel requeue rerun discard prioritize pause purge limit capacity block schedule signal forget "
         f"letters blocks changes schedules mend correct {_ASKS}".split()
     ),
     "worker": tuple(
-        f"{_SENDS} grow cancel forget signal prioritize acquire leave {_ASKS} "
+        f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS} "
         "claim settle release reap sweep heartbeat holds asked declare fire schedules blocks note append step receive "
         "recall outgoing sent arrive returned requeue rerun discard letters".split()
     ),
@@ -40,6 +40,8 @@ _HEARS = {
     "worker": ("watched", "followed", "stop", "outbox"),
 }
 _WAITS_ON = {"worker": ("wake",)}
+#: Who sends jobs may wait for replicas. For ``fsync`` it takes CONFIG GET, which tells passwords: that is not for all.
+_SENDS = ("producer", "operator", "worker")
 
 _COMMAND = re.compile(r"redis\.call\('(\w+)'(?:, '(USAGE)')?")
 _CHANNEL = re.compile(r"redis\.call\('PUBLISH', k\.(\w+)")
@@ -62,6 +64,7 @@ def rules(role: str, namespace: str) -> list[str]:
     if role == "operator":
         commands |= {*_AUDITS}
         read |= {*NAMES} - written
+    commands |= {"wait"} if role in _SENDS else set()
     if not written:
         commands.discard("evalsha")
     return [

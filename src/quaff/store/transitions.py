@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from quaff.model.durability import Durability
 from quaff.model.states import LETTER, JobState
 from quaff.model.tail import Packet
 from quaff.store.keys import Partition
@@ -27,7 +28,7 @@ STEP = 30
 class Call(Generic[T]):
     """One script with its arguments, ready to be sent by anybody, and sent again as it is.
 
-    ``notes_only``: it changes nothing of any job.
+    ``notes_only``: it changes nothing of any job. ``durability``: what it is to be confirmed by (``assurance.py``).
     What producers send are bytes: hiredis 3.5 crashes on a number when a signal that raises comes at that moment.
     """
 
@@ -36,6 +37,7 @@ class Call(Generic[T]):
     args: tuple[Any, ...]
     decode: Callable[[Any], T]
     notes_only: bool = False
+    durability: Durability | None = None
 
     @property
     def harmless(self) -> bool:
