@@ -292,8 +292,7 @@ def chord(header: Group[Any] | Iterable[Piece], body: Piece) -> Chain[Any]:
     """A group, and then ``body`` with the list of its results."""
     if not isinstance(header, (Group, Iterable)):
         raise ConfigurationError(f"chord(): {header!r} is no list of calls: give [task.s(...), ...] and then the body.")
-    whole = header if isinstance(header, Group) else group(*header)
-    return Chain([whole, *_pieces("chord()", [body])])
+    return Chain([header if isinstance(header, Group) else group(*header), *_pieces("chord()", [body])])
 
 
 def starmap(task: Task[Any, R, Any], calls: Iterable[Sequence[Any]]) -> Group[list[R]]:
