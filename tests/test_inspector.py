@@ -1,4 +1,4 @@
-"""Dead letters as an operator meets them: found, sent back and deleted, one or all that match."""
+"""What an operator sees: queues, jobs by page and filter, failures, workers; dead letters, sent back or deleted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quaff import DeadLetter, Inspector, Job
+from quaff import ConfigurationError, DeadLetter, Inspector, Job, JobNotFound
 from quaff.model import outcome
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.states import JobState
@@ -116,3 +116,147 @@ def test_what_fails_again_while_it_is_sent_back_is_not_sent_back_twice(stage: St
     assert Inspector(stage.quaff).requeue_failed() == 300
     wait_until(lambda: all(job.state.terminal for job in jobs), 30, "the failures again")
     assert {len(job.info().attempts) for job in jobs} == {2}
+
+
+def test_outcomes_times_and_failures_are_counted(stage: Stage) -> None:
+    """Of a real worker: by task and queue, by the minute; its counters say what the exact ones say."""
+    stage.worker("-p", "2")
+    good = stage.many("nap", [(str(place), 0.02) for place in range(20)])
+    late = stage.quaff.tasks["mark"].options(delay=1).delay("late")
+    bad = stage.many("fail", [("SystemExit",)] * 5) + stage.many("hopeless", [("raise",)])
+    wait_until(lambda: all(job.state.terminal for job in (*good, *bad, late)), 20, "the ends")
+    inspector = Inspector(stage.quaff)
+
+    def counted() -> bool:
+        (row,) = inspector.queues()
+        return row.recent.ended >= row.stats.succeeded + row.stats.failed
+
+    wait_until(counted, 5, "the last tally")
+    (row,) = inspector.queues()
+    stats = row.stats
+    numbers = (row.recent.succeeded, row.recent.failed, row.recent.retried)
+    assert numbers == (stats.succeeded, stats.failed, stats.retried) == (21 + 1, 6, 1)
+    assert row.workers == 1
+    tasks = {task.name: task for task in inspector.tasks()}
+    assert tasks["nap"].total.succeeded == tasks["nap"].total.run.count == 20
+    middle = tasks["nap"].total.run.percentile(0.5)
+    assert middle is not None
+    assert 0.015 < middle < 0.2
+    wait = tasks["mark"].total.wait
+    assert wait.count == 1
+    assert wait.seconds < 0.9, "a delayed job has not waited until it was due"
+    assert tasks["nap"].queues == ["default"]
+    minutes = inspector.series(minutes=60)
+    assert len(minutes) == 60
+    assert sum(each.counts.ended for each in minutes) == 28
+    assert sum(each.counts.succeeded for each in inspector.series(task="nap", hours=2)) == 20
+    groups = {group.task: group for group in inspector.failures()}
+    assert (groups["fail"].error, groups["fail"].attempts, groups["fail"].given_up) == ("SystemExit", 5, 5)
+    assert groups["fail"].frame == "workapp.py in fail"
+    assert set(groups["fail"].jobs) <= {job.id for job in bad}
+    assert (groups["hopeless"].attempts, groups["hopeless"].given_up) == (2, 1)
+
+
+def test_who_wants_no_statistics_has_none(stage: Stage) -> None:
+    """STATISTICS=false: nothing is counted but what is exact, and nothing is listed."""
+    stage.worker("-p", "1", STATISTICS="false")
+    jobs = stage.many("mark", [("x",)] * 3)
+    wait_until(lambda: all(job.state.terminal for job in jobs), 10, "the ends")
+    (row,) = Inspector(stage.quaff).queues()
+    assert (row.stats.succeeded, row.recent.ended) == (3, 0)
+    assert not stage.raw().exists(stage.key("series"), stage.key("tasks"), stage.key("recent"))
+
+
+def test_a_worker_is_seen_with_what_it_runs_until_it_leaves(stage: Stage) -> None:
+    """Processes, memory, the jobs with their start; after its end nothing."""
+    worker = stage.worker("-p", "2", "-n", "one")
+    gate = stage.folder / "gate"
+    job = stage.send("gate", "waits", str(gate))
+    inspector = Inspector(stage.quaff)
+
+    def shown() -> bool:
+        return any(row.running for row in inspector.workers())
+
+    wait_until(shown, 15, "the worker that runs it")
+    (row,) = inspector.workers()
+    assert (row.name, row.pid, row.queues, row.stopping) == ("one", worker.pid, ["default"], False)
+    assert len(row.processes) == 2
+    assert row.memory
+    assert row.memory > 10_000_000
+    assert all(each.serving and each.memory for each in row.processes)
+    assert [each.id for each in row.jobs] == [job.id]
+    (listed,) = inspector.jobs("state:running").jobs
+    assert (listed.id, listed.task, listed.attempt) == (job.id, "gate", 1)
+    assert listed.started_at == row.jobs[0].started_at
+    gate.touch()
+    job.result(10)
+    assert worker.stop() == 0
+    assert inspector.workers() == []
+
+
+def test_jobs_are_found_by_page_and_by_filter(stage: Stage) -> None:
+    """Every state that has a list; each job once, also where pages are short and few of many match."""
+    failed = fail(stage, "mark", "OSError", 30) + fail(stage, "amark", "ValueError", 12)
+    waiting = stage.many("mark", [("a b",)] * 25)
+    later = [stage.quaff.tasks["mark"].options(delay=3600).delay("x") for _ in range(3)]
+    gone = stage.many("mark", [("y",)] * 2)
+    for job in gone:
+        job.cancel("not wanted")
+    inspector = Inspector(stage.quaff)
+
+    def pages(text: str, limit: int = 7) -> list[str]:
+        found: list[str] = []
+        page = inspector.jobs(text, limit=limit)
+        while True:
+            assert len(page.jobs) <= limit
+            found += [row.id for row in page.jobs]
+            if page.cursor is None:
+                return found
+            page = inspector.jobs(text, limit=limit, cursor=page.cursor)
+
+    def same(text: str, jobs: list[Job[object]]) -> None:
+        found = pages(text)
+        assert len(found) == len(jobs)
+        assert set(found) == {job.id for job in jobs}
+
+    same("state:failed", failed)
+    same("state:failed error:OSError", failed[:30])
+    same("state:failed task:am*", failed[30:])
+    same("error:ValueError", failed[30:])
+    same("state:queued", waiting)
+    same("state:scheduled", later)
+    same("state:cancelled", gone)
+    same("task:mark", failed[:30] + waiting + later)
+    same("state:failed since:1h", failed)
+    same("state:failed until:1h", [])
+    same(f"id:{waiting[0].id}", waiting[:1])
+    same("state:queued queue:other", [])
+    same("", [*failed, *waiting, *later, *gone])
+    assert pages("state:queued") == [job.id for job in waiting], "in the order of the line"
+    (row,) = inspector.jobs(f"id:{waiting[0].id}").jobs
+    assert (row.state, row.task, row.arguments) == (JobState.QUEUED, "mark", "tag='a b'")
+    assert inspector.job(waiting[0].id).arguments == "tag='a b'"
+    with pytest.raises(ConfigurationError, match="cursor"):
+        inspector.jobs("state:queued", cursor=inspector.jobs("state:failed", limit=1).cursor)
+    with pytest.raises(ConfigurationError, match="cursor"):
+        inspector.jobs(cursor="nonsense")
+    with pytest.raises(JobNotFound):
+        inspector.job("nonsense")
+
+
+def test_an_action_touches_what_it_has_counted(stage: Stage) -> None:
+    """Counted first; done in steps, and told how far; nothing for states in which it cannot be done."""
+    failed = fail(stage, "mark", "OSError", 70) + fail(stage, "mark", "ValueError", 5)
+    inspector = Inspector(stage.quaff)
+    chosen = inspector.matching("retry", "error:OSError")
+    assert (len(chosen.ids), chosen.more) == (70, False)
+    steps = list(inspector.act("retry", chosen.ids))
+    assert [(step.total, step.seen, step.done) for step in steps] == [(70, 30, 30), (70, 60, 60), (70, 70, 70)]
+    assert {job.state for job in failed[:70]} == {JobState.QUEUED}
+    cancelled = inspector.matching("cancel", "task:mark", most=50)
+    assert (len(cancelled.ids), cancelled.more) == (50, True)
+    assert [*inspector.act("cancel", cancelled.ids, reason="enough")][-1].done == 50
+    with pytest.raises(ConfigurationError, match="succeeded"):
+        inspector.matching("cancel", "state:succeeded")
+    left = inspector.matching("discard", "")
+    assert [*inspector.act("discard", left.ids)][-1].done == 5

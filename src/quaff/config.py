@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         require_signed: take nothing from the server that is neither signed nor encrypted.
         seals: what these keys do.
         job_log_level: of the least record that is kept with its job, ``INFO`` by default; ``OFF`` keeps none.
+        statistics: count for screens what ended when, how long it waited and ran, and what failed of what.
     """
 
     url: str = "embedded:"
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     async_concurrency: int = 100
     max_crashes: int = 3
     job_log_level: str = "INFO"
+    statistics: bool = True
     signing_keys: tuple[bytes, ...] = ()
     encryption_keys: tuple[bytes, ...] = ()
     require_signed: bool = False

@@ -38,6 +38,8 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
         dead_letters: failed and are kept.
         paused: nothing is handed out.
         resumes_in: seconds until a pause ends by itself; None: it does not, or there is none.
+        head_since: when the job at the head of the line was sent, aware, UTC; None where nothing waits there or it does
+            not tell.
         enqueued, succeeded, failed, cancelled, expired, retried: counters.
     """
 
@@ -50,6 +52,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int
     paused: bool
     resumes_in: float | None
+    head_since: datetime | None
     enqueued: int
     succeeded: int
     failed: int
@@ -142,10 +145,7 @@ class Queue:
 
     def stats(self) -> QueueStats:
         """How many jobs are where."""
-        found = [self._store.run(stats(home)) for home in self._homes()]
-        paused = max(each.pop("paused") for each in found)
-        counts = {name: sum(each[name] for each in found) for name in found[0]}
-        return QueueStats(**counts, paused=paused >= 0, resumes_in=paused / 1000 if paused > 0 else None)
+        return stats_of(self._store.run_many([stats(home) for home in self._homes()]))
 
     def set_limit(self, limit: Limit, *, task: str | None = None, only: str | None = None) -> None:
         """Give a limit of this queue other numbers than the code has, from now on and until ``reset_limit``.
@@ -254,6 +254,20 @@ def homes_of(store: Store, settings: Settings, queue: str) -> list[Partition]:
     """
     known = store.run(partitions(partition(settings.namespace, queue)))
     return [partition(settings.namespace, queue, number) for number in range(max(known, settings.partitions.of(queue)))]
+
+
+def stats_of(found: Sequence[Mapping[str, int]]) -> QueueStats:
+    """What the script has counted in each partition, as one: paused where all are, and the oldest head."""
+    numbers = {name: sum(each[name] for each in found) for name in found[0]}
+    del numbers["paused"], numbers["head_ms"]
+    paused = min(each["paused"] for each in found)
+    head_ms = min((each["head_ms"] for each in found if each["head_ms"]), default=0)
+    return QueueStats(
+        **numbers,
+        paused=paused >= 0,
+        resumes_in=paused / 1000 if paused > 0 else None,
+        head_since=datetime.fromtimestamp(head_ms / 1000, UTC) if head_ms else None,
+    )
 
 
 def somebody() -> str:

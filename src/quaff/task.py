@@ -24,7 +24,7 @@ from quaff.model.options import TaskOptions, resolve
 from quaff.model.placement import Placement, placement
 from quaff.model.retry import Kinds, Rule
 from quaff.model.signature import Signature
-from quaff.model.spread import Spread
+from quaff.model.spread import check_spread
 from quaff.model.times import Seconds, seconds
 
 P = ParamSpec("P")
@@ -227,13 +227,13 @@ def submission(
     key = None
     if settings.key is None:
         raw = ids.new_raw()
-        data = message.encode(task.name, sent.args, sent.kwargs, _terms(task, terms))
+        data = message.encode(task.name, sent.args, sent.kwargs, _terms(task, terms, later_ms))
     else:
         raw = ids.keyed_raw(settings.queue, task.name, settings.key)
         key = f"{settings.queue}/{task.name}/{settings.key}"
         now_ms = time.time_ns() // 1_000_000
         secret = task.sender.settings.seals.digest_key
-        data = message.encode_keyed(task.name, sent.args, sent.kwargs, now_ms, _terms(task, terms), secret)
+        data = message.encode_keyed(task.name, sent.args, sent.kwargs, now_ms, _terms(task, terms, later_ms), secret)
     id = task.sender.settings.partitions.home(settings.queue, raw) if home is None else home._replace(raw=raw)
     follow_up = b"" if settings.on_exhausted is None else message.encode(settings.on_exhausted, [str(id)], {})
     if task.sender.settings.seals.writes:
@@ -250,16 +250,21 @@ def submission(
         )
     place = placed(task, args, kwargs, later_ms)
     if place is not None:
-        check_spread(task, task.sender.settings.partitions)
+        check_spread(task.name, settings, task.sender.settings.partitions)
     return Submission(id, data, task.name, key, place, task.durability)
 
 
-def _terms(task: Task[Any, Any, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+def _terms(task: Task[Any, Any, Any], given: Mapping[str, Any], later_ms: int) -> Mapping[str, Any]:
     """What the worker must know of this call besides its arguments, if anything."""
     settings = task.settings
-    if settings.expires is None and settings.timeout is task.own_timeout:
+    delayed = later_ms or settings.delay or settings.eta
+    if settings.expires is None and settings.timeout is task.own_timeout and not delayed:
         return given
     terms = dict(given)
+    if delayed:
+        # Only how long it has waited is counted by this.
+        base = settings.eta.timestamp() if settings.eta else time.time() + (settings.delay or 0)
+        terms[message.DUE] = int(base * 1000) + later_ms
     if settings.expires is not None:
         terms[message.EXPIRES] = settings.expires_ms()
     if settings.timeout is not None and settings.timeout is not task.own_timeout:
@@ -285,19 +290,6 @@ def placed(
             f"{task.name}.delay(): a key or cost of its options cannot be made from these arguments: "
             f"{type(error).__name__}: {error}. Nothing was sent."
         ) from error
-
-
-def check_spread(task: Task[Any, Any, Any], partitions: Spread) -> None:
-    """Refuse what holds within one partition only, where the task's queue has several (engine.md §8)."""
-    queue, settings = task.settings.queue, task.settings
-    if partitions.of(queue) == 1:
-        return
-    given = {"unique": settings.unique, "fair_by": settings.fair_by, "rate or concurrency": tuple(settings.limits)}
-    if found := [name for name, value in given.items() if value]:
-        raise ConfigurationError(
-            f"{task.name}: {found[0]}= holds within one partition, and queue {queue!r} has {partitions.of(queue)} "
-            "(PARTITIONS). Give the task a queue of its own with one partition."
-        )
 
 
 def _check_names(signature: Signature, settings: TaskOptions) -> None:

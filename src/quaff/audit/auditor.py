@@ -130,7 +130,7 @@ class Audit:
         if names:
             ids, more = suspect.also, [(name, subject) for name in names]
         elif len(subject) == 8:
-            ids, more = (), [(name, subject) for name in ("claims", "lease", "done")]
+            ids, more = (), [(name, subject) for name in ("claims", "lease", "done", "told")]
         else:
             ids, more = (subject, *suspect.also), []
         processes: list[bytes] = []

@@ -15,7 +15,7 @@ _LARGE = frozenset("msg res history logs chunks steps signals prog".split())
 _LOOKED_AT = (
     "msg active tries history claims res tomb ghosts stop route uniq heirs spot sched_def sched_state prog steps"
     " signals away origin logs chunks nodes flows member slots parked sched held lease done dead prio lapses backlog"
-    " sched_next sched_seen watched guests ready solo"
+    " sched_next sched_seen watched guests told ready solo"
 ).split()
 #: Close-ups of what changes while one finds out where to look.
 _TRIES = 10

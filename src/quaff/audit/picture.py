@@ -69,6 +69,17 @@ class Picture(NamedTuple):
     member: dict[bytes, bytes]
     steps: dict[bytes, bytes]
     signals: dict[bytes, bytes]
+    told: dict[bytes, bytes]
+    recent: list[bytes]
+    called_off: list[bytes]
+    tasks: dict[bytes, bytes]
+    tasks_until: dict[bytes, float]
+    series: dict[bytes, bytes]
+    series_until: dict[bytes, float]
+    failures: dict[bytes, bytes]
+    failures_until: dict[bytes, float]
+    workers: dict[bytes, bytes]
+    workers_until: dict[bytes, float]
 
     def lines(self) -> tuple[list[bytes], list[bytes], Counter[bytes]]:
         """``ready`` and ``solo`` without their ghosts, and the ghosts that stand in no line."""

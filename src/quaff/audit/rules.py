@@ -179,6 +179,8 @@ def _listed(p: Picture, dead: set[bytes]) -> Iterator[Finding]:
     closed = {process for process, claim in p.claims.items() if claim == b"closed"}
     for process in {process for process in p.done if len(process) == 8} ^ closed:
         yield Finding("expires never", process, "a process that is gone will be remembered for ever, or not at all")
+    for process in p.told.keys() - p.claims.keys():
+        yield Finding("no owner", process, "what it has counted is remembered, and nobody knows it")
     for process in p.claims.keys() - closed - p.lease.keys():
         yield Finding("no lease", process, "a process has claimed, and has no lease: its silence will not be noticed")
 
@@ -217,10 +219,12 @@ def miscounted(sizes: Mapping[str, int], number: Mapping[str, int]) -> Iterator[
     here = number["enqueued"] + number["requeued"] - ended
     if here != places:
         yield Finding("counter", b"enqueued", f"{here} jobs have not ended by the counters, {places} by what there is")
-    for one, other in (("active", "held"), ("spot", "backlog"), ("outbox", "parcels")):
+    for one, other in (("active", "held"), ("spot", "backlog"), ("outbox", "parcels"), *_UNTIL):
         if sizes[one] != sizes[other]:
             yield Finding("counter", one.encode(), f"{sizes[one]} entries in {one}, {sizes[other]} in {other}")
 
 
+#: What is kept for people, each beside when it goes.
+_UNTIL = [(name, f"{name}_until") for name in ("tasks", "series", "failures", "workers")]
 #: Those that the rule above needs.
 COUNTERS = "ghosts blocked enqueued requeued succeeded failed cancelled expired".split()

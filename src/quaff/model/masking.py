@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -45,3 +46,41 @@ def _forms(text: str) -> set[str]:
         shown = {repr(form)[1:-1] for form in forms}
         forms |= shown | {form.replace("'", "\\'") for form in shown}
     return forms
+
+
+#: Names of arguments, and of keys in them, whose values nobody is to see.
+_SECRET = re.compile(
+    r"pass(word|wd|phrase)?$|pwd|secret|token|authorization|cookie|api_?key|private_?key|credential", re.IGNORECASE
+)
+_DEEPEST, _WIDEST, _LONGEST = 4, 20, 200
+
+
+def shown(arguments: Mapping[str, Any], sensitive: Iterable[str]) -> str:
+    """A call's arguments in one line of 200 characters at most, without what is secret by its name.
+
+    Args:
+        arguments: by the names of the parameters.
+        sensitive: more that nobody is to see.
+    """
+    hidden = set(sensitive)
+    parts = [f"{name}={MASKED if name in hidden else _plain(name, value)}" for name, value in arguments.items()]
+    text = ", ".join(parts)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _plain(name: object, value: Any, depth: int = 0) -> str:
+    if isinstance(name, str) and _SECRET.search(name):
+        return MASKED
+    if isinstance(value, Mapping):
+        if depth >= _DEEPEST:
+            return "{…}"
+        items = [f"{key!r:.40}: {_plain(key, each, depth + 1)}" for key, each in [*value.items()][:_WIDEST]]
+        return f"{{{', '.join(items)}{', …' if len(value) > _WIDEST else ''}}}"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        if depth >= _DEEPEST:
+            return "[…]"
+        items = [_plain("", each, depth + 1) for each in [*value][:_WIDEST]]
+        return f"[{', '.join(items)}{', …' if len(value) > _WIDEST else ''}]"
+    if isinstance(value, (str, bytes, bytearray)):
+        return repr(value[:_LONGEST])
+    return repr(value)[:_LONGEST]

@@ -39,6 +39,8 @@ _NONE = b"\xc0"
 EXPIRES, TIMEOUT = "!expires", "!timeout"
 #: Unix milliseconds of the nominal instant, for an occurrence of a schedule; nobody must know it.
 SCHEDULED = "scheduled"
+#: Unix milliseconds of when a delayed job is due, by its sender's clock; nobody must know it.
+DUE = "due"
 #: The flow that a job is of, by the text form of its id; nobody must know it.
 FLOW = "flow"
 _KNOWN = frozenset({EXPIRES, TIMEOUT})
@@ -205,7 +207,7 @@ def decode(
         strange = [name for name in message.terms if name.startswith("!") and name not in _KNOWN]
         if strange:
             raise NewerMessage(f"the message has the term {strange[0]!r}, which this worker does not know")
-        if any(type(message.terms.get(name, 0)) is not int for name in (*_KNOWN, SCHEDULED)):
+        if any(type(message.terms.get(name, 0)) is not int for name in (*_KNOWN, SCHEDULED, DUE)):
             raise CorruptMessage("the message has a time that is no number of milliseconds")
     return message
 

@@ -112,7 +112,7 @@ def decode_history(data: bytes) -> list[Attempt]:
 
 #: Read past whatever a class of the user's has put in their place.
 _name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
-_traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
+traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__dict__["__traceback__"].__get__
 
 
 def failure_of(error: BaseException, reason: str = "error", frames: int = 0, mask: Mask = str) -> Failure:
@@ -135,7 +135,7 @@ def _text(error: BaseException, mask: Mask) -> str:
 
 
 def _trace(error: BaseException, frames: int, mask: Mask) -> str:
-    trace = _traceback_of(error)
+    trace = traceback_of(error)
     while frames and trace and trace.tb_next:
         trace, frames = trace.tb_next, frames - 1
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from quaff.errors import ConfigurationError
 from quaff.model.ids import JobId, check_name
+from quaff.model.options import TaskOptions
 
 #: Each costs every worker of its queue a sweep now and then and, on a cluster, each process a connection.
 MOST = 256
@@ -43,6 +44,23 @@ class Spread:
 
     def __repr__(self) -> str:
         return repr(self._counts)
+
+
+def check_spread(task: str, options: TaskOptions, partitions: Spread) -> None:
+    """Refuse what holds within one partition only, where the task's queue has several (engine.md §8).
+
+    Raises:
+        ConfigurationError
+    """
+    count = partitions.of(options.queue)
+    if count == 1:
+        return
+    given = {"unique": options.unique, "fair_by": options.fair_by, "rate or concurrency": options.limits}
+    if found := [name for name, value in given.items() if value]:
+        raise ConfigurationError(
+            f"{task}: {found[0]}= holds within one partition, and queue {options.queue!r} has {count} (PARTITIONS). "
+            "Give the task a queue of its own with one partition."
+        )
 
 
 def spread(given: Any, source: str) -> Spread:

@@ -8,19 +8,22 @@ from quaff.store.keys import NAMES
 from quaff.store.scripts import Script, load
 
 _ASKS = "lookup graph watch follow stats partitions"
+_SEES = "jobs listing series"
 _SENDING = "enqueue enqueue_routed spread plant advance"
 #: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
 ROLES: dict[str, tuple[str, ...]] = {
     "producer": tuple(f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS}".split()),
-    "dashboard": tuple("lookup graph stats partitions letters blocks changes schedules asked holds recall".split()),
+    "dashboard": tuple(
+        f"lookup graph stats partitions letters blocks changes schedules asked holds recall {_SEES}".split()
+    ),
     "operator": tuple(
         f"{_SENDING} cancel requeue rerun discard prioritize pause purge limit capacity block schedule signal forget "
-        f"letters blocks changes schedules mend correct {_ASKS}".split()
+        f"letters blocks changes schedules mend correct {_SEES} {_ASKS}".split()
     ),
     "worker": tuple(
         f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS} "
         "claim settle release reap sweep heartbeat holds asked declare fire schedules blocks note append step receive "
-        "recall outgoing sent arrive returned requeue rerun discard letters".split()
+        "tally present recall outgoing sent arrive returned requeue rerun discard letters".split()
     ),
 }
 #: What connections are opened and listened on with, and scripts loaded and called.

@@ -14,7 +14,6 @@ import msgspec
 
 from quaff.worker import starts
 from quaff.worker.control import Control, Orders, Word
-from quaff.worker.maintenance import new_process_id
 from quaff.worker.starts import Start, Starts
 
 #: Seconds from "stop" to SIGKILL.
@@ -153,3 +152,8 @@ def describe(code: int) -> tuple[str, str]:
         maybe = ", by hand or by the system when memory ran out" if name == "SIGKILL" else ""
         return name, f"its process was killed by {name}{maybe}"
     return "exit", f"its process ended with exit code {code}"
+
+
+def new_process_id() -> bytes:
+    """Random per start, never a host name or pid: a restarted container must not look like the one that died."""
+    return os.urandom(8)

@@ -18,6 +18,7 @@ from quaff.store.transitions import PORTION, Call, Verdict, settle
 from quaff.worker.holdings import LATER
 from quaff.worker.ready import Claim, Finished
 from quaff.worker.starts import Starts
+from quaff.worker.tally import Tally
 
 log = logging.getLogger("quaff.worker")
 
@@ -32,13 +33,17 @@ class Completer:
         process: this process's id.
         window_ms: how long tombstones last.
         starts: the records of what had begun here; each is kept until the server has the outcome.
+        tally: counts what the server has taken; None: nobody does.
     """
 
-    def __init__(self, process: bytes, window_ms: int, starts: Starts, partitions: Spread) -> None:
+    def __init__(
+        self, process: bytes, window_ms: int, starts: Starts, partitions: Spread, tally: Tally | None = None
+    ) -> None:
         self._process = process
         self._partitions = partitions
         self._window_ms = window_ms
         self._starts = starts
+        self._tally = tally
         self._unsettled: dict[Partition, list[Finished]] = {}
         self._sent: list[tuple[Partition, int]] = []
         self._later: dict[Partition, float] = {}
@@ -146,6 +151,8 @@ class Completer:
                     left.append(finished)
                 else:
                     self._starts.settled(finished.claim.lease.token)
+                    if self._tally is not None and verdict <= Verdict.ALREADY:
+                        self._tally.add(finished)
             waiting[:count] = left
             if not waiting:
                 del self._unsettled[partition]

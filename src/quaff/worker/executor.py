@@ -18,6 +18,7 @@ from quaff.context import enter, leave
 from quaff.durable.steps import Memory
 from quaff.errors import EncodeError, did_you_mean
 from quaff.model import message, outcome
+from quaff.model.frames import frame_of
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.outcome import Attempt, Failure, Outcome, Settled
 from quaff.model.progress import Progress
@@ -28,7 +29,7 @@ from quaff.worker.calling import again_after, answers_of, arguments
 from quaff.worker.giving import Giving
 from quaff.worker.keeping import aside, bring, kept, put
 from quaff.worker.logs import first_line, printable
-from quaff.worker.ready import Claim, Finished, Parked, Ready, together
+from quaff.worker.ready import Claim, Finished, Parked, Ready, ran, together
 from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
 
 log = logging.getLogger("quaff.worker")
@@ -75,7 +76,7 @@ class Executor:
         except CorruptMessage as error:
             why = first_line(str(error), 500)
             log.warning("%s is not a message of ours, and is kept as failed (corrupt): %s", claim.id, why)
-            return self._ended(claim, "", 0, Failure("corrupt", type(error).__name__, why), time.time())
+            return self._corrupt(claim, Failure("corrupt", type(error).__name__, why))
         except NewerMessage as error:
             return Parked(claim, str(error))
         task = self._app.tasks.get(sent.task)
@@ -279,23 +280,25 @@ class Executor:
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt, msgspec.Raw(data)))
         if self._talks:
             log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - run.at)
-        return Finished(ready.claim, Settled(JobState.SUCCEEDED, ttl_ms, record), ended - run.at)
+        return ran(ready, Settled(JobState.SUCCEEDED, ttl_ms, record), run.at, ended)
 
     def _failed(
         self, ready: Ready, error: BaseException, run: Run, reason: str = "error", failure: Failure | None = None
     ) -> Finished:
         failure = failure or outcome.failure_of(error, reason, 1, ready.mask)
         text = f"{failure.type}: {first_line(failure.message)}"
+        frame = frame_of(outcome.traceback_of(error))
         again = None if reason == "undeliverable" else again_after(ready, error)
         if again is None:
             log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, text)
             self._show(failure)
-            return self._ended(
-                ready.claim, ready.task.name, ready.message.created_ms, failure, run.at, run.current.progress
-            )
+            sent, ended = ready.message, time.time()
+            attempt = self._attempt(ready.claim, run.at, ended, "failed", failure, run.current.progress)
+            record = outcome.encode(Outcome(ready.task.name, sent.created_ms, attempt))
+            return ran(ready, Settled(JobState.FAILED, self._failed_ms, record), run.at, ended, failure, frame)
         log.info("%s %s is tried again in %.1f s: %s", ready.claim.id, ready.task.name, again.seconds, text)
         self._show(failure)
-        return self._comes_back(ready, JobState.RETRYING, again, "failed", failure, run)
+        return self._comes_back(ready, JobState.RETRYING, again, "failed", failure, run, frame=frame)
 
     def _comes_back(
         self,
@@ -306,12 +309,13 @@ class Executor:
         failure: Failure | None,
         run: Run,
         step: bytes = b"",
+        frame: str = "",
     ) -> Finished:
         ended = time.time()
         record = outcome.encode(self._attempt(ready.claim, run.at, ended, word, failure, run.current.progress))
         # At least a millisecond: a task that asks to run again at once must not keep the others from running.
         settled = Settled(state, max(1, int(again.seconds * 1000)), record, again.priority, again.queue, step)
-        return Finished(ready.claim, settled, ended - run.at)
+        return ran(ready, settled, run.at, ended, failure, frame)
 
     def _cancelled(self, ready: Ready, error: BaseException, run: Run) -> Finished:
         failure = outcome.failure_of(error, "cancelled", 1, ready.mask)
@@ -321,26 +325,23 @@ class Executor:
         ended = time.time()
         attempt = self._attempt(ready.claim, run.at, ended, "cancelled", failure, run.current.progress)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt))
-        return Finished(ready.claim, Settled(JobState.CANCELLED, self._result_ms, record), ended - run.at)
+        return ran(ready, Settled(JobState.CANCELLED, self._result_ms, record), run.at, ended)
+
+    def _corrupt(self, claim: Claim, failure: Failure) -> Finished:
+        now = time.time()
+        record = outcome.encode(Outcome("", 0, self._attempt(claim, now, now, "failed", failure, None)))
+        return Finished(claim, Settled(JobState.FAILED, self._failed_ms, record), 0.0, failure=failure)
 
     def _expired(self, claim: Claim, task: str, created_ms: int) -> Finished:
         log.info("%s %s has expired", claim.id, task)
         now = time.time()
         # Number 0: it was no attempt.
         record = outcome.encode(Outcome(task, created_ms, Attempt(0, 0, int(now * 1000), "", 0, "expired")))
-        return Finished(claim, Settled(JobState.EXPIRED, self._result_ms, record), 0.0)
+        return Finished(claim, Settled(JobState.EXPIRED, self._result_ms, record), 0.0, task=task)
 
     def _show(self, failure: Failure) -> None:
         if self._talks:
             log.debug("%s", "\n".join(map(printable, failure.traceback.splitlines())))
-
-    def _ended(
-        self, claim: Claim, task: str, created_ms: int, failure: Failure, began: float, said: Progress | None = None
-    ) -> Finished:
-        ended = time.time()
-        attempt = self._attempt(claim, began, ended, "failed", failure, said)
-        record = outcome.encode(Outcome(task, created_ms, attempt))
-        return Finished(claim, Settled(JobState.FAILED, self._failed_ms, record), ended - began)
 
     def _attempt(
         self, claim: Claim, began: float, ended: float, word: str, error: Failure | None, said: Progress | None

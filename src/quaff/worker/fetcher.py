@@ -30,6 +30,7 @@ from quaff.worker.lookout import Asked, Line, Lookout
 from quaff.worker.prefetch import PATIENCE
 from quaff.worker.run import released
 from quaff.worker.runners import Runner
+from quaff.worker.tally import Tally
 from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
 
@@ -46,7 +47,7 @@ class Fetcher:
         process: this process's id, random per start.
         link: its connections.
         lookout: which queue is asked when.
-        executor, completer, watch, batches, telling: the parts.
+        executor, completer, watch, batches, telling, tally: the parts.
         runners: by kind, ``sync`` and ``async``.
         lease_ms: the lease.
         control: the line to the supervisor.
@@ -67,6 +68,7 @@ class Fetcher:
         watch: Watch,
         batches: Batches,
         telling: Telling,
+        tally: Tally,
         lease_ms: int,
         control: Control,
     ) -> None:
@@ -78,6 +80,7 @@ class Fetcher:
         self._completer = completer
         self._batches = batches
         self._telling = telling
+        self._tally = tally
         self._lease_ms = lease_ms
         self._control = control
         self._held = Holdings(process)
@@ -112,8 +115,9 @@ class Fetcher:
         comparison = self._comparison.call()
         if self._asked is None:
             self._asked = self._next_claim()
+        counted = self._tally.calls()
         calls: list[Call[Any]] = [] if comparison is None else [comparison]
-        calls += [*said, *settles, *releases]
+        calls += [*said, *settles, *releases, *counted]
         calls += [] if self._asked is None else [self._asked.call]
         if not calls:
             return self._wait(0.0 if self._intake.sort() else longest)
@@ -133,6 +137,7 @@ class Fetcher:
         for refused, verdict in self._completer.answered([next(answers) for _ in settles]):
             log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
         self._held.answered([next(answers) for _ in releases])
+        self._tally.answered([next(answers) for _ in counted])
         if self._asked is not None:
             asked, self._asked = self._asked, None
             self._claimed(asked, next(answers))
@@ -233,7 +238,8 @@ class Fetcher:
         """The last words: a token that was taken in the meantime goes on to somebody who stays."""
         self._lookout.hang_up()
         try:
-            self._link.exchange([self._claim(line, 0).call for line in self._lookout.lines])
+            claims = [self._claim(line, 0).call for line in self._lookout.lines]
+            self._link.exchange([*claims, *self._tally.calls(now=True)])
         except NoAnswer:
             return  # then there are no tokens either
 
@@ -267,7 +273,7 @@ class Fetcher:
             elif self._emptying:
                 lines = [self._emptying] if self._room(self._emptying) else []
             longest = min(longest, self._comparison.seconds_left, self._batches.seconds_left)
-            longest = min(longest, self._telling.seconds_left)
+            longest = min(longest, self._telling.seconds_left, self._tally.seconds_left)
         wakes = self._lookout.listen(lines if longest > 0 and self._hungry else ())
         if longest > 0:
             longest = self._until_flush(min(longest, self._lookout.wait_for(lines)))

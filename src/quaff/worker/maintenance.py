@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+from quaff.errors import QuaffError
 from quaff.model import outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Failure, Outcome
@@ -26,6 +27,7 @@ from quaff.store.keys import Partition, partition
 from quaff.store.queries import asked
 from quaff.store.transitions import BATCH, End, Kept, Rules, attempt_of, heartbeat, reap, sweep
 from quaff.worker.courier import Courier
+from quaff.worker.presence import Presence
 from quaff.worker.starts import Start
 from quaff.worker.timekeeping import Timekeeper
 
@@ -120,6 +122,8 @@ class Chores:
         self._beat = Chore("renewing leases", self._renew)
         self._timekeeper, self._courier = timekeeper, courier
         self._declaring = Chore("declaring schedules", timekeeper.declare)
+        self._presence: Presence | None = None
+        self._telling = Chore("telling what runs here", self._tell, math.inf)
         self._sweeps: list[Chore] = []
         self._firing: list[Chore] = []
         self._delivering: list[Chore] = []
@@ -132,6 +136,12 @@ class Chores:
     def alive(self) -> bool:
         """Whether they are still done."""
         return self._thread.is_alive()
+
+    def introduce(self, presence: Presence) -> None:
+        """Tell what this worker says of itself, too."""
+        self._presence = presence
+        self._telling.at = 0.0
+        self._call.set()
 
     def add(self, process: bytes) -> None:
         """A process has started."""
@@ -206,6 +216,9 @@ class Chores:
             else:
                 self._call.wait(min(chore.at for chore in waiting) - now)
                 self._call.clear()
+        if self._presence is not None:
+            with suppress(QuaffError):  # it is forgotten soon anyway
+                self._presence.leave()
 
     def _do(self, chore: Chore) -> None:
         chore.at = math.inf
@@ -228,7 +241,7 @@ class Chores:
 
     def _rest(self) -> list[Chore]:
         """All that can wait for the leases and for those of a dead process."""
-        return [*self._delivering, *self._firing, self._declaring, *self._sweeps]
+        return [*self._delivering, *self._firing, self._declaring, *self._sweeps, self._telling]
 
     def _renew(self) -> float:
         processes = list(self._alive)
@@ -237,6 +250,9 @@ class Chores:
                 [heartbeat(each, lease_ms=self._lease_ms, processes=processes) for each in self._partitions]
             )
         return self._lease / 3
+
+    def _tell(self) -> float:
+        return self._presence.tell() if self._presence else math.inf
 
     def _sweep(self, place: int) -> float:
         home = self._partitions[place]
@@ -304,8 +320,3 @@ def _end(start: Start, letter: str, death: Death, now: int) -> End:
     last = Attempt(0, start.started_ms, now, death.worker, death.pid, "failed", failure)
     delay_ms = max(1, int(start.pause * 1000))
     return End(start.id, letter, delay_ms, outcome.encode(attempt), outcome.encode(Outcome("", 0, last)))
-
-
-def new_process_id() -> bytes:
-    """Random per start, never a host name or pid: a restarted container must not look like the one that died."""
-    return os.urandom(8)

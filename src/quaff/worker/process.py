@@ -20,9 +20,9 @@ from contextlib import suppress
 from quaff.app import Quaff
 from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 from quaff.model.source import Source
+from quaff.model.spread import check_spread
 from quaff.store.keys import partition
 from quaff.store.link import Link
-from quaff.task import check_spread
 from quaff.worker import clearing
 from quaff.worker.batching import Batches
 from quaff.worker.capture import capture
@@ -36,6 +36,7 @@ from quaff.worker.logs import set_up
 from quaff.worker.lookout import Line, Lookout
 from quaff.worker.runners import Loop, Threads
 from quaff.worker.starts import RECORDS, Starts
+from quaff.worker.tally import Tally
 from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
 
@@ -67,7 +68,9 @@ class Process:
         starts = Starts(orders.starts)
         os.close(orders.starts)  # mapped; what tasks start must not inherit it
         id = bytes.fromhex(orders.process)
-        completer = Completer(id, int(settings.key_window * 1000), starts, settings.partitions)
+        tally = Tally(id)
+        counted = tally if settings.statistics else None
+        completer = Completer(id, int(settings.key_window * 1000), starts, settings.partitions, counted)
         telling = Telling(settings.namespace, completer.wake)
         executor = Executor(app, orders.worker, self._stopping, telling.tell)
         home = Home(orders.supervisor)
@@ -75,7 +78,7 @@ class Process:
         loop = Loop(executor, starts, home, settings.async_concurrency, completer.report)
         self.queues = orders.queues or app.queue_names()
         for task in app.tasks.values():
-            check_spread(task, settings.partitions)
+            check_spread(task.name, task.settings, settings.partitions)
         self.partitions = orders.partitions or [
             (queue, number) for queue in self.queues for number in range(settings.partitions.of(queue))
         ]
@@ -104,6 +107,7 @@ class Process:
             self._watch,
             Batches(),
             telling,
+            tally,
             int(settings.lease * 1000),
             control,
         )

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from quaff.context import Attempt
-from quaff.model import message
+from quaff.model import ids, message
 from quaff.model.ids import JobId
 from quaff.model.masking import Mask, mask_of
 from quaff.model.message import Message, Where
-from quaff.model.outcome import Settled
+from quaff.model.outcome import Failure, Settled
 from quaff.store.keys import Partition
 from quaff.store.transitions import Lease
 from quaff.task import Task
@@ -83,6 +83,8 @@ class Finished(msgspec.Struct, frozen=True):
     """An attempt that ended; ``seconds`` it ran. ``fellows``: those of the other jobs of its batch.
 
     ``speaker`` has said something of which the server must know before this is settled: then nobody hears it any more.
+    For what is counted: ``task``, empty where the message cannot be read; ``waited``, seconds from when the job was
+    due, below 0 where that is not known or this is not its first attempt; ``failure`` and ``frame``, where it is from.
     """
 
     claim: Claim
@@ -90,9 +92,32 @@ class Finished(msgspec.Struct, frozen=True):
     seconds: float
     fellows: tuple[Finished, ...] = ()
     speaker: Attempt | None = None
+    task: str = ""
+    waited: float = -1.0
+    failure: Failure | None = None
+    frame: str = ""
 
 
 def together(finished: list[Finished]) -> Finished:
     """What a batch came to, as one: the first with the others in it."""
     first, *others = finished
     return msgspec.structs.replace(first, fellows=tuple(others)) if others else first
+
+
+def ran(
+    job: Ready, settled: Settled, began: float, ended: float, failure: Failure | None = None, frame: str = ""
+) -> Finished:
+    """What an attempt came to that ran between these Unix times."""
+    waited = _waited(job.claim.lease, job.message, began)
+    return Finished(job.claim, settled, ended - began, task=job.task.name, waited=waited, failure=failure, frame=frame)
+
+
+def _waited(lease: Lease, sent: Message, began: float) -> float:
+    if not lease.token.rstrip(b"!").endswith(b".1"):
+        return -1.0
+    since = sent.created_ms or ids.created_ms(lease.id)
+    if sent.terms:
+        if message.FLOW in sent.terms:
+            return -1.0  # it was stored long before it was put in line
+        since = max(since, sent.terms.get(message.DUE, 0), sent.terms.get(message.SCHEDULED, 0))
+    return max(0.0, began - since / 1000) if since else -1.0

@@ -88,12 +88,12 @@ class Rotation:
             return f"it has ended {child.jobs_done} jobs"
         if wear.age is not None and now - child.began > wear.age:
             return f"it is {now - child.began:.0f} s old"
-        if wear.memory is not None and (size := _memory_of(child.pid)) > wear.memory:
+        if wear.memory is not None and (size := memory_of(child.pid)) > wear.memory:
             return f"it has {size // 2**20} MiB"
         return ""
 
 
-def _memory_of(pid: int) -> int:
+def memory_of(pid: int) -> int:
     """Bytes; 0 for a process that is gone."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -12,6 +12,7 @@ from quaff.worker.control import Word
 from quaff.worker.courier import Courier
 from quaff.worker.ears import Ears
 from quaff.worker.maintenance import Chores
+from quaff.worker.presence import Presence
 from quaff.worker.timekeeping import Timekeeper
 
 
@@ -24,6 +25,7 @@ class Serving:
 
     Attributes:
         chores: these.
+        presence: says what the worker is and does.
     """
 
     def __init__(self, word: Word, name: str) -> None:
@@ -41,6 +43,8 @@ class Serving:
         courier = Courier(store, word.namespace, self._partitions, rules.window_ms)
         self.chores = Chores(store, self._partitions, lease, rules, keep, timekeeper, courier)
         self.chores.declare(word.schedules)
+        self.presence = Presence(store, self._partitions, name, word.slots)
+        self.chores.introduce(self.presence)
         self._heard = 0
         self._listen()
 

@@ -132,6 +132,8 @@ class Supervisor:
                 self._systemd.alive()
             if self._chores is not None and self._limits is not None:
                 self._limits.enforce(self._children, self._chores)
+            if self._serving is not None:
+                self._serving.presence.look(self._children, stopping=bool(self._stops))
             self._listen()
         for child in self._children:
             child.see_off()

@@ -3,7 +3,7 @@
 -- ARGV: what it is about ('process' 'unique' 'schedule' 'limit' 'enqueued'), its name, how many running jobs are counted at most
 -- Answer: 1 done; 0 it cannot be told now
 -- Guarantees: what is right stays as it is.
--- KEYS: claims lease done uniq tomb heirs lapses held slots guests active meta ready solo parked sched prio backlog away
+-- KEYS: claims told lease done uniq tomb heirs lapses held slots guests active meta ready solo parked sched prio backlog away
 -- @include schema
 -- @include clock
 -- @include route
@@ -19,6 +19,7 @@ function correct.process()
     if not redis.call('ZSCORE', k.done, name) then redis.call('ZADD', k.done, ms(now + 3600000), name) end
   else
     redis.call('ZREM', k.done, name)
+    if not claim then redis.call('HDEL', k.told, name) end
     if claim and not redis.call('ZSCORE', k.lease, name) then redis.call('ZADD', k.lease, ms(now), name) end
   end
   return 1

@@ -1,13 +1,20 @@
 #!lua flags=no-writes,allow-oom
 --- stats: how many jobs are where, and what has been counted (changes nothing)
 -- ARGV: none
--- Answer: {name, number, name, number, ...}; 'paused' is -1 where it is not, 0 for good, else the ms until it is over
+-- Answer: {name, number, name, number, ...}; 'head_ms' is when the job at the head of the line was sent, 0 where there is none or it does not say;
+--   'paused' is -1 where it is not, 0 for good, else the ms until it is over
 -- KEYS: meta ready solo prio backlog sched heirs parked active dead away
 -- @include schema
 -- @include clock
 local now = clock()
 local paused = redis.call('HGET', k.meta, 'paused')
 local until_ms = tonumber(paused or 0)
+-- Ids sort by time, but those of keyed jobs.
+local function created(id)
+  if not id or math.floor(id:byte(7) / 16) ~= 7 then return 0 end
+  local high, low = struct.unpack('>I2I4', id)
+  return high * 4294967296 + low
+end
 local answer = {
   'queued', math.max(0, redis.call('LLEN', k.ready) + redis.call('LLEN', k.solo) - tonumber(redis.call('HGET', k.meta, 'ghosts') or 0)) + redis.call('ZCARD', k.prio) + redis.call('ZCARD', k.backlog),
   'scheduled', redis.call('ZCARD', k.sched),
@@ -16,6 +23,7 @@ local answer = {
   'running', redis.call('HLEN', k.active),
   'away', redis.call('HLEN', k.away),
   'dead_letters', redis.call('ZCARD', k.dead),
+  'head_ms', created(redis.call('LINDEX', k.ready, -1)),
   'paused', not paused and -1 or until_ms > 0 and math.max(0, until_ms - now) or 0,
 }
 local counters = {'enqueued', 'succeeded', 'failed', 'cancelled', 'expired', 'retried'}

@@ -8,7 +8,7 @@
 --   how many partitions the queue has, as its first one knows}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history steps signals msg route claims sched_seen sched_next stop outbox flows
+-- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history steps signals msg route claims sched_seen sched_next stop outbox flows told tasks tasks_until series series_until failures failures_until workers workers_until
 -- @include schema
 -- @include clock
 -- @include wake
@@ -179,6 +179,7 @@ if #old > 0 then
     end
     redis.call('HDEL', k.tomb, unpack(gone))
     redis.call('HDEL', k.claims, unpack(gone))
+    redis.call('HDEL', k.told, unpack(gone))
     redis.call('ZREM', k.done, unpack(gone))
   end
 end
@@ -192,6 +193,18 @@ if too_many() then
   end
   if too_many() then more = 1 end
 end
+-- What is kept for people, and has been for long enough.
+local function outdated(key, line)
+  local gone = redis.call('ZRANGEBYSCORE', line, '-inf', ms(now), 'LIMIT', 0, limit)
+  if #gone == 0 then return end
+  redis.call('HDEL', key, unpack(gone))
+  redis.call('ZREM', line, unpack(gone))
+  if #gone >= limit then more = 1 end
+end
+outdated(k.series, k.series_until)
+outdated(k.tasks, k.tasks_until)
+outdated(k.failures, k.failures_until)
+outdated(k.workers, k.workers_until)
 -- Schedules of a code that nobody runs any more.
 if now >= reap_from then
   local forgotten = redis.call('ZRANGEBYSCORE', k.sched_seen, '-inf', ms(now - 3 * lease_ms), 'LIMIT', 0, limit)

@@ -1,6 +1,6 @@
 -- How a job ends; settle does it for many plain ones at once, where they have succeeded.
 -- A tombstone is: one letter for the state, 13 digits of the millisecond it goes, the lease token, '|' and the digest.
--- KEYS: msg tomb ready meta tries stop res done
+-- KEYS: msg tomb ready meta tries stop res done called_off
 -- @include clock
 -- @include wake
 -- @include watched
@@ -13,6 +13,8 @@
 -- @include travels
 -- @include flow
 -- @include forget_steps
+-- The last so many that did not end by themselves, which nothing else lists.
+local MOST_CALLED_OFF = 1000
 local NAME_OF = {s = 'succeeded', f = 'failed', c = 'cancelled', e = 'expired'}
 
 -- The message that a job carries for this case becomes a job: the time, then what tells the first job from all others.
@@ -57,6 +59,10 @@ local function finish(id, letter, token, record, ttl, now, window)
   if ttl > 0 then redis.call('HSET', k.res, id, record) else forget_tails({id}) end
   redis.call('ZADD', k.done, ms(ttl > 0 and now + ttl or gone), id)
   redis.call('HINCRBY', k.meta, NAME_OF[letter], 1)
+  if letter == 'c' or letter == 'e' then
+    redis.call('LPUSH', k.called_off, id .. letter .. string.format('%013.0f', now))
+    redis.call('LTRIM', k.called_off, 0, MOST_CALLED_OFF - 1)
+  end
   tell({id})
   if dead then
     list(id, now)

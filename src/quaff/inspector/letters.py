@@ -1,40 +1,19 @@
-"""Reads and operates an application's queues: for operators, their commands and screens. Workers do without it."""
+"""Dead letters: found, sent back and deleted, one or all that match."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
-from quaff.config import Settings
+from quaff.inspector.homes import Homes
 from quaff.model import message, outcome
 from quaff.model.ids import JobId
 from quaff.model.message import Where
-from quaff.queues import homes_of
-from quaff.store.client import Store
 from quaff.store.keys import Partition
 from quaff.store.queries import Letter, letters, lookup
 from quaff.store.transitions import STEP, discard, requeue
-
-
-class Application(Protocol):
-    """What an inspector needs of a ``Quaff``."""
-
-    @property
-    def settings(self) -> Settings:
-        """Its settings."""
-        ...
-
-    @property
-    def store(self) -> Store:
-        """Its server."""
-        ...
-
-    def queue_names(self) -> list[str]:
-        """The queues that its tasks name."""
-        ...
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -58,59 +37,40 @@ class DeadLetter(msgspec.Struct, frozen=True):
     message: str
 
 
-class Inspector:
-    """Looks into the queues of one application.
+class Letters:
+    """The dead letters of some queues; see ``Inspector``."""
 
-    Args:
-        quaff: the application's ``Quaff``.
-    """
+    def __init__(self, homes: Homes) -> None:
+        self._homes = homes
+        self._run = homes.store.run
 
-    def __init__(self, quaff: Application) -> None:
-        self._quaff = quaff
-
-    def failed(
-        self, *, queue: str | None = None, task: str | None = None, error: str | None = None
-    ) -> Iterator[DeadLetter]:
-        """Dead letters, the newest of each queue first; read from the server a page at a time.
-
-        Args:
-            queue: of this one; None: of every queue that the application's tasks name.
-            task: of this task.
-            error: with this reason or exception class.
-
-        Raises:
-            ServerUnavailable
-        """
-        for home in self._homes(queue):
+    def failed(self, queue: str | None, task: str | None, error: str | None) -> Iterator[DeadLetter]:
+        """Those that match."""
+        for home in self._homes.of(queue):
             for page in self._pages(home):
                 yield from (found for _, found in page if _is(found, task, error))
 
-    def requeue_failed(self, *, queue: str | None = None, task: str | None = None, error: str | None = None) -> int:
-        """Send back those that ``failed`` would give, fifty at a time; how many. Errors as there."""
+    def requeue(self, queue: str | None, task: str | None, error: str | None) -> int:
+        """Send them back; how many."""
         return sum(
             answers.count(b"q")
             for home, ids in self._matching(queue, task, error)
-            for answers in [self._quaff.store.run(requeue(home, ids))]
+            for answers in [self._run(requeue(home, ids))]
         )
 
-    def discard_failed(self, *, queue: str | None = None, task: str | None = None, error: str | None = None) -> int:
-        """Delete those that ``failed`` would give, fifty at a time; how many. Errors as there."""
+    def discard(self, queue: str | None, task: str | None, error: str | None) -> int:
+        """Delete them; how many."""
         return sum(
             answers.count(1)
             for home, ids in self._matching(queue, task, error)
-            for answers in [self._quaff.store.run(discard(home, ids))]
+            for answers in [self._run(discard(home, ids))]
         )
-
-    def _homes(self, queue: str | None) -> list[Partition]:
-        names = self._quaff.queue_names() if queue is None else [queue]
-        quaff = self._quaff
-        return [home for name in names for home in homes_of(quaff.store, quaff.settings, name)]
 
     def _matching(
         self, queue: str | None, task: str | None, error: str | None
     ) -> Iterator[tuple[Partition, list[bytes]]]:
         """Ids by the page. All are read before the first is touched: what fails again meanwhile is not met twice."""
-        for home in self._homes(queue):
+        for home in self._homes.of(queue):
             found = [letter.id for page in self._pages(home) for letter, each in page if _is(each, task, error)]
             for at in range(0, len(found), STEP):
                 yield home, found[at : at + STEP]
@@ -120,7 +80,7 @@ class Inspector:
         seen: set[bytes] = set()
         while True:
             # Those of the last page's last moment come again at first.
-            page = self._quaff.store.run(letters(home, since_ms=since, skip=len(seen), count=STEP))
+            page = self._run(letters(home, since_ms=since, skip=len(seen), count=STEP))
             if not page:
                 return
             yield [(letter, self._read(home, letter)) for letter in page]
@@ -144,7 +104,7 @@ class Inspector:
     def _task_of(self, home: Partition, id: bytes) -> str | None:
         """From the message, for a job whose worker could not tell: it was killed."""
         try:
-            data, settings = self._quaff.store.run(lookup(home, id, all=True)).message, self._quaff.settings
+            data, settings = self._run(lookup(home, id, all=True)).message, self._homes.settings
             where = Where(settings.namespace, JobId(home.queue, home.number, id))
             return message.decode(data, seals=settings.seals, where=where).task
         except (message.CorruptMessage, message.NewerMessage):

@@ -1,0 +1,167 @@
+"""What workers have counted and said of themselves, out of all queues together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from quaff.inspector.homes import Homes
+from quaff.inspector.shapes import Bucket, FailureGroup, ProcessRow, RunningRow, TaskRow, WorkerRow
+from quaff.model import counts, presence
+from quaff.model.codec import readable
+from quaff.model.counts import Counts
+from quaff.model.ids import JobId
+from quaff.model.presence import WorkerWord
+from quaff.store.tallies import PAGE, Entry, listing, numbers_of, read_kind, series
+
+#: Pages of one list.
+_PAGES = 10
+_MS = {"m": 60_000, "h": 3_600_000}
+_what = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
+
+Unit = Literal["m", "h"]
+
+
+def instant(ms: float) -> datetime:
+    """Unix milliseconds as an aware datetime."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+class Counted:
+    """Reads it; see ``Inspector``."""
+
+    def __init__(self, homes: Homes) -> None:
+        self._homes = homes
+
+    def _listed(
+        self, what: Literal["tasks", "failures", "workers"], queue: str | None = None, pages: int = _PAGES
+    ) -> list[tuple[str, Entry]]:
+        """Entries with their queue; a page of each partition in one round trip."""
+        found: list[tuple[str, Entry]] = []
+        open_ = dict.fromkeys(self._homes.of(queue), 0)
+        for _ in range(pages):
+            calls = [listing(home, what, skip=skip) for home, skip in open_.items()]
+            answers = self._homes.store.run_many(calls) if calls else []
+            for home, (_, entries) in zip([*open_], answers, strict=True):
+                found += ((home.queue, entry) for entry in entries)
+                open_[home] += PAGE
+                if len(entries) < PAGE:
+                    del open_[home]
+        return found
+
+    def buckets(self, queues: Sequence[str], unit: Unit, task: str, count: int) -> dict[str, list[Bucket]]:
+        """What was counted, by queue, the oldest first."""
+        homes = [home for queue in queues for home in self._homes.of(queue)]
+        answers = self._homes.store.run_many([series(home, unit, task, count) for home in homes]) if homes else []
+        found: dict[str, list[list[dict[str, int]]]] = {}
+        present = 0
+        for home, (number, numbers) in zip(homes, answers, strict=True):
+            present = max(present, number)
+            found.setdefault(home.queue, []).append(numbers)
+        return {
+            queue: [
+                Bucket(instant((present - age) * _MS[unit]), counts.read(counts.merge(each[age] for each in several)))
+                for age in reversed(range(count))
+            ]
+            for queue, several in found.items()
+        }
+
+    def tasks(self) -> list[TaskRow]:
+        """See ``Inspector.tasks``."""
+        found: dict[str, list[tuple[str, dict[str, int]]]] = {}
+        for queue, entry in self._listed("tasks"):
+            found.setdefault(entry.name.decode("utf-8", "replace"), []).append((queue, numbers_of(entry.data)))
+        return sorted((_task(name, several) for name, several in found.items()), key=lambda row: row.name)
+
+    def failures(self, queue: str | None, task: str | None) -> list[FailureGroup]:
+        """See ``Inspector.failures``."""
+        rows = (_group(where, entry) for where, entry in self._listed("failures", queue))
+        kept = [row for row in rows if row is not None and task in (None, row.task)]
+        return sorted(kept, key=lambda row: row.last_at, reverse=True)
+
+    def workers(self) -> list[WorkerRow]:
+        """See ``Inspector.workers``."""
+        words: dict[bytes, WorkerWord] = {}
+        for _, entry in self._listed("workers"):
+            word = readable(presence.decode, entry.data, None)
+            if word is not None:
+                words.setdefault(entry.name, word)
+        return sorted((_worker(id, word) for id, word in words.items()), key=lambda row: (row.name, row.started_at))
+
+
+def total(buckets: Iterable[Bucket]) -> Counts:
+    """All of them together."""
+    return sum((each.counts for each in buckets), start=Counts())
+
+
+def together(several: Iterable[Sequence[Bucket]]) -> list[Bucket]:
+    """The same minutes of several queues as one."""
+    return [Bucket(each[0].at, total(each)) for each in zip(*several, strict=True)]
+
+
+def _task(name: str, several: Sequence[tuple[str, dict[str, int]]]) -> TaskRow:
+    last = max(numbers.get("last", 0) for _, numbers in several)
+    total = counts.read(counts.merge(numbers for _, numbers in several))
+    return TaskRow(name=name, queues=sorted({queue for queue, _ in several}), total=total, last_at=instant(last))
+
+
+def _group(queue: str, entry: Entry) -> FailureGroup | None:
+    kept: Any = readable(read_kind, entry.data, None)
+    if kept is None:
+        return None
+    kind, jobs = kept
+    task, reason, error, frame, message = readable(_what, kind.what.encode(), ("", "", "?", "", ""))
+    return FailureGroup(
+        id=entry.name.decode("ascii", "replace"),
+        queue=queue,
+        task=task or None,
+        reason=reason,
+        error=error,
+        frame=frame,
+        message=message,
+        attempts=kind.attempts,
+        given_up=kind.given_up,
+        first_at=instant(kind.first_ms),
+        last_at=instant(kind.last_ms),
+        jobs=jobs,
+    )
+
+
+def _worker(id: bytes, word: WorkerWord) -> WorkerRow:
+    return WorkerRow(
+        id=id.hex(),
+        name=word.name,
+        host=word.host,
+        pid=word.pid,
+        version=word.version,
+        queues=word.queues,
+        started_at=instant(word.started_ms),
+        stopping=word.stopping,
+        slots=word.slots,
+        memory=word.memory or None,
+        running=word.running,
+        processes=[
+            ProcessRow(
+                id=each.id,
+                pid=each.pid,
+                started_at=instant(each.started_ms),
+                memory=each.memory or None,
+                running=each.running,
+                serving=each.serving,
+            )
+            for each in word.processes
+        ],
+        jobs=[
+            RunningRow(
+                id=str(JobId(each.queue, each.partition, bytes.fromhex(each.id))),
+                queue=each.queue,
+                attempt=each.attempt,
+                pid=each.pid,
+                started_at=instant(each.started_ms),
+            )
+            for each in word.jobs
+        ],
+    )

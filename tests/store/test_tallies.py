@@ -1,0 +1,172 @@
+"""What is kept for people: counted once, bounded, gone in time; and pages of jobs that show each one once."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+
+from quaff.model.placement import Placement, Wishes, placement
+from quaff.model.states import JobState
+from quaff.store import tallies as s
+from quaff.store.tallies import Failed, Jobs, Place
+from tests.store.engine import HOUR, Desk, process_id, unchanged
+
+ME = process_id()
+DAY = 24 * HOUR
+
+
+def known(desk: Desk) -> None:
+    """A process that has claimed."""
+    desk.take(ME)
+
+
+def tell(desk: Desk, number: int, tasks: dict[str, dict[str, int]], **more: Any) -> bool:
+    """One tally of that process."""
+    given = {"failures": [], "recent": [], **more}
+    return desk.store.run(s.tally(desk.home, process=ME, number=number, tasks=tasks, **given))
+
+
+def now(desk: Desk) -> int:
+    """The server's clock, Unix milliseconds."""
+    return int(desk.redis.time()[0]) * 1000
+
+
+def later(desk: Desk, name: str, ms: int) -> None:
+    """Let what is kept go so much earlier."""
+    key = desk.key(f"{name}_until")
+    desk.redis.zadd(key, {each: at - ms for each, at in desk.redis.zrange(key, 0, -1, withscores=True)})
+
+
+def test_what_is_told_is_added_up_and_a_repetition_changes_nothing(desk: Desk) -> None:
+    """By minute, by hour and for good; the same tally, or one that is late, counts once (I19)."""
+    known(desk)
+    assert tell(desk, 1, {"a": {"s": 2, "d3": 2}, "": {"s": 2}})
+    assert not unchanged(desk, lambda: tell(desk, 1, {"a": {"s": 2, "d3": 2}, "": {"s": 2}}))
+    assert tell(desk, 3, {"a": {"s": 1, "f": 1}, "": {"s": 1}})
+    assert not unchanged(desk, lambda: tell(desk, 2, {"a": {"s": 5}}))
+    for unit in ("m", "h"):
+        number, numbers = desk.store.run(s.series(desk.home, unit, "a", 2))  # type: ignore[arg-type]
+        assert number == now(desk) // (60_000 if unit == "m" else HOUR)
+        assert {name: sum(each.get(name, 0) for each in numbers) for name in "sf"} == {"s": 3, "f": 1}
+    _, (entry,) = desk.store.run(s.listing(desk.home, "tasks"))
+    found = s.numbers_of(entry.data)
+    assert (entry.name, found["s"], found["f"], found["d3"]) == (b"a", 3, 1, 2)
+
+
+def test_a_process_that_nobody_knows_counts_nothing(desk: Desk) -> None:
+    """Its number would stay for ever."""
+    assert not tell(desk, 1, {"a": {"s": 1}})
+    assert not desk.redis.exists(desk.key("told"))
+    known(desk)
+    assert tell(desk, 1, {"a": {"s": 1}})
+
+
+def test_of_failures_the_kind_is_kept_with_a_few_jobs(desk: Desk) -> None:
+    """How often, since when, and the last five ids."""
+    known(desk)
+    for number in range(1, 9):
+        assert tell(desk, number, {}, failures=[Failed(b"k", 2, number % 2, '["t"]', f"id{number}")])
+    at, (entry,) = desk.store.run(s.listing(desk.home, "failures"))
+    kind, ids = s.read_kind(entry.data)
+    assert (kind.attempts, kind.given_up, kind.what) == (16, 4, '["t"]')
+    assert ids == [f"id{number}" for number in (8, 7, 6, 5, 4)]
+    assert at - 60_000 < kind.first_ms <= kind.last_ms <= at
+
+
+def test_there_is_room_for_so_many_and_the_first_to_go_makes_room(desk: Desk) -> None:
+    """However many tasks and kinds of failures somebody makes up."""
+    known(desk)
+    numbers = count(1)
+    for first in range(0, 600, 50):
+        some = [Failed(b"%d" % each, 1, 0, "[]", "id") for each in range(first, first + 50)]
+        assert tell(
+            desk, next(numbers), {f"t{each}": {"s": 1} for each in range(2 * first, 2 * first + 100)}, failures=some
+        )
+    assert desk.redis.hlen(desk.key("failures")) == desk.redis.zcard(desk.key("failures_until")) == 500
+    assert desk.redis.hlen(desk.key("tasks")) == 1000
+    assert tell(desk, next(numbers), {}, recent=[b"%016d" % each for each in range(1500)])
+    assert desk.redis.llen(desk.key("recent")) == 1000
+    assert desk.redis.lindex(desk.key("recent"), 0) == b"%016d" % 1499
+
+
+def test_a_sweep_removes_what_has_been_for_long_enough(desk: Desk) -> None:
+    """Minutes after a day, hours and the rest after fourteen, in steps; a worker when it falls silent."""
+    known(desk)
+    assert tell(desk, 1, {"a": {"s": 1}}, failures=[Failed(b"k", 1, 0, "[]", "id")])
+    desk.store.run(s.present(desk.home, b"w" * 8, b"word", lasts_ms=60_000))
+    desk.sweep()
+    assert desk.redis.hlen(desk.key("series")) == 2
+    later(desk, "series", DAY)
+    later(desk, "workers", 60_000)
+    assert desk.store.run(s.listing(desk.home, "workers"))[1] == []
+    desk.sweep()
+    assert [field[:1] for field in desk.redis.hkeys(desk.key("series"))] == [b"h"]
+    assert not desk.redis.exists(desk.key("workers"), desk.key("workers_until"))
+    for name in ("series", "tasks", "failures"):
+        later(desk, name, 14 * DAY)
+    desk.sweep()
+    assert not desk.redis.exists(*(desk.key(name) for name in ("series", "tasks", "failures")))
+
+
+def test_a_worker_that_leaves_is_forgotten_at_once(desk: Desk) -> None:
+    """Saying it twice changes nothing."""
+    desk.store.run(s.present(desk.home, b"w" * 8, b"one", lasts_ms=60_000))
+    desk.store.run(s.present(desk.home, b"w" * 8, b"two", lasts_ms=60_000))
+    assert [entry.data for entry in desk.store.run(s.listing(desk.home, "workers"))[1]] == [b"two"]
+    for _ in range(2):
+        desk.store.run(s.present(desk.home, b"w" * 8, b"", lasts_ms=0))
+        assert desk.store.run(s.listing(desk.home, "workers"))[1] == []
+
+
+def walk(desk: Desk, place: Place, most: int = 7) -> list[bytes]:
+    """The ids of all pages of a place."""
+    found: list[bytes] = []
+    start = b""
+    while True:
+        page: Jobs = desk.store.run(s.jobs(desk.home, place, start, most))
+        found += (seen.id for seen in page.seen)
+        start = page.on
+        if not start:
+            return found
+
+
+def due(ms: int) -> Placement:
+    """Waits so long."""
+    return placement("t", Wishes(0, ms, 0, None, (), None, None), {})
+
+
+def test_pages_show_each_job_once_in_the_order_of_its_place(desk: Desk) -> None:
+    """In line, under lease, waiting for its time (many for the same moment), given up, called off, succeeded."""
+    line = desk.put(*[b"\x01m"] * 30)
+    assert walk(desk, "ready") == line
+    delayed = desk.place(*[(b"\x01d", due(HOUR))] * 20, *[(b"\x01d", due(2 * HOUR))] * 3)
+    desk.redis.zadd(desk.key("sched"), dict.fromkeys(delayed[:20], now(desk) + HOUR))
+    found = walk(desk, "sched")
+    assert (set(found), len(found), set(found[20:])) == ({*delayed}, 23, {*delayed[20:]})
+    leases = desk.take(ME, 20)
+    assert {*walk(desk, "held")} == {lease.id for lease in leases}
+    assert walk(desk, "ready") == line[20:]
+    desk.settle(ME, *leases[:10], state=JobState.FAILED)
+    assert {*walk(desk, "dead")} == {lease.id for lease in leases[:10]}
+    desk.cancel(*line[20:25])
+    assert walk(desk, "ready") == line[25:], "who was called off leaves nothing to be seen"
+    assert walk(desk, "called_off") == line[20:25][::-1]
+    desk.cancel(delayed[0])
+    assert walk(desk, "called_off")[0] == delayed[0]
+    known = [s.ended(lease.id, 1000 + place, "t", 0.5, 0.25) for place, lease in enumerate(leases[10:])]
+    desk.settle(ME, *leases[10:])
+    assert tell(desk, 1, {}, recent=known)
+    assert walk(desk, "recent") == [lease.id for lease in leases[:9:-1]]
+    (newest,) = desk.store.run(s.jobs(desk.home, "recent", b"", 1)).seen
+    assert s.read_ended(newest.detail) == (b"s", 1009, "t", 0.5, 0.25)
+    assert newest.record == b"record"
+
+
+@pytest.mark.parametrize("size", [16_384, 16_385])
+def test_a_page_brings_no_large_message(desk: Desk, size: int) -> None:
+    """Fifty of the largest would be twelve megabytes."""
+    desk.put(b"m" * size)
+    (seen,) = desk.store.run(s.jobs(desk.home, "ready", b"", 10)).seen
+    assert len(seen.message) == (size if size == 16_384 else 0)
