@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         processes: 0 takes the number of CPUs.
         signing_keys, encryption_keys: each at least 16 characters, in the environment with commas between them; the
             first one seals, all are good to open. In Flask SECRET_KEY and its FALLBACKS sign where no others are given.
+        dashboard_user, dashboard_password: who is let into the dashboard, where the application does not decide that.
         require_signed: take nothing from the server that is neither signed nor encrypted.
         seals: what these keys do.
         job_log_level: of the least record that is kept with its job, ``INFO`` by default; ``OFF`` keeps none.
@@ -73,12 +74,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signing_keys: tuple[bytes, ...] = ()
     encryption_keys: tuple[bytes, ...] = ()
     require_signed: bool = False
+    dashboard_user: str = ""
+    dashboard_password: str = ""
     seals: Seals = BARE
 
     def __repr__(self) -> str:
         from quaff.store.urls import mask
 
-        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _SECRET}
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _HIDDEN}
         shown |= {"url": mask(self.url), "url_source": mask(self.url_source)}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -87,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 _OTHERS = frozenset({"QUAFF_SERVER_BINARY"})
 _FIELDS = tuple(name for name in Settings.__struct_fields__ if name not in ("url_source", "seals"))
 _SECRET = ("signing_keys", "encryption_keys")
+_HIDDEN = (*_SECRET, "dashboard_password")
 _LEAST_KEY = 16
 _AT_LEAST = {"concurrency": 1, "async_concurrency": 1, "max_crashes": 1}
 

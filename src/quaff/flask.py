@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, current_app, has_app_context, has_request_context, request, url_for
 from flask.globals import app_ctx
@@ -20,6 +20,9 @@ from quaff.http.extension import Extension
 from quaff.http.loop import iterate
 from quaff.http.tickets import Ticket
 from quaff.http.views import script
+
+if TYPE_CHECKING:
+    from quaff.dashboard import Authorize
 
 __all__ = ["Quaff", "Ticket"]
 
@@ -49,6 +52,24 @@ class Quaff(Extension[Flask]):
         **settings: Any,
     ) -> None:
         super().__init__(app, url_prefix=url_prefix, user=user, max_waiters=max_waiters, **settings)
+
+    def dashboard(self, *, auth: Authorize | None = None, url_prefix: str = "/quaff") -> Blueprint:
+        """The dashboard: ``app.register_blueprint(quaff.dashboard(auth=...))``.
+
+        Without ``auth`` it is closed, but for whoever gives QUAFF_DASHBOARD_USER and _PASSWORD where these are set, and
+        else for this machine while the application is in debug mode.
+
+        Args:
+            auth: given the request, gives ``"admin"``, ``"viewer"`` (who sees no arguments and may change nothing) or
+                None.
+            url_prefix: where it is.
+
+        Raises:
+            ConfigurationError: ``auth`` is no function.
+        """
+        from quaff.dashboard import dashboard_blueprint
+
+        return dashboard_blueprint(self, auth=auth, url_prefix=url_prefix)
 
     def attempt_scope(self) -> AbstractContextManager[Any]:
         """A fresh application context for one attempt; its teardown runs whatever the attempt came to.

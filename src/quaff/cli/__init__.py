@@ -33,11 +33,12 @@ def program() -> click.Group:
     """The group with all its commands."""
     from quaff.cli.acl import acl
     from quaff.cli.audit import audit
+    from quaff.cli.dashboard import dashboard
     from quaff.cli.dev import dev
     from quaff.cli.doctor import doctor
     from quaff.cli.worker import worker
 
-    for command in (dev, worker, doctor, audit, acl):
+    for command in (dev, worker, dashboard, doctor, audit, acl):
         quaff.add_command(command)
     return quaff
 

@@ -33,19 +33,13 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition
         ServerUnavailable: no server answers.
         StoreError: nobody has named a queue, and the server does not tell which there are.
     """
-    from quaff.app import Quaff
     from quaff.errors import StoreError
     from quaff.model.ids import check_name
     from quaff.store.keys import partition
     from quaff.store.pages import partitions
     from quaff.store.probe import lines
 
-    if app is None:
-        quaff = Quaff()
-    else:
-        from quaff.worker.loading import load
-
-        quaff = load(app)
+    quaff = application_of(app)
     namespace = quaff.settings.namespace
     there: dict[Partition, set[bytes]] = {}
     untold = ""
@@ -77,3 +71,18 @@ def _check_there(names: Sequence[str], there: set[str], untold: str, namespace: 
                 f"-Q: there is no queue {name!r}: the server has nothing of it in namespace {namespace!r}, and no task "
                 f"of the application is in it.{did_you_mean(name, there)}"
             )
+
+
+def application_of(app: str | None) -> Quaff:
+    """The application that is named, or one that knows no more than its settings.
+
+    Raises:
+        ConfigurationError: there is no such application.
+    """
+    from quaff.app import Quaff
+
+    if app is None:
+        return Quaff()
+    from quaff.worker.loading import load
+
+    return load(app)

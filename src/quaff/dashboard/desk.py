@@ -1,0 +1,85 @@
+"""What all screens have in common: whose application it is, how a page is sent, what an action answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, abort, g, redirect, render_template, request, url_for
+
+from quaff.dashboard import charts, words
+from quaff.inspector import Inspector
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from quaff.app import Quaff
+
+#: What an action has done, by the word that its redirect carries; ``n`` is how many.
+DONE = {
+    "paused": "The queue is paused: what runs goes on, nothing new is started.",
+    "resumed": "The queue goes on.",
+    "purged": "{n} jobs that waited were cancelled.",
+    "cancelled": "{n} jobs were cancelled, or asked to stop.",
+    "requeued": "{n} jobs are in line again.",
+    "discarded": "{n} dead letters were deleted.",
+    "enqueued": "A job was enqueued.",
+    "schedule-paused": "The schedule fires no more until it is resumed.",
+    "schedule-resumed": "The schedule goes on.",
+    "nothing": "Nothing had to be done.",
+}
+
+
+class Desk:
+    """One dashboard's.
+
+    Args:
+        quaff: the application.
+        name: of its blueprint.
+    """
+
+    def __init__(self, quaff: Quaff, name: str) -> None:
+        self.quaff = quaff
+        self.inspector = Inspector(quaff)
+        self._name = name
+
+    @property
+    def may_act(self) -> bool:
+        """Whether who asks may change something, and see arguments."""
+        return bool(g.get("quaff_role") == "admin")
+
+    def require_admin(self) -> None:
+        """Refuse a viewer."""
+        if not self.may_act:
+            abort(403, "You may look, and change nothing: auth= has given you the role of a viewer.")
+
+    def url(self, endpoint: str, **values: Any) -> str:
+        """Of another page, as this request sees it."""
+        return url_for(f"{self._name}.{endpoint}", **values)
+
+    def page(self, template: str, title: str, **context: Any) -> Response:
+        """A page; only its changing part, and only if that has changed, where a script asks for it."""
+        fragment = request.headers.get("X-Fragment") == "main"
+        said = DONE.get(request.args.get("done", ""), "") if not fragment else ""
+        count = request.args.get("n", "")
+        html = render_template(
+            f"quaff/{template}",
+            layout="quaff/fragment.html" if fragment else "quaff/layout.html",
+            title=title,
+            said=said.format(n=count if count.isdigit() else "?"),
+            desk=self,
+            charts=charts,
+            words=words,
+            here=request.endpoint.rpartition(".")[2] if request.endpoint else "",
+            **context,
+        )
+        answer = Response(html, mimetype="text/html")
+        answer.headers["Cache-Control"] = "private, no-cache"
+        answer.headers["Vary"] = "X-Fragment, Cookie, Authorization"
+        if fragment:
+            answer.add_etag(weak=True)
+            answer.make_conditional(request)
+        return answer
+
+    def done(self, word: str, endpoint: str, *, n: int | None = None, **values: Any) -> AnyResponse:
+        """After an action: back to a page, which says what was done."""
+        return redirect(self.url(endpoint, **values, done=word, n=n), 303)

@@ -1,0 +1,1 @@
+"""One file for each screen: what it shows, and what can be done there."""

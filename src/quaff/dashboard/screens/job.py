@@ -1,0 +1,83 @@
+"""One job: all that is known of it, and what can be done with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response
+from markupsafe import Markup
+from werkzeug.wrappers import Response as AnyResponse
+
+from quaff.dashboard import charts
+from quaff.dashboard.desk import Desk
+from quaff.dashboard.traces import folded
+from quaff.dashboard.words import lasting
+from quaff.info import AttemptInfo, JobInfo
+from quaff.model.states import JobState
+
+_LONGEST = 2000
+
+
+def add(blueprint: Blueprint, desk: Desk) -> None:
+    """Its routes."""
+
+    @blueprint.get("/jobs/<id>")
+    def job(id: str) -> Response:
+        detail = desk.inspector.job(id)
+        info = detail.info
+        return desk.page(
+            "job.html",
+            f"Job {info.id[-12:]}",
+            info=info,
+            arguments=detail.arguments,
+            result=_result(desk, id) if desk.may_act and info.state is JobState.SUCCEEDED else None,
+            timeline=_timeline(info),
+            frames=folded(info.error.traceback) if info.error and info.error.traceback else [],
+            call=f"{info.task}({detail.arguments})" if info.task and detail.arguments is not None else "",
+        )
+
+    @blueprint.post("/jobs/<id>/cancel")
+    def job_cancel(id: str) -> AnyResponse:
+        desk.require_admin()
+        return desk.done(
+            "cancelled" if desk.quaff.job(id).cancel("from the dashboard") else "nothing", "job", id=id, n=1
+        )
+
+    @blueprint.post("/jobs/<id>/requeue")
+    def job_requeue(id: str) -> AnyResponse:
+        desk.require_admin()
+        return desk.done("requeued" if desk.quaff.job(id).requeue() else "nothing", "job", id=id, n=1)
+
+    @blueprint.post("/jobs/<id>/discard")
+    def job_discard(id: str) -> AnyResponse:
+        desk.require_admin()
+        return desk.done("discarded" if desk.quaff.job(id).discard() else "nothing", "jobs", n=1)
+
+
+_COLOURS = {"succeeded", "failed", "crashed", "lapsed", "running"}
+
+
+def _timeline(info: JobInfo) -> Markup | None:
+    """When each attempt ran; None where that is not known of any."""
+    now = datetime.now(UTC)
+    spans = [_span(each, each.started_at, each.ended_at or now) for each in info.attempts if each.started_at]
+    if not spans:
+        return None
+    sent = info.created_at.timestamp() if info.created_at else spans[0][0]
+    last = max(end for _, end, _, _ in spans)
+    return charts.timeline(spans, min(sent, spans[0][0]), last, "When each attempt ran, since the job was sent")
+
+
+def _span(attempt: AttemptInfo, began: datetime, ended: datetime) -> tuple[float, float, str, str]:
+    colour = attempt.outcome if attempt.outcome in _COLOURS else "other"
+    words = f"attempt {attempt.number}: {attempt.outcome}, {lasting((ended - began).total_seconds())}"
+    return began.timestamp(), ended.timestamp(), colour, words
+
+
+def _result(desk: Desk, id: str) -> str | None:
+    """What it gave, in a few lines; None where that is kept no longer, or cannot be read here."""
+    try:
+        text = repr(desk.quaff.job(id).result(timeout=0))
+    except Exception:  # noqa: BLE001  whatever stands in the way, the page has the rest
+        return None
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

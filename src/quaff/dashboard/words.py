@@ -1,0 +1,63 @@
+"""How values look on a page: the filters of the templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from markupsafe import Markup
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
+
+def when(at: datetime | None) -> str | Markup:
+    """An instant, in UTC; with scripts the page tells how long ago instead."""
+    if at is None:
+        return "–"
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), at.strftime("%Y-%m-%d %H:%M:%SZ"))
+
+
+def lasting(seconds: float | None) -> str:
+    """A duration: ``340 ms``, ``2.4 s``, ``3 min 20 s``, ``2 d 4 h``."""
+    if seconds is None:
+        return "–"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.{0 if seconds >= 0.01 else 1}f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    left, parts = round(seconds), []
+    for unit, name in _UNITS:
+        if left >= unit:
+            parts.append(f"{left // unit} {name}")
+            left %= unit
+    return " ".join(parts[:2])
+
+
+def number(value: float | None) -> str:
+    """``1,234``; a fraction keeps one digit."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.1f}"
+
+
+def size(count: float | None) -> str:
+    """Bytes: ``4.2 MiB``."""
+    if count is None:
+        return "–"
+    for unit, name in _SIZES:
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count:.0f} B"
+
+
+def percent(part: float, whole: float) -> str:
+    """``2.5 %``; nothing of nothing is a dash."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def plural(count: int, word: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+FILTERS = {each.__name__: each for each in (when, lasting, number, size, plural)}

@@ -1,0 +1,227 @@
+"""What the pages show and do, on a real server with real jobs."""
+
+from __future__ import annotations
+
+import html
+from html.parser import HTMLParser
+
+import pytest
+
+from quaff import JobState
+from quaff.dashboard.words import lasting, number, size
+from tests.dashboard import shop
+from tests.dashboard.conftest import OURS, Site
+from tests.helpers import Program, wait_until
+
+PAGES = (
+    "/",
+    *(f"/jobs?state={state}" for state in JobState if state != "blocked"),
+    "/jobs?state=failed&q=task:mail.*+error:ConnectionError",
+    "/queues",
+    "/queues/mail",
+    "/queues/idle",
+    "/queues/mail/purge",
+    "/failures",
+    "/schedules",
+    "/workers",
+    "/tasks",
+    "/tasks/mail.send",
+    "/tasks/mail.send?span=week",
+    "/server",
+)
+
+
+def pages(site: Site) -> list[str]:
+    """All, with those of each job and of the flow."""
+    return [*PAGES, *(f"/jobs/{job.id}" for job in site.jobs.values()), f"/flows/{site.flow.id}"]
+
+
+class Elements(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.handlers += [name for name, _ in attributes if name.startswith("on") or name == "style"]
+        self.ids += [value or "" for name, value in attributes if name == "id"]
+
+
+def test_every_page_answers_and_shows_hostile_text_as_text(site: Site) -> None:
+    """S14: in arguments, results, errors, lines, progress and reasons; no inline style or script is needed."""
+    client = site.client()
+    for url in pages(site):
+        answer = client.get(url)
+        assert answer.status_code == 200, (url, answer.text[-2000:])
+        found = Elements()
+        found.feed(answer.text)
+        assert "x-hostile" not in found.names, url
+        assert found.handlers == [], url
+        assert len(found.ids) == len(set(found.ids)), url
+        assert answer.text.count("<script") == 1
+        assert "49</textarea>" not in answer.text
+        assert "hunter2" not in answer.text
+    page = client.get(f"/jobs/{site.jobs['failed'].id}").text
+    assert html.escape("<x-hostile", quote=False) in page
+
+
+@pytest.mark.parametrize("field", ["q", "state", "cursor", "done", "n", "span", "task"])
+def test_what_a_url_says_is_text_too(site: Site, field: str) -> None:
+    """S14."""
+    for url in ("/jobs", "/tasks/mail.send", "/failures", "/queues"):
+        answer = site.client().get(url, query_string={field: shop.HOSTILE})
+        found = Elements()
+        found.feed(answer.text)
+        assert answer.status_code == 200
+        assert "x-hostile" not in found.names
+
+
+def test_a_page_is_sent_again_only_if_it_has_changed(site: Site) -> None:
+    """For a script that asks every two seconds."""
+    client = site.client()
+    url = f"/jobs/{site.jobs['failed'].id}"
+    first = client.get(url, headers={"X-Fragment": "main"})
+    assert "<html" not in first.text
+    again = client.get(url, headers={"X-Fragment": "main", "If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_a_job_that_is_nowhere_is_not_found(site: Site) -> None:
+    """With a page that says so."""
+    answer = site.client().get("/jobs/mail-0-" + "0" * 32)
+    assert answer.status_code == 404
+    assert "is not known" in answer.text
+    assert site.client().get("/jobs/nonsense").status_code == 404
+    assert site.client().get("/flows/nonsense").status_code == 404
+
+
+def test_a_filter_that_is_none_is_explained(site: Site) -> None:
+    """On the page itself."""
+    answer = site.client().get("/jobs", query_string={"q": "tsak:mail"})
+    assert answer.status_code == 200
+    assert "there is no tsak:" in answer.text
+
+
+def test_a_server_that_is_away_is_a_page(site: Site) -> None:
+    """503, and what to do."""
+    from quaff import Quaff
+    from quaff.dashboard import create_dashboard
+
+    app = create_dashboard(Quaff("redis://127.0.0.1:1", deadline=0.2), auth=lambda _: "admin")
+    answer = app.test_client().get("/")
+    assert answer.status_code == 503
+    assert "127.0.0.1:1" in answer.text
+
+
+def test_each_action_does_what_it_says(own_site: Site, worker: Program) -> None:
+    """And comes back with a word about it."""
+    client, quaff = own_site.client(), own_site.quaff
+
+    def act(url: str, **fields: str) -> str:
+        answer = client.post(url, data=fields, headers=OURS, follow_redirects=True)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    failed = own_site.send("mail.send", 3, "x")
+    wait_until(lambda: failed.state == "failed", 20)
+    assert "is paused" in act("/queues/mail/pause")
+    assert quaff.queue("mail").stats().paused
+    assert "in line again" in act(f"/jobs/{failed.id}/requeue")
+    assert failed.state == "queued"
+    assert "1 jobs were cancelled" in act(f"/jobs/{failed.id}/cancel")
+    assert failed.state == "cancelled"
+    assert "Nothing had to be done" in act(f"/jobs/{failed.id}/requeue")
+    waiting = [own_site.send("mail.send", 1, "x") for _ in range(3)]
+    assert "Cancel 3 jobs" in client.get("/queues/mail/purge").text
+    assert "3 jobs that waited were cancelled" in act("/queues/mail/purge")
+    assert {job.state for job in waiting} == {"cancelled"}
+    assert "goes on" in act("/queues/mail/resume")
+    assert not quaff.queue("mail").stats().paused
+    act("/queues/mail/pause", **{"for": "600"})
+    assert 590 < (quaff.queue("mail").stats().resumes_in or 0) <= 600
+    act("/queues/mail/resume")
+    again = own_site.send("mail.send", 3, "x")
+    wait_until(lambda: again.state == "failed", 20)
+    assert "dead letters were deleted" in act(f"/jobs/{again.id}/discard")
+    assert "A job was enqueued" in act("/schedules/weekdays/run")
+    act("/schedules/weekdays/pause")
+    assert quaff.schedules.get("weekdays").paused  # type: ignore[union-attr]
+    act("/schedules/weekdays/resume")
+    assert not quaff.schedules.get("weekdays").paused  # type: ignore[union-attr]
+    assert {"pause", "resume"} <= {change.what.split()[0] for change in quaff.queue("mail").changes()}
+
+
+def test_several_jobs_at_once_those_selected_or_all_that_match(own_site: Site) -> None:
+    """All are counted first, and asked about."""
+    client = own_site.client()
+    jobs = [own_site.send("give", n, queue="mail") for n in range(40)]
+    others = [own_site.send("add", n, 1, queue="mail") for n in range(5)]
+    form = {"state": "queued", "q": "task:give"}
+    answer = client.post("/jobs/bulk", data={**form, "do": "cancel", "id": [jobs[0].id, jobs[1].id]}, headers=OURS)
+    assert "n=2" in answer.headers["Location"]
+    assert [job.state for job in jobs[:3]] == ["cancelled", "cancelled", "queued"]
+    asked = client.post("/jobs/bulk", data={**form, "do": "cancel-all"}, headers=OURS)
+    assert "Cancel 38 jobs" in asked.text
+    assert jobs[3].state == "queued"
+    done = client.post("/jobs/bulk", data={**form, "do": "cancel-all", "sure": "1"}, headers=OURS)
+    assert "<b>38 cancelled.</b>" in done.text
+    assert {job.state for job in jobs} == {"cancelled"}
+    assert {job.state for job in others} == {"queued"}
+    assert client.post("/jobs/bulk", data={"do": "explode", "state": "queued"}, headers=OURS).status_code == 400
+    assert client.post("/jobs/bulk", data={"do": "retry-all", "state": "queued"}, headers=OURS).status_code == 400
+
+
+def test_a_flask_application_mounts_it_behind_its_login(server_url: str, namespace: str) -> None:
+    """Beside its own pages, and with its own csrf_token() where it has one."""
+    from flask import Flask, session
+
+    from quaff.flask import Quaff
+
+    app = Flask("shop")
+    app.config.update(SECRET_KEY="x" * 32, QUAFF_URL=server_url, QUAFF_NAMESPACE=namespace)
+    quaff = Quaff(app)
+    app.jinja_env.globals["csrf_token"] = lambda: "token-of-the-shop"
+    app.register_blueprint(
+        quaff.dashboard(auth=lambda _: "admin" if session.get("staff") else None, url_prefix="/jobs-of-the-shop")
+    )
+
+    @app.get("/login")
+    def login() -> str:
+        session["staff"] = True
+        return "in"
+
+    client = app.test_client()
+    assert client.get("/jobs-of-the-shop/").status_code == 403
+    client.get("/login")
+    page = client.get("/jobs-of-the-shop/queues")
+    assert page.status_code == 200
+    assert 'value="token-of-the-shop"' in page.text
+    assert client.post("/jobs-of-the-shop/queues/default/pause", headers=OURS).status_code == 303
+    assert "Content-Security-Policy" not in client.get("/login").headers
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0.00034, "0.3 ms"),
+        (0.34, "340 ms"),
+        (2.44, "2.4 s"),
+        (59.97, "1 min"),
+        (200, "3 min 20 s"),
+        (187_200, "2 d 4 h"),
+    ],
+)
+def test_durations_are_short(seconds: float | None, text: str) -> None:
+    """Two units at most."""
+    assert lasting(seconds) == text
+
+
+def test_numbers_are_grouped() -> None:
+    """And sizes have a unit."""
+    assert (number(1234), number(1.25), number(None)) == ("1,234", "1.2", "–")
+    assert (size(100), size(4_404_019), size(None)) == ("100 B", "4.2 MiB", "–")
