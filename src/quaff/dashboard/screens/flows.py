@@ -82,7 +82,7 @@ def picture(nodes: Sequence[FlowNode], desk: Desk) -> Markup:
                 shown,
             )
         )
-    return Markup('<svg width="{}" height="{}" role="img" aria-label="Graph of the flow">{}</svg>').format(
+    return Markup('<svg width="{}" height="{}" role="group" aria-label="Graph of the flow">{}</svg>').format(
         wide, high, Markup("").join(parts)
     )
 
