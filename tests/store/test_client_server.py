@@ -23,7 +23,7 @@ from quaff.store.link import Link
 from quaff.store.queries import lookup
 from quaff.store.transitions import Verdict
 from tests.helpers import python, wait_until
-from tests.matrix import line_to
+from tests.matrix import line_to, plain
 from tests.proxy import Proxy
 from tests.store.engine import Desk, fifo, process_id, unchanged
 from tests.store.wire import Own, Send, aio, both, claim, close, enqueue, settle, store_at
@@ -63,6 +63,26 @@ def test_a_pipeline_of_forgotten_scripts_keeps_its_order(send: Send, desk: Desk)
     link = Link(desk.store.endpoint, 5)
     desk.redis.script_flush()
     assert link.exchange([settle(desk, process, *claimed.leases)]) == [[ALREADY, ALREADY]]
+
+
+@both
+def test_a_server_that_forgets_all_the_time_answers_all_the_same(send: Send, desk: Desk) -> None:
+    """F38: a script is told and called in one go; where even that comes apart, it is a matter of another try."""
+    over, raw = threading.Event(), plain(desk.url)
+
+    def forget() -> None:
+        while not over.is_set():
+            raw.script_flush()
+
+    thread = threading.Thread(target=forget)
+    thread.start()
+    try:
+        for _ in range(30):
+            assert send(desk.store, [enqueue(desk, ids.new_raw()), enqueue(desk, ids.new_raw())]) == [[0], [0]]
+    finally:
+        over.set()
+        thread.join()
+        raw.close()
 
 
 @both

@@ -224,11 +224,10 @@ class AsyncStore:
             await connection.send_packed_command(connection.pack_commands(commands(errand, patience.left)))
             replies = [await answer(call) for call in errand.calls]
             for index in unknown_scripts(replies):
-                await connection.send_command("SCRIPT", "LOAD", errand.calls[index].script.source)
-                await connection.read_response()
-                again = errand._replace(calls=[errand.calls[index]])
-                await connection.send_packed_command(connection.pack_commands(commands(again, patience.left)))
-                replies[index] = await answer(errand.calls[index])
+                again = told_and_called(errand, index, patience.left)
+                await connection.send_packed_command(connection.pack_commands(again))
+                told, replies[index] = await _async_or_error(connection), await answer(errand.calls[index])
+                _check_told(told, replies[index])
             return replies
         except (ResponseError, *LOST):
             raise
@@ -279,13 +278,16 @@ def receive(connection: Any, errand: Errand, until: float) -> list[Any]:
         # Its own limit costs nothing, another one two system calls.
         return connection.read_response(**{} if left > usual * 0.99 else {"timeout": max(0.001, left)})
 
-    def one() -> Any:
-        if errand.asking:
-            read()
+    def reply() -> Any:
         try:
             return read()
         except ResponseError as error:
             return error
+
+    def one() -> Any:
+        if errand.asking:
+            read()
+        return reply()
 
     def answer(call: Call[Any]) -> Any:
         if call.durability is None:
@@ -298,11 +300,22 @@ def receive(connection: Any, errand: Errand, until: float) -> list[Any]:
 
     replies = [answer(call) for call in errand.calls]
     for index in unknown_scripts(replies):
-        connection.send_command("SCRIPT", "LOAD", errand.calls[index].script.source)
-        read()
-        send(connection, errand._replace(calls=[errand.calls[index]]), until - time.monotonic())
-        replies[index] = answer(errand.calls[index])
+        connection.send_packed_command(_packed(connection, told_and_called(errand, index, until - time.monotonic())))
+        told, replies[index] = reply(), answer(errand.calls[index])
+        _check_told(told, replies[index])
     return replies
+
+
+def told_and_called(errand: Errand, index: int, seconds: float) -> list[tuple[Any, ...]]:
+    """The script of one call and the call itself, in one go: nobody has much time to make the server forget it."""
+    source = errand.calls[index].script.source
+    return [("SCRIPT", "LOAD", source), *commands(errand._replace(calls=[errand.calls[index]]), seconds)]
+
+
+def _check_told(told: Any, reply: Any) -> None:
+    """Raise why a script could not be loaded, if it is not there."""
+    if isinstance(told, ResponseError) and isinstance(reply, NoScriptError):
+        raise told
 
 
 def _confirmed(connection: Any, line: Any) -> set[Durability]:

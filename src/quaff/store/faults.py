@@ -23,6 +23,7 @@ _REFUSED = (
     redis_errors.ClusterDownError,
     redis_errors.TryAgainError,
     redis_errors.MasterDownError,
+    redis_errors.NoScriptError,  # forgotten again between being told and called
     redis_errors.AskError,  # and MovedError, which is one
 )
 #: Replies to a login that cannot be right by itself after a while.
