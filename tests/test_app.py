@@ -18,7 +18,7 @@ from quaff import Job, JobNotFound, Quaff, ServerUnavailable
 from quaff.model.message import Submission
 from quaff.store import embedded
 from quaff.task import submission
-from tests.helpers import Program, end_embedded, python
+from tests.helpers import Program, end_embedded, in_loop, python
 from tests.proxy import Proxy
 
 NOBODY = "redis://127.0.0.1:1"
@@ -54,11 +54,9 @@ def in_a_coroutine(quaff: Quaff, proxy: Proxy, key: str | None) -> Job[int]:
     async def main() -> Job[int]:
         task = quaff.task(double)
         proxy.on_reply("cut")
-        job = await (task.options(key=key).adelay(1) if key else task.adelay(1))
-        await (await quaff.store.endpoint.async_pool(5)).disconnect()
-        return job
+        return await (task.options(key=key).adelay(1) if key else task.adelay(1))
 
-    return asyncio.run(main())
+    return in_loop(quaff, main)
 
 
 both = pytest.mark.parametrize("send", [in_a_thread, in_a_coroutine])

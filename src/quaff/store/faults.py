@@ -57,6 +57,7 @@ _TRUST = (
 _REMEDIES = {
     redis_errors.ReadOnlyError: "It is a replica: set QUAFF_URL to its primary.",
     redis_errors.BusyLoadingError: "Try again when it has loaded its data.",
+    **dict.fromkeys(LOGIN_REFUSED, _LOG_IN),
 }
 
 #: Seconds that a try must have at least.
@@ -143,15 +144,19 @@ class Patience:
             if self.in_doubt:
                 why = _short(self._telling)
                 raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({why})") from None
-            raise ServerUnavailable(self.away(self._telling)) from None
+            raise ServerUnavailable(self._away(self._telling)) from None
         self._pause = min(0.25, random.uniform(0.005, self._pause * 3))
         return self._pause
 
-    def away(self, error: Exception) -> str:
+    def refusal(self, error: Exception) -> str:
+        """What a login that is refused comes to."""
+        return f"the server at {self.where} refuses: {_short(error)}. {_LOG_IN}"
+
+    def _away(self, error: Exception) -> str:
         """What, where, why and what to do. What it means for a job, its sender knows."""
         why = _short(error)
-        if isinstance(error, LOGIN_REFUSED) or str(error).startswith(_NO_LOGIN):
-            return f"the server at {self.where} refuses: {why}. {_LOG_IN}"
+        if str(error).startswith(_NO_LOGIN):
+            return self.refusal(error)
         if _answered(error):
             remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "Try again later.")
             return f"the server at {self.where} answers, but refused for {self.seconds:g} s: {why}. {remedy}"

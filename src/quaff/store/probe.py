@@ -80,7 +80,7 @@ class Line:
                 raise self._elsewhere
             except LOGIN_REFUSED as error:
                 self.close()
-                raise ServerUnavailable(patience.away(error)) from None
+                raise ServerUnavailable(patience.refusal(error)) from None
             except (*LOST, ResponseError) as error:  # the latter in reply to the choice of a database, or to ROLE
                 self.close()
                 time.sleep(patience.after([Trouble(error, sent=False)]))
