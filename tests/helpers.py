@@ -211,10 +211,7 @@ def _gather(pipe: object, lines: list[str]) -> None:
 def in_loop(quaff: Quaff, main: Callable[[], Any]) -> Any:
     """What a coroutine function gives, in a loop whose connections are closed."""
 
-    async def whole() -> Any:
-        try:
-            return await main()
-        finally:
-            await (await quaff.store.endpoint.async_pool(5)).disconnect()
-
-    return asyncio.run(whole())
+    try:
+        return asyncio.run(main())
+    finally:
+        quaff.store.endpoint.tidy()

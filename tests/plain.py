@@ -12,9 +12,11 @@ from redis.crc import key_slot
 from redis.exceptions import ExecAbortError, MovedError
 
 #: What is said to each primary; the first one's answer is given.
-_TO_ALL = frozenset("script_flush config_set execute_command acl_deluser save client_kill_filter close".split())
+_TO_ALL = frozenset(
+    "script_flush config_set config_resetstat execute_command acl_deluser save client_kill_filter close".split()
+)
 #: What is asked of one of them, or of all and put together.
-_TO_ANY, _TOGETHER = frozenset("time info ping pubsub pubsub_numsub".split()), frozenset(("scan_iter", "acl_log"))
+_TO_ANY, _TOGETHER = frozenset("time ping pubsub".split()), frozenset(("scan_iter", "acl_log"))
 _LONG = 10.0
 
 Said = tuple[str, tuple[Any, ...], dict[str, Any]]
@@ -37,6 +39,19 @@ class PlainCluster:
             return self.run([(name, arguments, options)], transaction=False)[0]
 
         return say
+
+    def info(self, section: str) -> dict[str, Any]:
+        """Of ``commandstats`` how often each was called on all of them; anything else of one."""
+        told = [node.info(section) for node in self.primaries()]
+        if section != "commandstats":
+            return dict(told[0])
+        names = {name for each in told for name in each}
+        return {name: {"calls": sum(each[name]["calls"] for each in told if name in each)} for name in names}
+
+    def pubsub_numsub(self, *names: bytes) -> list[tuple[bytes, int]]:
+        """Subscribers, whichever node they have chosen."""
+        told = [dict(node.pubsub_numsub(*names)) for node in self.primaries()]
+        return [(name, sum(each[name] for each in told)) for name in names]
 
     def primaries(self) -> list[Any]:
         """A client of each."""

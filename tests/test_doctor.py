@@ -40,6 +40,10 @@ def level(url: str, check: str) -> tuple[str, str]:
     return finding.level, finding.text
 
 
+EMBEDDED = pytest.mark.only("valkey", why="the embedded server is set up for jobs, and not known for holes")
+
+
+@EMBEDDED
 def test_the_embedded_server_is_in_order(server_url: str) -> None:
     """Everything is ok, and the loss window is said in words."""
     found = look(server_url)
@@ -258,6 +262,7 @@ def test_the_rights_that_are_tried_are_those_of_scripts_that_there_are() -> None
     assert set(ROLES["producer"]) < set(ROLES["worker"]) <= files
 
 
+@EMBEDDED
 def test_the_command_ends_with_one_only_where_something_is_a_danger(
     server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

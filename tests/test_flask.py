@@ -20,7 +20,6 @@ from flask.testing import FlaskClient
 
 from quaff import ConfigurationError, Job
 from quaff.flask import Quaff
-from quaff.store import embedded
 from tests import helpers
 from tests.helpers import end_embedded, wait_until
 
@@ -352,9 +351,9 @@ def test_values_that_json_lacks_become_text(shop: ModuleType, client: FlaskClien
 
 
 @pytest.fixture
-def own_server(server_url: str) -> Iterator[Path]:
+def own_server() -> Iterator[Path]:
     """The directory of a server of one test's own."""
-    home = Path(embedded.directory(server_url)).with_name(f"quaff-t{uuid4().hex[:6]}")
+    home = Path(f"/tmp/quaff-t{uuid4().hex[:6]}")
     yield home
     end_embedded(home)
     shutil.rmtree(home, ignore_errors=True)

@@ -15,6 +15,7 @@ from tests import helpers
 from tests.helpers import Program, wait_until
 from tests.http.site import SERVERS
 from tests.http.support import Site
+from tests.matrix import WORKER, known_as
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,8 @@ def environment(server_url: str) -> dict[str, str]:
 @pytest.fixture(scope="module", autouse=True)
 def worker(environment: dict[str, str]) -> Iterator[Program]:
     """It runs the jobs of a file's sites."""
-    worker = helpers.start_worker("tests.http.site:worker_quaff", "-p", "1", "-c", "20", cwd=ROOT, env=environment)
+    own = environment | {"QUAFF_URL": known_as(WORKER, environment["QUAFF_URL"])}
+    worker = helpers.start_worker("tests.http.site:worker_quaff", "-p", "1", "-c", "20", cwd=ROOT, env=own)
     yield worker
     worker.end()
 

@@ -101,6 +101,7 @@ def test_however_many_threads_and_coroutines_call_a_producer_has_few_connections
     assert 2 < most - before <= 15 + 16
 
 
+@pytest.mark.only("valkey", "redis7", "sentinel", "tls", why="a cluster has a pool for each node")
 def test_an_event_loop_that_lives_keeps_its_connection(server_url: str, namespace: str) -> None:
     """The end of another loop, in another thread, is not its end."""
     store = Store(Endpoint(server_url, "a test", 5), 5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from quaff import EnqueueError, EnqueueUnknown, Job, Quaff, ServerUnavailable, StoreError, chain, chord
+from quaff import EnqueueError, EnqueueUnknown, Quaff, ServerUnavailable, StoreError, chain, chord
 from quaff.cli import program
 from quaff.store import pages
 from quaff.store.keys import partition
 from quaff.store.probe import Line
-from quaff.store.queries import stats
 from quaff.store.rights import rules
 from quaff.task import Task
 from tests.chaos import ledger
@@ -27,9 +25,7 @@ from tests.engines import Cluster
 from tests.helpers import Program, wait_until
 from tests.plain import PlainCluster
 from tests.worker import engineapp
-from tests.worker.support import ROOT
-
-QUEUES = ("a", "b", "c")
+from tests.worker.site import QUEUES, Producer, Site, spread
 
 
 @pytest.fixture(scope="module")
@@ -40,59 +36,12 @@ def cluster() -> Iterator[Cluster]:
     cluster.end()
 
 
-class Site:
-    """One test's namespace on a cluster, with queues a, b, c on its three nodes, and a worker for them."""
-
-    def __init__(self, cluster: Cluster, folder: Path, start: Callable[..., Program]) -> None:
-        self.cluster = cluster
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self.namespace = _spread(cluster)
-        self.quaff = Quaff(cluster.url, namespace=self.namespace)
-        for name, task in engineapp.quaff.tasks.items():
-            self.quaff.tasks[name] = Task(self.quaff, task.name, task.fn, task.settings)
-        self._start = start
-
-    def worker(self, *arguments: str) -> Program:
-        """One process, and its supervisor."""
-        environment = {
-            "QUAFF_URL": self.cluster.url,
-            "QUAFF_NAMESPACE": self.namespace,
-            ledger.FOLDER: str(self.folder),
-        }
-        return self._start(
-            "tests.worker.engineapp:quaff", "-p", "1", *arguments, cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}
-        )
-
-    def send(self, name: str, *arguments: Any, **options: Any) -> Job[Any]:
-        """Enqueue one."""
-        return self.quaff.tasks[name].options(**options).delay(*arguments)
-
-    def slot(self, queue: str) -> int:
-        """Where a queue is."""
-        return partition(self.namespace, queue).slot
-
-    def recorded(self, queue: str) -> int:
-        """How many jobs of a queue the server has as succeeded, counted once each."""
-        return self.quaff.store.run(stats(partition(self.namespace, queue)))["succeeded"]
-
-
-def _spread(cluster: Cluster) -> str:
-    """A namespace whose queues a, b and c are on three different nodes."""
-    for number in range(1000):
-        name = f"n{time.monotonic_ns()}x{number}"
-        if len({cluster.owner(partition(name, queue).slot) for queue in QUEUES}) == 3:
-            return name
-    raise AssertionError("no such namespace")
-
-
 @pytest.fixture
 def site(cluster: Cluster, tmp_path: Path, start_worker: Callable[..., Program]) -> Iterator[Site]:
     """A namespace of the shared cluster."""
-    site = Site(cluster, tmp_path / "ledger", start_worker)
+    site = Site(cluster.url, tmp_path / "ledger", start_worker, spread(cluster))
     yield site
-    site.quaff.store.endpoint.abandon_pool()
-    site.quaff.store.endpoint.tidy()
+    site.close()
 
 
 def test_queues_on_all_nodes_are_served_by_one_worker(site: Site) -> None:
@@ -142,9 +91,9 @@ def test_an_idle_worker_is_woken_from_each_node(site: Site) -> None:
     assert sorted(took)[4] < 0.25
 
 
-def test_who_looks_after_a_cluster_asks_each_of_its_nodes(site: Site) -> None:
+def test_who_looks_after_a_cluster_asks_each_of_its_nodes(site: Site, cluster: Cluster) -> None:
     """F40: each queue is found, audited and mended at the node that has it, also when it has moved meanwhile."""
-    raw, env = PlainCluster(site.quaff.store.endpoint.slots.nodes()), {"QUAFF_URL": site.cluster.url}
+    raw, env = PlainCluster(site.quaff.store.endpoint.slots.nodes()), {"QUAFF_URL": cluster.url}
     env["QUAFF_NAMESPACE"] = site.namespace
     jobs = {queue: site.send("add", 1, queue=queue) for queue in QUEUES}
 
@@ -160,47 +109,24 @@ def test_who_looks_after_a_cluster_asks_each_of_its_nodes(site: Site) -> None:
     assert lost == {f"{queue}#0": job.id for queue, job in jobs.items()}, found
     line = Line(site.quaff.store.endpoint, home=partition(site.namespace, "a"))
     assert line.ask([("LLEN", partition(site.namespace, "a").key("ready"))]) == [1]
-    home = site.cluster.owner(site.slot("a"))
-    site.cluster.move(site.slot("a"), (home + 1) % 3)
+    home = cluster.owner(site.slot("a"))
+    cluster.move(site.slot("a"), (home + 1) % 3)
     assert pages.atomically(line, [("LLEN", partition(site.namespace, "a").key("ready"))]) == [1]
     line.close()
-    site.cluster.nodes[2].redis.config_set("maxmemory-policy", "allkeys-lru")
+    cluster.nodes[2].redis.config_set("maxmemory-policy", "allkeys-lru")
     checks = {each["check"]: each["level"] for each in ask("doctor")["findings"]}
-    assert checks[f"eviction at 127.0.0.1:{site.cluster.nodes[2].port}"] == "warn"
+    assert checks[f"eviction at 127.0.0.1:{cluster.nodes[2].port}"] == "warn"
     assert [name for name in checks if name.startswith("eviction")] == [
-        f"eviction at 127.0.0.1:{site.cluster.nodes[2].port}"
+        f"eviction at 127.0.0.1:{cluster.nodes[2].port}"
     ]
     assert {name for name in checks if name.startswith("queue")} == {f"queue {queue}" for queue in (*QUEUES, "default")}
-    site.cluster.nodes[2].redis.config_set("maxmemory-policy", "noeviction")
-    site.cluster.move(site.slot("a"), home)
+    cluster.nodes[2].redis.config_set("maxmemory-policy", "noeviction")
+    cluster.move(site.slot("a"), home)
 
 
-class Producer:
-    """A thread that sends numbered jobs until it is told to stop; what was refused is counted and not sent again."""
-
-    def __init__(self, site: Site, queue: str) -> None:
-        self.jobs: list[Job[Any]] = []
-        self.refused: list[Exception] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(site, queue))
-        self._thread.start()
-
-    def _work(self, site: Site, queue: str) -> None:
-        while not self._over.wait(0.002):
-            try:
-                self.jobs.append(site.send("add", len(self.jobs), queue=queue))
-            except ServerUnavailable as error:
-                self.refused.append(error)
-
-    def stop(self) -> None:
-        """No more."""
-        self._over.set()
-        self._thread.join(20)
-
-
-def test_a_slot_that_moves_in_one_step_loses_nothing(site: Site) -> None:
+def test_a_slot_that_moves_in_one_step_loses_nothing(site: Site, cluster: Cluster) -> None:
     """F40: an atomic migration to another node and back, under a producer and a worker; each job recorded once."""
-    cluster, slot = site.cluster, site.slot("a")
+    slot = site.slot("a")
     site.worker()
     home = cluster.owner(slot)
     producer = Producer(site, "a")
@@ -214,13 +140,13 @@ def test_a_slot_that_moves_in_one_step_loses_nothing(site: Site) -> None:
     finally:
         producer.stop()
     assert not producer.refused
-    assert [job.result(timeout=15) for job in producer.jobs] == list(range(len(producer.jobs)))
+    assert [job.result(timeout=15) for job in producer.jobs.values()] == list(producer.jobs)
     assert site.recorded("a") == len(producer.jobs)
 
 
-def test_a_slot_that_moves_key_by_key_loses_nothing(site: Site) -> None:
+def test_a_slot_that_moves_key_by_key_loses_nothing(site: Site, cluster: Cluster) -> None:
     """F40, F41: meanwhile jobs are refused in their time with what was said, other queues go on, and it heals."""
-    cluster, slot = site.cluster, site.slot("c")
+    slot = site.slot("c")
     site.worker()
     source = cluster.owner(slot)
     target = (source + 1) % 3
@@ -242,9 +168,9 @@ def test_a_slot_that_moves_key_by_key_loses_nothing(site: Site) -> None:
     assert site.recorded("c") == 21
 
 
-def test_the_rights_of_a_role_are_enough_on_a_cluster(site: Site) -> None:
+def test_the_rights_of_a_role_are_enough_on_a_cluster(site: Site, cluster: Cluster) -> None:
     """S9: to ask who serves what, and to follow a slot that is on its way, which is refused only as long as that."""
-    cluster, slot = site.cluster, site.slot("b")
+    slot = site.slot("b")
     source = cluster.owner(slot)
     target = (source + 1) % 3
     here, there = cluster.nodes[source].client(), cluster.nodes[target].client()
@@ -286,7 +212,7 @@ def test_a_node_that_stands_still_holds_up_its_own_queues_only(
     """F42: the jobs of the others run within seconds; those of its own when it is back, each recorded once."""
     cluster = Cluster()
     try:
-        site = Site(cluster, tmp_path / "ledger", start_worker)
+        site = Site(cluster.url, tmp_path / "ledger", start_worker, spread(cluster))
         for number in range(3):
             cluster.nodes[number].client().execute_command("CONFIG SET", "cluster-require-full-coverage", "no")
         site.worker()

@@ -26,7 +26,7 @@ from quaff.model import blocking, codec
 from quaff.model.placement import limit_name
 from quaff.task import Task
 from tests.chaos import ledger
-from tests.helpers import wait_until
+from tests.helpers import in_loop, wait_until
 from tests.worker import orderapp
 from tests.worker.support import Stage
 
@@ -215,9 +215,8 @@ def test_a_coroutine_keeps_to_a_limit_and_leaves_it_when_it_is_cancelled(quaff: 
         await asyncio.gather(holder, return_exceptions=True)
         async with limit:
             pass
-        await (await quaff.store.endpoint.async_pool(5)).disconnect()
 
-    asyncio.run(main())
+    in_loop(quaff, main)
 
 
 @pytest.mark.parametrize("key", ["", None, "x" * 1025])
