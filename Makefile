@@ -1,6 +1,7 @@
 # From a clone, with Python >= 3.11, make and git, and nothing else:
 #   make demo [KEEP=1]                  the main job on real input
-#   make test [ARGS="-n0 -k claim"]     every test
+#   make test [ARGS="-n0 -k claim"]     every test; ENGINE=cluster has all of them meet that server
+#   make engines                        every test on Redis 7, sentinels, a cluster, and TLS with few rights (an hour)
 #   make check                          lint, format, types, floors, changelog
 #   make bench [PEERS=1]                Quaff beside bare loops, and beside other queues (15 and 45 minutes)
 #   make chaos [DURATION=60] [SEED=1]   jobs under kill -9, with a seed to run it again
@@ -8,6 +9,8 @@
 # Each sets up .venv by itself, and again whenever pyproject.toml has changed. PYTHON=… picks another interpreter.
 
 VENV := .venv
+# Besides an embedded Valkey; see tests/matrix.py.
+ENGINES := redis7 sentinel cluster tls
 DURATION ?= 60
 SEED ?= 1
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
@@ -17,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright is as new as the venv: do not ask the network about it
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos clean
+.PHONY: help demo test engines check bench chaos clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -30,6 +33,13 @@ test: $(VENV)/test.stamp
 	@$(VENV)/bin/python -m pytest -m 'not alone' $(ARGS); together=$$?; \
 	$(VENV)/bin/python -m pytest -m alone -n0 $(ARGS); alone=$$?; \
 	case $$together,$$alone in 0,0|0,5|5,0) ;; *) exit 1 ;; esac
+	@$(if $(ENGINE)$(ARGS),,for engine in $(ENGINES); do \
+		echo "quaff: $$engine"; ENGINE=$$engine $(VENV)/bin/python -m pytest -q -n0 -m everywhere || exit 1; done)
+
+engines: $(VENV)/test.stamp
+	@for engine in $(ENGINES); do echo "quaff: $$engine"; \
+		ENGINE=$$engine $(VENV)/bin/python -m pytest -n2 -m 'not alone' $(ARGS) || failed="$$failed $$engine"; done; \
+	test -z "$$failed" || { echo "quaff: failed on$$failed" >&2; exit 1; }
 
 check: $(VENV)/check.stamp
 	$(VENV)/bin/ruff check

@@ -12,8 +12,13 @@ import pytest
 from tests import helpers
 from tests.catalogue import ID
 from tests.helpers import Program
-from tests.matrix import ENGINES, WORKER, chosen, known_as, leave_out, line_to
+from tests.matrix import ENGINES, WORKER, chosen, known_as, leave_out, line_to, prepare
 from tests.proxy import Proxy
+
+
+def pytest_configure() -> None:
+    """Which server it is has to be known before the first one starts."""
+    prepare(chosen())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

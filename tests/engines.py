@@ -17,6 +17,7 @@ import redis
 from bench.cluster import form, free_port
 from quaff.store import embedded
 from tests.helpers import wait_until
+from tests.plain import PlainCluster
 
 #: Seconds for servers to find each other.
 _LONG = 30.0
@@ -195,6 +196,7 @@ class Mover:
         self._cluster = cluster
         self._moved = 0
         self._trouble: Exception | None = None
+        PlainCluster([("127.0.0.1", cluster.nodes[0].port)]).set("something to move", 1)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -217,6 +219,7 @@ class Mover:
 
     def stop(self) -> int:
         """No more; how many have moved. Raises what has ended it before."""
+        wait_until(lambda: self._moved or self._trouble, _LONG, "a slot that moves")
         self._over.set()
         self._thread.join(30)
         if self._trouble:

@@ -20,7 +20,7 @@ from redis.sentinel import Sentinel
 from quaff.errors import did_you_mean
 from quaff.store import embedded, urls
 from quaff.store.rights import rules
-from tests.engines import Cluster, Mover, Sentinels, Server, certify, tls_program
+from tests.engines import Cluster, Mover, Sentinels, Server, certify
 from tests.helpers import end_embedded
 from tests.plain import PlainCluster
 
@@ -37,14 +37,6 @@ def _embedded() -> Iterator[str]:
     yield f"embedded://{home}"
     end_embedded(home)
     shutil.rmtree(home, ignore_errors=True)
-
-
-@contextmanager
-def _redis() -> Iterator[str]:
-    # Every server that a test has of its own, too.
-    os.environ["QUAFF_SERVER_BINARY"] = tls_program()
-    with _embedded() as url:
-        yield url
 
 
 @contextmanager
@@ -84,7 +76,7 @@ def _tls() -> Iterator[str]:
 #: What makes the shared server of each engine, and gives its URL.
 ENGINES: dict[str, Callable[[], AbstractContextManager[str]]] = {
     "valkey": _embedded,
-    "redis7": _redis,
+    "redis7": _embedded,
     "sentinel": _sentinel,
     "cluster": _cluster,
     "tls": _tls,
@@ -99,17 +91,27 @@ def chosen() -> str:
     return name
 
 
+def prepare(engine: str) -> None:
+    """Have each server that a test starts be of that engine, where it says so."""
+    program = shutil.which("redis-server")
+    if engine == "redis7" and program:
+        os.environ["QUAFF_SERVER_BINARY"] = program
+
+
 def leave_out(items: list[pytest.Item], engine: str) -> list[pytest.Item]:
     """Mark what is about other engines to be skipped; give back what has nothing to do with this one.
 
     On an engine of which there is only the shared server, that is each test without it.
     """
     besides: list[pytest.Item] = []
+    if engine == "redis7" and shutil.which("redis-server") is None:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="needs redis-server on PATH"))
     for item in items:
         only = item.get_closest_marker("only")
         if only is not None and engine not in only.args:
             item.add_marker(pytest.mark.skip(reason=f"only on {', '.join(only.args)}: {only.kwargs['why']}"))
-        if ENGINES[engine] not in (_embedded, _redis) and "server_url" not in getattr(item, "fixturenames", ()):
+        if ENGINES[engine] is not _embedded and "server_url" not in getattr(item, "fixturenames", ()):
             besides.append(item)
     return besides
 
@@ -117,6 +119,11 @@ def leave_out(items: list[pytest.Item], engine: str) -> list[pytest.Item]:
 def known_as(user: str, url: str) -> str:
     """The URL for another of those whom a server with users knows; any other URL as it is."""
     return url.replace(f"://{APPLICATION}:{_PASSWORD}@", f"://{user}:{_PASSWORD}@")
+
+
+def owners(url: str) -> str:
+    """The URL as the server's owner has it."""
+    return url.replace(f"{APPLICATION}:{_PASSWORD}@", "")
 
 
 def plain(url: str) -> Any:
@@ -128,13 +135,13 @@ def plain(url: str) -> Any:
         return PlainCluster(target.hosts)
     if target.kind == "sentinel":
         return Sentinel(target.hosts, sentinel_kwargs={"protocol": 2}).master_for(target.service, protocol=2)
-    return redis.Redis.from_url(url.replace(f"{APPLICATION}:{_PASSWORD}@", ""), protocol=2)
+    return redis.Redis.from_url(owners(url), protocol=2)
 
 
 def each_server(url: str) -> list[Any]:
-    """As ``plain``, of each that may come to serve."""
+    """As ``plain``, of each node of a cluster: none of them knows the users of another."""
     client = plain(url)
-    return client.primaries() if isinstance(client, PlainCluster) else [client]
+    return client.nodes() if isinstance(client, PlainCluster) else [client]
 
 
 def logged_in(url: str, user: str, password: str) -> str:
@@ -142,8 +149,20 @@ def logged_in(url: str, user: str, password: str) -> str:
     target = urls.read(url, "a test")
     if target.kind == "embedded":
         return f"unix://{user}:{password}@{embedded.ensure(embedded.directory(url))}"
-    scheme, _, rest = known_as("", url).partition("://")
+    scheme, _, rest = owners(url).partition("://")
     return f"{scheme}://{user}:{password}@{rest.rpartition('@')[2]}"
+
+
+def client_as(url: str) -> Any:
+    """A plain client of one of its servers, as whom the URL names."""
+    target = urls.read(url, "a test")
+    if not target.hosts:
+        return redis.Redis.from_url(url, protocol=2)
+    user, _, password = target.login.rstrip("@").partition(":")
+    known = each_server(url)[0].connection_pool
+    own = known.connection_kwargs
+    host, port = known.get_master_address() if target.kind == "sentinel" else (own["host"], own["port"])
+    return redis.Redis(host, port, username=user, password=password, protocol=2)
 
 
 def line_to(url: str) -> str | urls.Address:

@@ -55,8 +55,16 @@ class PlainCluster:
 
     def primaries(self) -> list[Any]:
         """A client of each."""
+        return self._listed(1)
+
+    def nodes(self) -> list[Any]:
+        """A client of each, and of each replica."""
+        return self._listed(None)
+
+    def _listed(self, most: int | None) -> list[Any]:
         rows = self._seed.execute_command("CLUSTER", "SLOTS")
-        return [self._node(host, port) for host, port in sorted({(row[2][0].decode(), row[2][1]) for row in rows})]
+        places = {(node[0].decode(), node[1]) for row in rows for node in row[2:][:most]}
+        return [self._node(*place) for place in sorted(places)]
 
     def pipeline(self, transaction: bool = True) -> _Commands:
         """Commands whose keys are all in the slot of the first one's."""

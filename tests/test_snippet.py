@@ -25,6 +25,7 @@ from quaff.flask import Quaff
 from quaff.model import ids
 from quaff.snippet import DelayedResult, queuefunc
 from tests.helpers import Program, python, wait_until
+from tests.matrix import WORKER, known_as
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "snippet"
 KEEP = Callable[[Program], Program]
@@ -129,7 +130,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A program whose daemon runs and keeps results for 500 s, imported here."""
-    place = Place(tmp_path_factory.mktemp("snippet"), server_url)
+    place = Place(tmp_path_factory.mktemp("snippet"), known_as(WORKER, server_url))
     daemon = place.daemon()
     sys.path.append(str(place.folder))
     place.load()
@@ -164,7 +165,7 @@ def gone(key: str) -> Callable[[], bool]:
 def test_the_program_of_2011_runs_over_http(server_url: str, tmp_path: Path, running: KEEP, namespace: str) -> None:
     """``/add``, then ``/add-result`` until it is ready; asked once more, the session has forgotten it."""
     shutil.copytree(EXAMPLE, tmp_path / "web")
-    env = {"QUAFF_URL": server_url, "QUAFF_NAMESPACE": namespace}
+    env = {"QUAFF_URL": known_as(WORKER, server_url), "QUAFF_NAMESPACE": namespace}
     running(python("run_daemon.py", cwd=tmp_path / "web", env=env)).wait_for("ready")
     web = running(python("-m", "flask", "--app", "yourapp", "run", "--port", "0", cwd=tmp_path / "web", env=env))
     found = re.search(r"http://\S+", wait_for_line(web, "Running on"))
@@ -341,7 +342,7 @@ def test_a_job_outlives_the_death_of_its_process(yourapp: ModuleType) -> None:
 @pytest.mark.alone  # it counts seconds
 def test_a_result_is_gone_after_rv_ttl(server_url: str, tmp_path: Path, running: KEEP) -> None:
     """A handle that has seen the value keeps it; what raised goes in the same time."""
-    place = Place(tmp_path, server_url)
+    place = Place(tmp_path, known_as(WORKER, server_url))
     running(place.daemon(rv_ttl=1))
     sys.path.append(str(tmp_path))
     try:
@@ -372,7 +373,7 @@ def test_a_value_that_was_read_is_dropped_soon(yourapp: ModuleType, monkeypatch:
 
 def test_the_daemon_finishes_what_runs_and_exits_with_0(server_url: str, tmp_path: Path, running: KEEP) -> None:
     """SIGTERM lets the job end; its value is there for whoever asks later."""
-    place = Place(tmp_path, server_url)
+    place = Place(tmp_path, known_as(WORKER, server_url))
     daemon = running(place.daemon())
     code = f"import {place.name} as m\nwith m.app.app_context(): print(m.slow.delay(1).key)"
     sender = running(python("-c", code, cwd=tmp_path))
@@ -404,7 +405,7 @@ def test_one_file_can_be_both_application_and_daemon(
 ) -> None:
     """Below the usual guard: the processes import the file under its name."""
     (tmp_path / "both.py").write_text(SINGLE.format(guard='if __name__ == "__main__": '))
-    env = {"QUAFF_URL": server_url, "QUAFF_NAMESPACE": namespace}
+    env = {"QUAFF_URL": known_as(WORKER, server_url), "QUAFF_NAMESPACE": namespace}
     running(python("both.py", cwd=tmp_path, env=env)).wait_for("ready")
     code = """
 import time, both
@@ -421,7 +422,9 @@ def test_one_file_without_a_guard_is_told_what_to_do(
 ) -> None:
     """Not an endless chain of daemons that start daemons."""
     (tmp_path / "both.py").write_text(SINGLE.format(guard=""))
-    daemon = running(python("both.py", cwd=tmp_path, env={"QUAFF_URL": server_url, "QUAFF_NAMESPACE": namespace}))
+    daemon = running(
+        python("both.py", cwd=tmp_path, env={"QUAFF_URL": known_as(WORKER, server_url), "QUAFF_NAMESPACE": namespace})
+    )
     assert daemon.wait() == 2
     assert "__main__" in daemon.output
 
@@ -447,7 +450,7 @@ def test_an_application_may_come_from_a_factory(server_url: str, tmp_path: Path,
     (tmp_path / "run.py").write_text(
         "from factory import create_app; from quaff.snippet import queue_daemon; queue_daemon(create_app())"
     )
-    env = {"QUAFF_URL": server_url, "QUAFF_NAMESPACE": namespace}
+    env = {"QUAFF_URL": known_as(WORKER, server_url), "QUAFF_NAMESPACE": namespace}
     running(python("run.py", cwd=tmp_path, env=env)).wait_for("ready")
     code = """
 import time, factory

@@ -49,7 +49,6 @@ NOT_YET: dict[int, str] = {
     13: "the dashboard: what there is now only answers GET",
     14: "the dashboard",
     15: "the dashboard",
-    22: "TLS in the tests",
     24: "a release",
     25: "metrics and the dashboard, which are to have labels and pages",
 }

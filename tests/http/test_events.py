@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from tests.helpers import Program, wait_until
 from tests.http.conftest import start_site
 from tests.http.site import WAITERS
 from tests.http.support import Event, Listening, Site
+from tests.matrix import plain
 from tests.proxy import Proxy
 
 #: Those on which requests can be kept open.
@@ -153,14 +153,12 @@ def test_all_listeners_of_a_process_hear_on_one_connection(
     site: Site, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """However many there are, and whatever they listen to."""
-    connection = Endpoint(environment["QUAFF_URL"], "the test", 5).connection()
-    connection.connect()
+    raw = plain(environment["QUAFF_URL"])
     channel = partition(environment["QUAFF_NAMESPACE"], "default").key("followed")
 
     def subscribers() -> int:
-        connection.send_command("PUBSUB", "NUMSUB", channel)
-        count: int = connection.read_response()[1]
-        return count
+        ((_, count),) = raw.pubsub_numsub(channel)
+        return int(count)
 
     streams = []
     counts = []
@@ -170,7 +168,7 @@ def test_all_listeners_of_a_process_hear_on_one_connection(
         (folder / "1").touch()
         until(streams[-1], "progress", {"done": 1, "total": 1, "note": "step 1"})
         counts.append(subscribers())
-    connection.disconnect()
+    raw.close()
     for number, stream in enumerate(streams):
         (tmp_path / str(number) / "end").touch()
         assert events(stream)[-1][1]["value"] == "done"

@@ -32,6 +32,8 @@ READERS: dict[str, Callable[[Any, bytes], Any]] = {
 
 HOUR = 3_600_000
 RULES = Rules(max_crashes=3, failed_ttl_ms=24 * HOUR, window_ms=HOUR)
+#: In a script, with a key: where that is, the others are. It has to work also where the memory is full.
+_KEYS = "#!lua flags=no-writes,allow-oom\nreturn redis.call('KEYS', ARGV[1])"
 KEEP = t.Kept(1000, 1_000_000)
 POISON = b"poison outcome"
 
@@ -183,10 +185,7 @@ class Desk:
                 READERS[KINDS[name]](pipe, self.key(name))
             for name in NAMES:
                 pipe.pttl(self.key(name)).type(self.key(name))
-            # In a script, with a key: where that is, the others are.
-            pipe.execute_command(
-                "EVAL", "return redis.call('KEYS', ARGV[1])", 1, self.key("meta"), self.home.prefix + "*"
-            )
+            pipe.execute_command("EVAL", _KEYS, 1, self.key("meta"), self.home.prefix + "*")
             *found, keys = pipe.execute()
         contents, rest = found[: len(Dump._fields)], found[len(Dump._fields) :]
         dump = Dump(

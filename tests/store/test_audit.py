@@ -18,8 +18,10 @@ from quaff.model import ids
 from quaff.model.limits import Concurrency, FairBy, Unique
 from quaff.model.placement import Placement, Wishes, placement
 from quaff.model.states import JobState
+from quaff.store.connect import Endpoint
 from quaff.store.pages import partitions
 from quaff.store.probe import Line, lines
+from tests.matrix import owners
 from tests.store.engine import HOUR, Desk, process_id
 
 STRANGER = b"stranger"
@@ -28,7 +30,7 @@ STRANGER = b"stranger"
 def audit(desk: Desk, *, repair: bool = False) -> list[Row]:
     """What one audit of the desk's partition finds."""
     line = Line(desk.store.endpoint, home=desk.home)
-    everywhere = lines(desk.store.endpoint).values()
+    everywhere = lines(Endpoint(owners(desk.url), "a test", 5)).values()
     there = {home.prefix: keys for home, keys in partitions(everywhere, desk.home.namespace).items()}
     for each in everywhere:
         each.close()
@@ -348,7 +350,7 @@ def test_a_line_that_is_longer_than_one_look_reaches_is_read_to_its_middle(desk:
 
 def test_the_command_says_what_it_found_and_did(desk: Desk, jobs: dict[str, bytes], server_url: str) -> None:
     """Exit code 1 where something was wrong, 0 where nothing is."""
-    env = {"QUAFF_URL": server_url, "QUAFF_NAMESPACE": desk.home.namespace}
+    env = {"QUAFF_URL": owners(server_url), "QUAFF_NAMESPACE": desk.home.namespace}
     assert CliRunner().invoke(program(), ["audit"], env=env).exit_code == 0
     nobody_holds_a_running_job(desk, jobs)
     told = CliRunner().invoke(program(), ["audit"], env=env)

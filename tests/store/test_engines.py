@@ -57,7 +57,7 @@ def test_tls_is_spoken_and_the_certificate_checked(
 def test_a_certificate_by_somebody_unknown_is_refused(
     send: Send, query: str, secure: Server, certificates: Path, namespace: str
 ) -> None:
-    """Nothing is sent there, and the error says which option names the authority."""
+    """S22: nothing is sent there, and the error says which option names the authority."""
     store = store_at(f"rediss://127.0.0.1:{secure.port}{query.format(certificates)}", 0.5)
     with pytest.raises(ServerUnavailable, match=r"certificate verify failed.*ssl_ca_certs"):
         send(store, [enqueue(namespace)])
@@ -69,7 +69,7 @@ def test_a_certificate_by_somebody_unknown_is_refused(
 def test_a_certificate_of_another_host_is_refused(
     send: Send, secure: Server, certificates: Path, namespace: str
 ) -> None:
-    """The name is checked, too."""
+    """S22: the name is checked, too."""
     store = store_at(f"rediss://localhost:{secure.port}?ssl_ca_certs={certificates}/ca.pem", 0.5)
     with pytest.raises(ServerUnavailable, match="certificate verify failed"):
         send(store, [enqueue(namespace)])

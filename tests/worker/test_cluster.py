@@ -27,6 +27,8 @@ from tests.plain import PlainCluster
 from tests.worker import engineapp
 from tests.worker.site import QUEUES, Producer, Site, spread
 
+ATOMIC = pytest.mark.only("valkey", why="Redis moves slots key by key alone")
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
@@ -91,6 +93,7 @@ def test_an_idle_worker_is_woken_from_each_node(site: Site) -> None:
     assert sorted(took)[4] < 0.25
 
 
+@ATOMIC
 def test_who_looks_after_a_cluster_asks_each_of_its_nodes(site: Site, cluster: Cluster) -> None:
     """F40: each queue is found, audited and mended at the node that has it, also when it has moved meanwhile."""
     raw, env = PlainCluster(site.quaff.store.endpoint.slots.nodes()), {"QUAFF_URL": cluster.url}
@@ -124,6 +127,7 @@ def test_who_looks_after_a_cluster_asks_each_of_its_nodes(site: Site, cluster: C
     cluster.move(site.slot("a"), home)
 
 
+@ATOMIC
 def test_a_slot_that_moves_in_one_step_loses_nothing(site: Site, cluster: Cluster) -> None:
     """F40: an atomic migration to another node and back, under a producer and a worker; each job recorded once."""
     slot = site.slot("a")
