@@ -54,7 +54,7 @@ _TRUST = (
     "the host in the URL has to be one of its names."
 )
 #: What to do about a server that answers and will not; for the others its own words have to do.
-_REMEDIES = {
+_REMEDIES: dict[type[Exception], str] = {
     redis_errors.ReadOnlyError: "It is a replica: set QUAFF_URL to its primary.",
     redis_errors.BusyLoadingError: "Try again when it has loaded its data.",
     **dict.fromkeys(LOGIN_REFUSED, _LOG_IN),
