@@ -10,7 +10,11 @@ from flask import Flask
 
 from quaff import Job, JobFailed, Progress, Quaff
 from quaff.flask import Quaff as FlaskQuaff
+from quaff.store.faults import NoAnswer
+from quaff.store.keys import partition
+from quaff.store.transitions import note
 from quaff.task import Task
+from quaff.worker.telling import Telling
 from tests.chaos import fleet
 from tests.helpers import wait_until
 from tests.worker import progressapp
@@ -119,3 +123,14 @@ def test_a_browser_sees_it(stage: Stage, tmp_path: Path) -> None:
     seen = wait_until(lambda: client.get(url).get_json()["progress"], 10)
     assert set(seen) == {"done", "total", "note"}
     assert repr(seen["total"]) == "10"
+
+
+def test_what_waits_for_a_node_that_is_away_outlives_the_rounds_in_between() -> None:
+    """F40, F42: those in which none of it is sent, and of which none of it can be answered."""
+    telling = Telling("shop", lambda: None)
+    call = note(partition("shop", "mail"), [(b"i" * 16, b"token", b"text")])
+    telling._calls = [call]
+    telling.answered([NoAnswer("away")])
+    assert telling.calls() == []
+    telling.answered([])
+    assert telling._calls == [call]

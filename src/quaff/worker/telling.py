@@ -128,10 +128,12 @@ class Telling:
 
         What was for a node that is away is sent again, and what is said next waits for it.
         """
+        if not answers:
+            return  # none were sent: there is nothing to say, or its node is given some time
         away = [call for call, answer in zip(self._calls, answers, strict=True) if isinstance(answer, NoAnswer)]
         if away:
             self._calls, self._again_at = away, time.monotonic() + _AGAIN
-        if away or not answers:
+        if away:
             return
         refused = next((answer for answer in answers if isinstance(answer, QuaffError)), None)
         # Said once: it may go on, many times a second.
