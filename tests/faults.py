@@ -93,10 +93,6 @@ CATALOGUE: dict[str, dict[int, str]] = {
 
 #: What cannot be shown yet, and what it waits for.
 NOT_YET: dict[int, str] = {
-    14: "a proof of the promise with each kind of persistence",
-    17: "a proof of the promise with each kind of persistence",
-    19: "the same",
-    22: "a small file system in the tests",
     34: "a thousand clients in one test",
     50: "a failover between servers whose clocks differ",
 }
