@@ -63,6 +63,16 @@ def test_a_server_that_would_evict_is_a_danger() -> None:
         assert level(server.url, "eviction")[0] == "ok"
 
 
+def test_a_server_that_fills_up_is_told_of_before_it_is_full() -> None:
+    """F23: from three quarters on; full is a danger, for then nothing new is taken."""
+    with Server("--appendonly", "yes") as server:
+        server.redis.set("much", b"x" * 20_000_000)
+        used = server.redis.info("memory")["used_memory"]
+        for most, expected in ((0, "ok"), (used * 3, "ok"), (int(used * 1.2), "warn"), (used // 2, "danger")):
+            server.redis.config_set("maxmemory", most)
+            assert level(server.url, "memory")[0] == expected
+
+
 def test_a_server_that_has_evicted_is_a_danger_whatever_it_says_now() -> None:
     """F24: what is gone is gone."""
     with Server("--maxmemory-policy", "allkeys-random") as server:
@@ -119,7 +129,7 @@ def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
         server.redis.execute_command("ACL", "SETUSER", "few", "on", ">word", *keys, *few.split())
         found = look(server.url.replace("//", "//few:word@"))
         assert {name: each.level for name, each in found.items()} == {
-            **dict.fromkeys(("engine", "eviction", "persistence", "replicas", "scripts"), "unknown"),
+            **dict.fromkeys(("engine", "eviction", "memory", "persistence", "replicas", "scripts"), "unknown"),
             **dict.fromkeys(("rights of a producer", "rights of a worker"), "unknown"),
             **dict.fromkeys(("clock", "round trip", "durability", "queue default"), "ok"),
         }

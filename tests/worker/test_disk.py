@@ -1,4 +1,4 @@
-"""A server that loses what it had not saved, and one whose disk is full: said, waited for, and gone on with."""
+"""A server that loses what it had not saved, one whose disk or memory is full: said, waited for, and gone on with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from quaff import Quaff, ServerUnavailable
+from quaff import Quaff, QueueFull, ServerUnavailable, group
 from quaff.store import embedded
 from quaff.store.keys import partition
 from quaff.store.queries import stats
@@ -91,6 +91,47 @@ def test_a_server_without_a_file_loses_what_it_had_not_saved_and_nothing_else(
             "new": 1,
         }
         assert worker.stop() == 0
+        site.close()
+
+
+def test_a_full_memory_refuses_new_jobs_and_all_others_end_and_make_room(
+    tmp_path: Path, start_worker: Callable[..., Program]
+) -> None:
+    """F23, F44: a job, a bulk call, a flow are refused; results as large as their jobs are kept, and make room."""
+    with Server() as server:
+        site = Site(server, tmp_path, start_worker)
+        mark = site.quaff.tasks["mark"]
+        tags = [f"{n:03} {'x' * 100_000}" for n in range(60)]
+        jobs = mark.map([(tag,) for tag in tags])
+        cancelled = mark.delay("cancelled")
+        server.redis.config_set("maxmemory", server.redis.info("memory")["used_memory"])
+        sends: list[Callable[[], Any]] = [
+            lambda: mark.delay("refused"),
+            lambda: mark.options(delay=60).delay("refused"),
+            lambda: mark.map([("refused",)] * 10),
+            group(mark.s("refused"), mark.s("refused")).delay,
+        ]
+        for send in sends:
+            with pytest.raises(QueueFull, match="has no memory left for new jobs") as caught:
+                send()
+            assert caught.value.retry_after > 0
+            assert caught.value.jobs == []
+        assert cancelled.cancel()
+        worker = site.worker("-c", "8")
+        # Each result is asked for while there is no room, and taken: then it is gone, and its room is free.
+        assert [job.take(timeout=20) for job in jobs] == tags
+        assert {site.runs().count(tag) for tag in tags} == {1}
+
+        def sent() -> Any:
+            try:
+                return mark.delay("there is room")
+            except QueueFull:
+                return None
+
+        # Nobody has given it more memory.
+        assert wait_until(sent, 10, "room").result(timeout=10) == "there is room"
+        assert "refused" not in site.runs()
+        assert worker.stop() == 0, worker.output
         site.close()
 
 

@@ -11,6 +11,8 @@ from quaff.store.rights import ROLES
 
 #: Seconds of difference between two clocks that nobody need care for, and of a round trip.
 _CLOCK, _TRIP = 2.0, 0.01
+#: The part of maxmemory that may be used without a word.
+_ROOM = 0.75
 #: The first release of each line that mends what a script could break out of (CVE-2025-49844); later lines have it.
 _MENDED = {
     "redis": {(7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2},
@@ -65,6 +67,23 @@ def _eviction(facts: Facts) -> Finding:
         return Finding("eviction", "danger", text, "Set maxmemory-policy to noeviction.")
     text = f"{policy}: as soon as maxmemory is set, the server drops {kind} when it is full"
     return Finding("eviction", "warn", text, "Set maxmemory-policy to noeviction.")
+
+
+def _memory(facts: Facts) -> Finding:
+    most, used = facts.setting("maxmemory"), facts.number("used_memory")
+    if most is None or not used:
+        return Finding("memory", "unknown", "the server does not tell how full it is", "Allow this account INFO.")
+    if not int(most):
+        return Finding("memory", "ok", f"{used:,} bytes used, and no maxmemory: it may take all that its machine has")
+    text = f"{used:,} of {int(most):,} bytes used"
+    if used >= int(most):
+        return Finding(
+            "memory", "danger", f"{text}: new jobs are refused (QueueFull)", "Start more workers, or raise maxmemory."
+        )
+    if used > int(most) * _ROOM:
+        text += ": when it is full, new jobs are refused (QueueFull), and all else goes on"
+        return Finding("memory", "warn", text, "Start more workers, bound queues by set_capacity, or raise maxmemory.")
+    return Finding("memory", "ok", text)
 
 
 _FSYNC: dict[str | None, tuple[Level, str, str]] = {
@@ -221,6 +240,7 @@ def _scripts(facts: Facts) -> Finding:
 CHECKS: tuple[Callable[[Facts], Finding], ...] = (
     _engine,
     _eviction,
+    _memory,
     _persistence,
     _replicas,
     _clock,
