@@ -15,7 +15,7 @@ from quaff.cli import program
 from quaff.doctor.checks import CHECKS
 from quaff.doctor.examine import _rights, examine
 from quaff.doctor.facts import Facts, Finding
-from quaff.errors import ServerUnavailable, StoreError
+from quaff.errors import ConfigurationError, ServerUnavailable, StoreError
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.probe import Line
@@ -205,7 +205,7 @@ def test_a_durability_that_the_server_cannot_confirm_is_a_danger() -> None:
 
 def test_a_database_that_the_server_does_not_have_is_a_typed_error() -> None:
     """The answer to what opens a connection is no answer to a question."""
-    with Server() as server, pytest.raises(StoreError, match="DB index is out of range"):
+    with Server() as server, pytest.raises(ConfigurationError, match=r"DB index is out of range.*mend the number"):
         look(f"{server.url}/999")
 
 

@@ -294,6 +294,14 @@ def test_who_waits_to_be_woken_hears_that_the_server_is_gone(calls: Desk, proxy:
     bell.hang_up()
 
 
+def test_who_waits_to_be_woken_hears_that_the_server_will_not_have_him(calls: Desk, proxy: Proxy) -> None:
+    """F46: refused already when he connects, such as by a server that came back with fewer databases."""
+    bell = Bell(Endpoint(f"{proxy.url}/999", "a test", 1), 1)
+    with pytest.raises(NoAnswer, match="DB index is out of range"):
+        bell.listen([calls.home], 30)
+    assert not bell.listening
+
+
 def test_what_was_answered_is_not_sent_again_when_nothing_can_be_sent_at_all(namespace: str) -> None:
     """F42: all nodes fell silent after one of them had answered; its answer counts, and the rest is sent later."""
     home = partition(namespace, "q")

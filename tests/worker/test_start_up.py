@@ -86,6 +86,20 @@ def test_a_server_whose_program_is_nowhere_is_no_reason_to_wait(
     assert "is not a program" in error
 
 
+def test_a_database_that_the_server_does_not_have_is_no_reason_to_wait(
+    running: Callable[[Program], Program], folder: Path, port: int, servers: Callable[[int], None]
+) -> None:
+    """F46: no server grows one while it runs; what is wrong, and where that was set, is said once."""
+    servers(port)
+    env = {"QUAFF_URL": f"redis://127.0.0.1:{port}/999"}
+    worker = running(python("-m", "quaff", "worker", "-A", "good", "-p", "1", cwd=folder, env=env))
+    assert worker.wait(15) == 2, worker.output
+    (error,) = [line for line in worker.stderr if line.startswith("Error: ")]
+    assert "DB index is out of range" in error
+    assert "mend the number at the end of QUAFF_URL" in error
+    assert not any("Traceback" in line for line in worker.stderr), worker.output
+
+
 @pytest.fixture
 def port() -> int:
     """A port where nobody listens."""

@@ -40,7 +40,7 @@ class Bell:
         ``listening`` until ``heard``.
 
         Raises:
-            NoAnswer: the server is away.
+            NoAnswer: the server is away, or will not have this connection.
         """
         slots = self._endpoint.slots
         node = None if slots is None else slots.owner(partitions[0].slot)
@@ -53,6 +53,9 @@ class Bell:
             self._connection.send_command("BLPOP", *keys, f"{seconds:.3f}")
         except LOST as error:
             raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error
+        except ResponseError as error:  # in reply to the choice of a database, or to ROLE
+            self.hang_up()
+            raise NoAnswer(f"{self._endpoint.where} does not let this process wait: {error}") from error
         self.listening = True
         self._answer_by = time.monotonic() + seconds + self._timeout
         return self.descriptor()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from redis import exceptions as redis_errors
 
-from quaff.errors import QuaffError, QueueFull, ServerUnavailable, StoreError
+from quaff.errors import ConfigurationError, QuaffError, QueueFull, ServerUnavailable, StoreError
 
 #: Replies that say "not now": the server refused before it began.
 _REFUSED = (
@@ -39,6 +39,9 @@ _REFUSED_TEXTS = (
     "max number of clients",
     "ERR max number of clients",
 )
+
+#: What a server says to the choice of a database, which only its own restart, or another URL, can change.
+_NO_DATABASE = ("DB index is out of range", "SELECT is not allowed in cluster mode")
 
 #: Replies to which redis-py gives the class of a broken connection.
 _ANSWERS = (
@@ -128,7 +131,7 @@ class Patience:
         Raises:
             ServerUnavailable: time is out and nothing was applied; the text says what to do.
             NoAnswer: time is out and something may have been.
-            StoreError, QueueFull: no retry mends this.
+            StoreError, QueueFull, ConfigurationError: no retry mends this.
         """
         for error, sent in troubles:
             self.in_doubt = self.in_doubt or (sent and not self.harmless and not _answered(error))
@@ -191,6 +194,11 @@ def sort_out(error: Exception, where: str) -> None:
     if str(error).startswith("QUAFFSCHEMA"):
         raise StoreError(
             f"this queue at {where} was changed by a later release of Quaff: upgrade this program"
+        ) from None
+    if any(words in str(error) for words in _NO_DATABASE):
+        raise ConfigurationError(
+            f"{where} has no such database ({error}): mend the number at the end of QUAFF_URL; most servers have 0 to "
+            "15, a cluster only 0. Applications are kept apart by QUAFF_NAMESPACE."
         ) from None
     raise StoreError(f"{where} refused: {error}") from error
 
