@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import pytest
@@ -30,12 +32,20 @@ class Server:
         *options: of its command line.
         tls: nothing but TLS on its port, with the certificate in this folder; see ``certify``.
         sentinel: it is one, with this in its file.
+        environment: laid over this process's.
     """
 
-    def __init__(self, *options: str, tls: Path | None = None, sentinel: str = "") -> None:
+    def __init__(
+        self,
+        *options: str,
+        tls: Path | None = None,
+        sentinel: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="quaff-t", dir="/tmp"))
         self.port = free_port()
         self._tls = tls
+        self._environment = environment
         self.url = f"rediss://127.0.0.1:{self.port}{query(tls)}" if tls else f"redis://127.0.0.1:{self.port}"
         self.redis = self.client()
         port = ["--port", "0", "--tls-port"] if tls else ["--port"]
@@ -55,7 +65,12 @@ class Server:
         """Start it, or start it again with what it has on disk, and wait until it answers."""
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                env={**os.environ, **self._environment},
             )
         wait_until(self.answers, 10, f"an answer of {self.command}")
 

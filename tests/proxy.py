@@ -13,24 +13,29 @@ class Proxy:
     """Listens on a TCP port and passes on to a server's socket, one chunk of bytes at a time.
 
     Every chunk is passed on unless a fate waits for it: ``lose`` (it is thrown away, the connection stays), ``cut``
-    (thrown away, the connection is reset), a number (so many of its bytes arrive, then the connection is reset), or
-    ``hold`` (it waits for ``let_go``, in front of all that follows it on its connection).
+    (thrown away, the connection is reset), an ``int`` (so many of its bytes arrive, then the connection is reset),
+    ``hold`` (it waits for ``let_go``, in front of all that follows it on its connection), or a ``float`` (it waits so
+    many seconds, and arrives even if its sender has hung up meanwhile).
 
     Args:
         upstream: the path of the server's socket, or its host and port.
+        watch: is given each chunk of requests, as it comes.
 
     Attributes:
-        url: what a client is given.
+        upstream: where new connections go.
+        port, url: what a client is given.
         met: the fates that have been met, in order.
     """
 
-    def __init__(self, upstream: str | tuple[str, int]) -> None:
-        self._upstream = upstream
+    def __init__(self, upstream: str | tuple[str, int], watch: Callable[[bytes], object] | None = None) -> None:
+        self.upstream = upstream
+        self._watch = watch
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.met: list[str | int] = []
-        self._requests: deque[str | int] = deque()
-        self._replies: deque[str | int] = deque()
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.met: list[str | float] = []
+        self._requests: deque[str | float] = deque()
+        self._replies: deque[str | float] = deque()
         self._go = threading.Event()
         self._dead = threading.Event()
         self._lock = threading.Lock()
@@ -42,11 +47,11 @@ class Proxy:
         self._swallowing = False
         self._run(self._accept)
 
-    def on_request(self, *fates: str | int) -> None:
+    def on_request(self, *fates: str | float) -> None:
         """What happens to the next chunks on their way to the server."""
         self._requests.extend(fates)
 
-    def on_reply(self, *fates: str | int) -> None:
+    def on_reply(self, *fates: str | float) -> None:
         """What happens to the next chunks on their way back."""
         self._replies.extend(fates)
 
@@ -97,6 +102,7 @@ class Proxy:
 
     def _run(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()]
         self._threads.append(thread)
         thread.start()
 
@@ -106,7 +112,11 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = reach(self._upstream)
+            try:
+                server = reach(self.upstream)
+            except OSError:  # nobody is there: as a port that is closed
+                client.close()
+                continue
             with self._lock:
                 self._open |= {client, server}
             self._run(self._connection, client, server)
@@ -132,10 +142,12 @@ class Proxy:
         client.close()
         server.close()
 
-    def _pump(self, source: socket.socket, target: socket.socket, fates: deque[str | int]) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, fates: deque[str | float]) -> None:
         with suppress(OSError):
             swallowed = False
             while data := source.recv(1 << 20):
+                if self._watch is not None and fates is self._requests:
+                    self._watch(data)
                 swallowed = swallowed or self._swallowing
                 if swallowed:
                     continue
@@ -144,6 +156,8 @@ class Proxy:
                     self.met.append(fate)
                 if fate == "hold":
                     self._go.wait(60)
+                if isinstance(fate, float):
+                    self._dead.wait(fate)
                 if fate == "lose":
                     continue
                 if fate == "cut" or isinstance(fate, int):
