@@ -4,7 +4,7 @@
 #   make engines                        every test on Redis 7, sentinels, a cluster, and TLS with few rights (an hour)
 #   make check                          lint, format, types, floors, changelog
 #   make bench [PEERS=1]                Quaff beside bare loops, and beside other queues (15 and 45 minutes)
-#   make chaos [DURATION=60] [SEED=1]   jobs under kill -9, with a seed to run it again
+#   make chaos [DURATION=60] [SEED=1]   all that can go wrong, card after card, with a seed to deal them again
 #   make clean
 # Each sets up .venv by itself, and again whenever pyproject.toml has changed. PYTHON=… picks another interpreter.
 
@@ -54,7 +54,7 @@ bench: $(VENV)/run.stamp
 	$(VENV)/bin/python -m bench $(if $(PEERS),--peers) $(ARGS)
 
 chaos: $(VENV)/test.stamp
-	$(VENV)/bin/python -m tests.chaos --duration $(DURATION) --seed $(SEED)
+	$(VENV)/bin/python -m tests.chaos --duration $(DURATION) --seed $(SEED) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .quaff .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -94,7 +94,6 @@ CATALOGUE: dict[str, dict[int, str]] = {
 #: What cannot be shown yet, and what it waits for.
 NOT_YET: dict[int, str] = {
     34: "a thousand clients in one test",
-    50: "a failover between servers whose clocks differ",
 }
 
 FAULTS = Catalogue("F", "faults", "What goes wrong, and the tests that show what comes of it", CATALOGUE, NOT_YET)

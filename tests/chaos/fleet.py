@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos import ledger
+from tests.chaos.verdict import Deed
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,6 @@ class Process:
     pid: int
     parent: int
     command: str
-
-
-@dataclass(frozen=True)
-class Kill:
-    """A SIGKILL sent between two instants; ``kind``: supervisor, child, or orphan (its supervisor was gone already)."""
-
-    pid: int
-    kind: str
-    before: float
-    after: float
 
 
 def processes() -> list[Process]:
@@ -83,6 +75,8 @@ class Fleet:
 
     Attributes:
         parents: the supervisor of each worker process that was seen.
+        deeds: what was done to them.
+        ended: how those that were asked to stop have ended.
     """
 
     def __init__(self, count: int, command: list[str], env: Mapping[str, str], mark: str, logs: Path) -> None:
@@ -90,8 +84,8 @@ class Fleet:
         self._env = {**os.environ, **env}
         self._mark = mark
         self._log = logs / "workers.log"
-        self.kills: list[Kill] = []
-        self.restarts = 0
+        self.deeds: list[Deed] = []
+        self.ended: list[int] = []
         self.parents: dict[int, int] = {}
         self.supervisors = [self._start() for _ in range(count)]
 
@@ -106,17 +100,25 @@ class Fleet:
         for place, each in enumerate(self.supervisors):
             if each.poll() is not None:
                 self.supervisors[place] = self._start()
-                self.restarts += 1
+
+    def alive(self) -> list[int]:
+        """The pids of the supervisors."""
+        return [each.pid for each in self.supervisors if each.poll() is None]
 
     def victims(self) -> list[tuple[int, str]]:
         """Who can be killed: the supervisors, their processes, and processes that were theirs."""
-        alive = [each.pid for each in self.supervisors if each.poll() is None]
+        alive = self.alive()
         found = [(pid, "supervisor") for pid in alive]
         for process in sorted(filter(is_child, marked(self._mark)), key=lambda each: each.pid):
             if process.parent in alive:
                 self.parents[process.pid] = process.parent
             found.append((process.pid, "child" if process.parent in alive else "orphan"))
         return found
+
+    def family(self, supervisor: int) -> list[int]:
+        """A supervisor and its processes."""
+        below = [pid for pid, kind in self.victims() if kind == "child" and self.parents[pid] == supervisor]
+        return [supervisor, *below]
 
     def kill(self, pid: int, kind: str) -> None:
         """SIGKILL, noted with its time."""
@@ -125,24 +127,51 @@ class Fleet:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return
-        self.kills.append(Kill(pid, kind, before, ledger.now()))
+        self.deeds.append(Deed(pid, kind, before, ledger.now()))
         for each in self.supervisors:
             if each.pid == pid:
                 each.wait()
+
+    def ask_to_stop(self, supervisor: int, seconds: float) -> None:
+        """SIGTERM to one of them, and how it ended."""
+        family, before = self.family(supervisor), ledger.now()
+        (process,) = (each for each in self.supervisors if each.pid == supervisor)
+        process.send_signal(signal.SIGTERM)
+        self.ended.append(_end(process, seconds))
+        self.deeds += [Deed(pid, "stopped", before, ledger.now()) for pid in family]
+
+    @contextmanager
+    def silence(self, supervisor: int) -> Iterator[None]:
+        """A supervisor and its processes stand still."""
+        family, before = self.family(supervisor), ledger.now()
+        for pid in family:
+            _signal(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in family:
+                _signal(pid, signal.SIGCONT)
+            self.deeds += [Deed(pid, "silent", before, ledger.now()) for pid in family]
 
     def said(self, text: str) -> int:
         """How many lines of the workers' log have ``text``."""
         return sum(text in line for line in self._log.read_text(errors="replace").splitlines())
 
-    def stop(self, seconds: float) -> list[int]:
-        """SIGTERM to all; their exit codes."""
+    def stop(self, seconds: float) -> None:
+        """SIGTERM to all, and how they ended."""
         for each in self.supervisors:
             each.send_signal(signal.SIGTERM)
-        codes = []
-        for each in self.supervisors:
-            try:
-                codes.append(each.wait(seconds))
-            except subprocess.TimeoutExpired:
-                each.kill()
-                codes.append(each.wait())
-        return codes
+        self.ended += [_end(each, seconds) for each in self.supervisors]
+
+
+def _end(process: subprocess.Popen[bytes], seconds: float) -> int:
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

@@ -1,18 +1,23 @@
-"""What the server holds at the end, read raw: every job's ending, and whether anything was left lying about."""
+"""What the server holds at the end: every job's ending, and whether anything was left lying about."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from quaff import Quaff
+from quaff import JobError, Quaff
+from quaff.audit.auditor import Audit
 from quaff.model import ids
 from quaff.model.states import JobState
-from quaff.store.keys import NAMES, partition
+from quaff.store.keys import partition
+from quaff.store.pages import partitions
+from quaff.store.probe import Line
 from quaff.store.queries import lookup
 from tests.chaos.verdict import Ending
 
 _CHUNK = 500
+#: Where a job is that has not ended.
+_PLACES = {"ready": "llen", "solo": "llen", "parked": "zcard", "sched": "zcard", "active": "hlen"}
 
 
 def ended(client: Any, namespace: str, queues: Iterable[str]) -> int:
@@ -24,11 +29,26 @@ def ended(client: Any, namespace: str, queues: Iterable[str]) -> int:
     return counted
 
 
-def endings(quaff: Quaff, sent: Sequence[str]) -> dict[str, Ending]:
-    """What is recorded of each job."""
+def left(client: Any, namespace: str, queues: Iterable[str]) -> dict[str, int]:
+    """How many jobs of each place have not ended; empty if there are none."""
+    found = {}
+    with client.pipeline() as pipe:
+        for queue in queues:
+            for name, command in _PLACES.items():
+                found[f"{queue}:{name}"] = getattr(pipe, command)(partition(namespace, queue).key(name))
+        return {place: size for place, size in zip(found, pipe.execute(), strict=True) if size}
+
+
+def graces(client: Any, namespace: str, queues: Iterable[str]) -> list[bytes | None]:
+    """Until when nothing is reaped, in each queue."""
+    return [client.hget(partition(namespace, queue).key("meta"), "reap_from") for queue in queues]
+
+
+def endings(quaff: Quaff, jobs: Sequence[str], twice: Iterable[str]) -> dict[str, Ending]:
+    """What is recorded of each job; of those that ran twice also, in which process."""
     found: dict[str, Ending] = {}
-    for start in range(0, len(sent), _CHUNK):
-        chunk = sent[start : start + _CHUNK]
+    for start in range(0, len(jobs), _CHUNK):
+        chunk = jobs[start : start + _CHUNK]
         where = [ids.parse(each) for each in chunk]
         calls = [lookup(partition(quaff.settings.namespace, id.queue), id.raw) for id in where if id]
         for each, answer in zip(chunk, quaff.store.run_many(calls), strict=True):
@@ -40,30 +60,35 @@ def endings(quaff: Quaff, sent: Sequence[str]) -> dict[str, Ending]:
             crashed = tuple(attempt.pid for attempt in info.attempts if attempt.outcome == "crashed")
             lapses = sum(attempt.outcome == "lapsed" for attempt in info.attempts)
             found[each] = Ending(ending.state, info.error.reason if info.error else "", crashed, lapses)
+    for each in twice:
+        if found[each].state == JobState.SUCCEEDED:
+            try:
+                found[each] = Ending(JobState.SUCCEEDED, pid=quaff.job(each).result(timeout=5))
+            except JobError as error:
+                found[each] = Ending(f"succeeded without a result ({error})")
     return found
 
 
+def audit(quaff: Quaff) -> list[str]:
+    """What ``quaff audit`` says."""
+    line = Line(quaff.store.endpoint)
+    said = []
+    for home, keys in partitions([line], quaff.settings.namespace).items():
+        one = Audit(line, home, keys, quaff.settings.max_crashes)
+        said += [f"audit: {home.queue}: {each}" for each in one.run()]
+        said += [f"audit: {home.queue}: not checked: {each}" for each in one.unchecked]
+    line.close()
+    return said
+
+
 def leftovers(client: Any, namespace: str, queues: Iterable[str]) -> list[str]:
-    """What should not be there once every job has ended: invariants 6, 10 and 13 of docs/design/engine.md."""
+    """What should not be there once every job has ended; whether the rest adds up, the audit says."""
     faults = []
     for queue in queues:
-        keys = {name: partition(namespace, queue).key(name) for name in NAMES}
-        sizes = {
-            "ready": client.llen(keys["ready"]),
-            "solo": client.llen(keys["solo"]),
-            "parked": client.zcard(keys["parked"]),
-            "active": client.hlen(keys["active"]),
-            "held": client.zcard(keys["held"]),
-            "tries": client.hlen(keys["tries"]),
-        }
+        keys = {name: partition(namespace, queue).key(name) for name in ("held", "tries", "msg", "meta")}
+        sizes = {"held": client.zcard(keys["held"]), "tries": client.hlen(keys["tries"])}
         faults += [f"left over: {size} in {queue}:{name}" for name, size in sizes.items() if size]
         messages, failed = client.hlen(keys["msg"]), int(client.hget(keys["meta"], "failed") or 0)
         if messages != failed:
             faults.append(f"left over: {messages} messages in {queue}, where {failed} jobs failed")
-    known = {partition(namespace, queue).key(name) for queue in queues for name in NAMES}
-    for key in client.scan_iter(match=f"quaff:{{{namespace}/*", count=1000):
-        if key not in known:
-            faults.append(f"unknown key: {key!r}")
-        if client.ttl(key) != -1:
-            faults.append(f"a key that can vanish: {key!r}")
     return faults
