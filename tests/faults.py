@@ -93,7 +93,6 @@ CATALOGUE: dict[str, dict[int, str]] = {
 
 #: What cannot be shown yet, and what it waits for.
 NOT_YET: dict[int, str] = {
-    34: "a thousand clients in one test",
 }
 
 FAULTS = Catalogue("F", "faults", "What goes wrong, and the tests that show what comes of it", CATALOGUE, NOT_YET)
