@@ -104,17 +104,17 @@ def test_every_job_of_a_dump_is_read(golden: Golden, quaff: Quaff) -> None:
     assert audit(quaff) == []
     assert golden.schema == SCHEMA
 
-    def job(name: str) -> Job[object]:
+    def named(name: str) -> Job[object]:
         return quaff.job(golden.jobs[name].id)
 
-    assert list(job("succeeded with a stream").stream()) == ["a", "b"]
-    running = job("running with a step").info()
+    assert list(named("succeeded with a stream").stream()) == ["a", "b"]
+    running = named("running with a step").info()
     assert [(step.name, step.state) for step in running.steps] == [("one", "done")]
     assert running.progress is not None
     assert (running.progress.done, running.progress.note) == (1, "half of it")
     assert [line.text for line in running.logs] == ["half of it"]
-    assert [attempt.outcome for attempt in job("retrying").info().attempts] == ["failed"]
-    assert job("waiting for a signal").info().waiting_for == "approved"
+    assert [attempt.outcome for attempt in named("retrying").info().attempts] == ["failed"]
+    assert named("waiting for a signal").info().waiting_for == "approved"
     assert len(list(Inspector(quaff).failed(queue="default"))) == 2
     value = quaff.tasks["value"]
     assert value.options(key="k").delay(1).id == golden.jobs["succeeded with a key"].id
