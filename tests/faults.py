@@ -92,8 +92,7 @@ CATALOGUE: dict[str, dict[int, str]] = {
 }
 
 #: What cannot be shown yet, and what it waits for.
-NOT_YET: dict[int, str] = {
-}
+NOT_YET: dict[int, str] = {}
 
 FAULTS = Catalogue("F", "faults", "What goes wrong, and the tests that show what comes of it", CATALOGUE, NOT_YET)
 

@@ -73,7 +73,7 @@ def audit(quaff: Quaff) -> list[object]:
     """What is wrong."""
     line = Line(quaff.store.endpoint)
     found: list[object] = []
-    for home, keys in partitions(line, NAMESPACE).items():
+    for home, keys in partitions([line], NAMESPACE).items():
         one = Audit(line, home, keys, quaff.settings.max_crashes)
         found += [*one.run(), *one.unchecked]
     line.close()
@@ -146,7 +146,7 @@ def test_a_dump_of_a_later_schema_is_refused(
     golden: Golden, quaff: Quaff, server: Server, serve: Callable[..., Program]
 ) -> None:
     """F58: nobody reads it wrongly: callers are told, a worker says so and waits, and not a byte changes."""
-    for home in partitions(Line(quaff.store.endpoint), NAMESPACE):
+    for home in partitions([Line(quaff.store.endpoint)], NAMESPACE):
         server.redis.hset(home.key("meta"), "schema", SCHEMA + 1)
     before = {key: server.redis.dump(key) for key in sorted(server.redis.keys("*"))}
     with pytest.raises(StoreError, match=r"later release of Quaff: upgrade this program \[QF020\]"):
