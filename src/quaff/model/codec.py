@@ -1,8 +1,8 @@
 """Values to bytes and back: MessagePack through msgspec, with what MessagePack lacks as tagged extensions.
 
 What went in comes out: tuples, sets, UUIDs, Decimals, dates with their offset and big integers are tagged on the
-wire, so they need no type hint. Instances of classes (dataclass, Struct, Enum, named tuple) travel as plain data and
-are rebuilt from the type hint of the parameter: a message never names a class (see ``signature.py``).
+wire, so they need no type hint. Instances of classes (dataclass, Struct, Enum, named tuple, pydantic model) travel as
+plain data and are rebuilt from the type hint of the parameter: a message never names a class (see ``signature.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from quaff.errors import EncodeError, with_article
+from quaff.model import pydantic
 
 T = TypeVar("T")
 
@@ -182,9 +183,10 @@ _decoder = msgspec.msgpack.Decoder(ext_hook=from_ext)
 
 
 def is_instance_of_class(value: object) -> bool:
-    """True for what travels as plain data and needs a type hint to come back: dataclass, Struct, Enum, named tuple."""
+    """True for what travels as plain data and needs a type hint to come back: dataclass, Struct, Enum and the like."""
     return (
         isinstance(value, (msgspec.Struct, Enum))
+        or pydantic.is_model(type(value))
         or (dataclasses.is_dataclass(value) and not isinstance(value, type))
         or (isinstance(value, tuple) and hasattr(value, "_fields"))
         or hasattr(type(value), "__attrs_attrs__")
@@ -205,8 +207,10 @@ def wire(value: Any, depth: int = 0) -> Any:
     convert = _TO_WIRE.get(kind)
     if convert is not None:
         return convert(value, depth)
+    if pydantic.is_model(kind):
+        return wire(_plain(value), depth)
     if is_instance_of_class(value):
-        return wire(msgspec.to_builtins(value, builtin_types=NATIVE), depth)
+        return wire(msgspec.to_builtins(value, builtin_types=NATIVE, enc_hook=_foreign), depth)
     if isinstance(value, Mapping):
         return _dict(dict(value), depth)
     for scalar in (str, bytes, float):
@@ -216,6 +220,23 @@ def wire(value: Any, depth: int = 0) -> Any:
         if isinstance(value, base):
             return convert(value, depth)
     raise EncodeError(f"{with_article(_name(kind))} cannot be sent")
+
+
+def _plain(model: Any) -> Any:
+    """A model of pydantic as data that ``wire`` takes. Raises EncodeError."""
+    data = pydantic.dump(model)
+    try:
+        wire(data)
+    except EncodeError:
+        return pydantic.dump_json(model)
+    return data
+
+
+def _foreign(value: Any) -> Any:
+    """msgspec's hook for what is in a dataclass or Struct and is none of its own. Raises EncodeError."""
+    if pydantic.is_model(type(value)):
+        return _plain(value)
+    raise EncodeError(f"{with_article(_name(type(value)))} cannot be sent")
 
 
 def encode(value: Any) -> bytes:
@@ -274,7 +295,12 @@ def _first_lost(values: Iterable[Any], backs: Iterable[Any]) -> type | None:
 
 def convert(value: Any, hint: Any) -> Any:
     """A decoded value as its type hint has it. Raises msgspec.ValidationError where it does not fit."""
-    return msgspec.convert(value, hint, builtin_types=NATIVE)
+    return msgspec.convert(value, hint, builtin_types=NATIVE, dec_hook=_rebuilt)
+
+
+def _rebuilt(kind: type, data: Any) -> Any:
+    """msgspec's hook for a class that is none of its own: Signature lets only those of pydantic come so far."""
+    return data if type(data) is kind else pydantic.load(kind, data)
 
 
 def _name(kind: type) -> str:

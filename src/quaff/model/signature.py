@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 import msgspec
 
 from quaff.errors import EncodeError, with_article
-from quaff.model import codec
+from quaff.model import codec, pydantic
 
 _EXACT: frozenset[type] = frozenset({int, str, float, bool, bytes, type(None)})
 #: What a generator is said to return, and at which place of its parameters what it yields, and what it returns.
@@ -305,7 +305,7 @@ def _buildable(hint: Any) -> bool:
 
 def _has_custom(info: Any, seen: set[int]) -> bool:
     if isinstance(info, msgspec.inspect.CustomType):
-        return True
+        return not pydantic.is_model(info.cls)
     if id(info) in seen or not isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)):
         return False
     seen.add(id(info))
