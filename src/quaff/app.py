@@ -13,10 +13,11 @@ from contextlib import (
 from contextvars import ContextVar
 from typing import Any, Literal, TypeVar, overload
 
-from quaff import config, gathering
+from quaff import config, detour, gathering
 from quaff.answers import Answers
 from quaff.config import Settings
 from quaff.delivery import Delivery
+from quaff.detour import Detour
 from quaff.errors import ConfigurationError, JobError, JobNotFound
 from quaff.flow import Flow
 from quaff.gathering import AsCompleted
@@ -231,16 +232,31 @@ class Quaff(Registry):
             yield
         finally:
             self._open_batch.reset(token)
-        for (_, handle), job in zip(collected, self.send([each for each, _ in collected]), strict=True):
-            handle.become(job)
+        _settle(collected, self.send([each for each, _ in collected]))
 
     def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
         """Store jobs; called by tasks."""
         collected = self._open_batch.get()
         if collected is not None:
-            handles = [self._handle(submission.id, submission.key, fresh=True) for submission in submissions]
-            collected.extend(zip(submissions, handles, strict=True))
-            return handles
+            promised = self.promise(submissions)
+            collected.extend(promised)
+            return [job for _, job in promised]
+        where = self.detour()
+        return self._deliver(submissions) if where is None else where.take(self, submissions)
+
+    def promise(self, submissions: Sequence[Submission]) -> list[tuple[Submission, Job[Any]]]:
+        """Handles of jobs that are sent later."""
+        return [(each, self._handle(each.id, each.key, fresh=True)) for each in submissions]
+
+    def keep(self, promised: Sequence[tuple[Submission, Job[Any]]]) -> None:
+        """Send at once what was promised; errors as of ``Task.map``."""
+        _settle(promised, self._deliver([each for each, _ in promised]))
+
+    def detour(self) -> Detour | None:
+        """Where jobs and flows go that are sent here and now; None for nearly all: to the server."""
+        return detour.current()
+
+    def _deliver(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
         for news in self.news(each.id.queue for each in submissions):
             self.store.run(news)
         delivery = Delivery(submissions, self.settings, self._handle)
@@ -251,7 +267,7 @@ class Quaff(Registry):
 
     async def asend(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
         """As ``send``, in a coroutine."""
-        if self._open_batch.get() is not None:
+        if self._open_batch.get() is not None or self.detour() is not None:
             return self.send(submissions)
         for news in self.news(each.id.queue for each in submissions):
             await self.store.aio.run(news)
@@ -309,6 +325,11 @@ class Quaff(Registry):
     def async_attempt_scope(self) -> AbstractAsyncContextManager[Any]:
         """What surrounds each attempt of a coroutine: the same, where a framework has nothing to await."""
         return _entered(self.attempt_scope())
+
+
+def _settle(promised: Iterable[tuple[Submission, Job[Any]]], jobs: Iterable[Job[Any]]) -> None:
+    for (_, handle), job in zip(promised, jobs, strict=True):
+        handle.become(job)
 
 
 @asynccontextmanager

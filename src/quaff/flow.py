@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from quaff.answers import Answers, aside
 from quaff.checks import check_app, check_call
 from quaff.config import Settings
 from quaff.context import member_of
+from quaff.detour import Detour
 from quaff.errors import (
     JobCancelled,
     JobFailed,
@@ -27,6 +28,7 @@ from quaff.store.client import Store
 from quaff.store.flows import Graph, graph
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
+from quaff.store.transitions import Call
 from quaff.tending import Site, Steps, call_off, join, read, run_again
 from quaff.waiting import aended, ended, until_of
 
@@ -48,6 +50,32 @@ class FlowNode(msgspec.Struct, frozen=True):
     state: JobState
     job: str
     after: dict[str, str]
+
+
+class Application(Protocol):
+    """What sends flows."""
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """Its server."""
+        ...
+
+    def flow(self, id: str) -> Flow[Any]:
+        """A flow's handle."""
+        ...
+
+    def detour(self) -> Detour | None:
+        """Where it goes instead of to the server."""
+        ...
+
+    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
+        """What the server has to be told before jobs are sent to these queues."""
+        ...
 
 
 class Flow(Generic[R]):

@@ -5,48 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain as chained
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from quaff.checks import check_app, check_call, check_name, circle, unknown, waits_of
-from quaff.config import Settings
 from quaff.errors import ConfigurationError, StoreError
-from quaff.flow import Flow
+from quaff.flow import Application, Flow
 from quaff.model import durability, ids
 from quaff.model.flow import After, NodeResult, Policy, Shape, TaskSignature, leaves_first, names_in
 from quaff.model.ids import JobId
 from quaff.plan import Plan, Waits, places_of, terms_of, under
 from quaff.store.assurance import answer_of
-from quaff.store.client import Store
 from quaff.store.flows import plant
 from quaff.store.keys import partition
 from quaff.store.transitions import Call
 from quaff.task import Task
 
 R = TypeVar("R")
-
-
-class Application(Protocol):
-    """What sends flows."""
-
-    @property
-    def settings(self) -> Settings:
-        """Its settings."""
-        ...
-
-    @property
-    def store(self) -> Store:
-        """Its server."""
-        ...
-
-    def flow(self, id: str) -> Flow[Any]:
-        """A flow's handle."""
-        ...
-
-    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
-        """What the server has to be told before jobs are sent to these queues."""
-        ...
 
 
 class Part(ABC, Generic[R]):
@@ -68,13 +44,20 @@ class Part(ABC, Generic[R]):
             TypeError, MessageTooLarge, ServerUnavailable, QueueFull, DurabilityNotConfirmed: as ``Task.delay``.
         """
         app, id, calls = self._planted()
-        for call in calls:
-            _sure(app.store.run(call), id)
+
+        def send() -> None:
+            for call in calls:
+                _sure(app.store.run(call), id)
+
+        where = app.detour()
+        send() if where is None else where.plant(send)
         return app.flow(str(id))
 
     async def adelay(self) -> Flow[R]:
         """As ``delay``, in a coroutine."""
         app, id, calls = self._planted()
+        if app.detour() is not None:
+            return self.delay()
         for call in calls:
             _sure(await app.store.aio.run(call), id)
         return app.flow(str(id))
