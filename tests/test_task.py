@@ -17,9 +17,11 @@ import pytest
 from quaff import (
     ConfigurationError,
     Job,
+    NoCurrentJob,
     Quaff,
     Unique,
     UnknownTask,
+    current_job,
 )
 from tests import taskapp
 from tests.helpers import Program, in_loop, wait_until
@@ -278,3 +280,19 @@ def test_the_task_that_is_told_of_jobs_that_are_given_up_takes_an_id(quaff: Quaf
     assert quaff.task(taskapp.add.fn, name="two", on_exhausted="later").settings.on_exhausted == "later"
     with pytest.raises(ConfigurationError, match="on_exhausted=not_told: it is called with a job's id alone"):
         quaff.task(taskapp.add.fn, name="three", on_exhausted=bad)
+
+
+def test_a_call_for_a_workflow_is_sent_alone_as_the_task_would_send_it(quaff: Quaff) -> None:
+    """``task.s(...)`` in the hands of somebody who has no workflow."""
+    task = quaff.task(taskapp.add.fn, name="add").options(priority=3)
+    first, second = task.s(1, 2).delay(), in_loop(quaff, task.si(1).adelay)
+    assert [first.info().task, second.info().task] == ["add", "add"]
+    assert quaff.queue("default").stats().queued == 2
+
+
+def test_a_plain_call_that_needs_a_job_says_what_to_do() -> None:
+    """Inside of none there is no id to make up."""
+    assert not current_job
+    with pytest.raises(NoCurrentJob, match=r"plain call.*delay\(\).*perform\(task") as raised:
+        current_job.progress(1, 2)
+    assert isinstance(raised.value, RuntimeError)

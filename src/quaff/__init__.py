@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from quaff.errors import JobNotFound as JobNotFound
     from quaff.errors import LimitReached as LimitReached
     from quaff.errors import MessageTooLarge as MessageTooLarge
+    from quaff.errors import NoCurrentJob as NoCurrentJob
     from quaff.errors import QuaffError as QuaffError
     from quaff.errors import QueueFull as QueueFull
     from quaff.errors import ResultCorrupt as ResultCorrupt
@@ -125,6 +126,7 @@ _HOME = {
     "LimitReached": "errors",
     "LogLine": "model.events",
     "MessageTooLarge": "errors",
+    "NoCurrentJob": "errors",
     "Progress": "model.progress",
     "Quaff": "app",
     "QuaffError": "errors",

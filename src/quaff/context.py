@@ -13,6 +13,7 @@ import msgspec
 from quaff.durable.current import Durable
 from quaff.durable.iteration import Iteration
 from quaff.durable.steps import Memory, Steps
+from quaff.errors import NoCurrentJob
 from quaff.model import events
 from quaff.model.ids import JobId
 from quaff.model.masking import Mask
@@ -104,7 +105,10 @@ class CurrentJob(Durable):
     def _attempt(self) -> Attempt:
         attempt = _current.get()
         if attempt is None:
-            raise RuntimeError("current_job is only there inside a task that a worker runs; here nothing is running.")
+            raise NoCurrentJob(
+                "current_job is only there where a job runs, and a plain call task(...) is none: send it with delay(), "
+                "or in a test use perform(task, ...) of quaff.testing. `if current_job:` tells whether one is there."
+            )
         return attempt
 
     def _running(self) -> Attempt:

@@ -13,6 +13,7 @@ QuaffError
 │   └── UnknownTask             a name nobody registered here
 ├── LimitReached                ``quaff.limit()`` lets nobody more in now
 ├── StepError                   a step, sleep, wait or iteration of a task is used wrongly
+├── NoCurrentJob                ``current_job`` is asked where no job runs (also a RuntimeError)
 ├── SignalTimeout               no signal came within ``wait_for(timeout=)`` (also a TimeoutError)
 ├── StoreError                  the server answered with something no retry can mend
 └── JobError                    the answer about one job is not its value
@@ -170,6 +171,12 @@ class StepError(QuaffError):
     """A name that is used twice in one attempt, too many steps, or a cursor that does not fit its source."""
 
     code = "QF050"
+
+
+class NoCurrentJob(QuaffError, RuntimeError):
+    """``current_job`` was asked for something outside of a job, such as in a plain call of a task."""
+
+    code = "QF054"
 
 
 class SignalTimeout(QuaffError, TimeoutError):

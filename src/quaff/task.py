@@ -157,13 +157,13 @@ class Task(Generic[P, R, F]):
         """As ``map``, in a coroutine."""
         return await self.sender.asend(self._submissions(calls, spread))
 
-    def s(self, *args: Any, **kwargs: Any) -> TaskSignature[R]:
+    def s(self, *args: Any, **kwargs: Any) -> TaskCall[R]:
         """A call for ``chain``, ``group``, ``chord`` and ``workflow``; in a chain the result before it is put first."""
-        return TaskSignature(self, args, kwargs, takes=True)
+        return TaskCall(self, args, kwargs, takes=True)
 
-    def si(self, *args: Any, **kwargs: Any) -> TaskSignature[R]:
+    def si(self, *args: Any, **kwargs: Any) -> TaskCall[R]:
         """As ``s``, for a call that takes no result of another one."""
-        return TaskSignature(self, args, kwargs, takes=False)
+        return TaskCall(self, args, kwargs, takes=False)
 
     def options(self, **given: Unpack[CallOptions]) -> Task[P, R, F]:
         """The same task with other options for the calls made through it.
@@ -204,6 +204,18 @@ class Task(Generic[P, R, F]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+
+class TaskCall(TaskSignature[R]):
+    """A call that a workflow makes, or that is sent by itself."""
+
+    def delay(self) -> Job[R]:
+        """``task.delay(...)`` with these arguments; errors as of that."""
+        return self.task.delay(*self.args, **self.kwargs)  # type: ignore[no-any-return]
+
+    async def adelay(self) -> Job[R]:
+        """As ``delay``, in a coroutine."""
+        return await self.task.adelay(*self.args, **self.kwargs)  # type: ignore[no-any-return]
 
 
 def submission(

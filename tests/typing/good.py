@@ -270,6 +270,7 @@ def flows() -> None:
     assert_type(starmap(add, [(1, 2)]).delay(), Flow[list[int]])
     assert_type(group(add.s(1), fetch.si("url"), on_failure=send.si("me")).delay().result(5), list[Any])
     assert_type(chain(add.s(1), add.s(2)).delay(), Flow[Any])
+    assert_type(add.s(1).delay(), Job[int])
     assert_type(chord([add.s(1)], add.s()).delay().state, JobState)
     work = workflow()
     work.add("sum", add.s(1, 2), compensate=send.si("undo"))
