@@ -62,6 +62,8 @@ def test_what_is_not_understood_is_said(text: str, says: str) -> None:
         ("error:Timeout*", True),
         ("error:error", True),
         ("error:route", True),
+        ("error:no*host", True),
+        ("error:no*net", False),
         ("error:KeyError", False),
         ("since:2h", True),
         ("since:30m", False),

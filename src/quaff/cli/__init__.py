@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import click
 
-from quaff.errors import ConfigurationError, QuaffError, ServerUnavailable
+from quaff.errors import ConfigurationError, QuaffError, ServerUnavailable, UnknownTask
 
 
 class Group(click.Group):
@@ -16,11 +17,26 @@ class Group(click.Group):
         try:
             return super().invoke(ctx)
         except QuaffError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {printable(error)}", err=True)
             sys.exit(next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1))
+        except (click.ClickException, click.exceptions.Exit, click.Abort, EOFError, OSError):
+            raise
+        except Exception:  # noqa: BLE001  whatever it is, it is ours, and nobody else's exit code
+            traceback.print_exc()
+            click.echo("Error: this is a bug in Quaff: please report it with the lines above.", err=True)
+            sys.exit(BUG)
 
 
-_CODES = {ConfigurationError: 2, ServerUnavailable: 3}
+#: Exit codes besides 0, 1 (it ran, and the thing failed) and Click's own 2; ``quaff server`` has 4, it runs already.
+_CODES = {ConfigurationError: 2, UnknownTask: 2, ServerUnavailable: 3}
+BUG = 70
+
+
+def printable(error: QuaffError) -> str:
+    """Its text, which may have names in it that somebody else made: line by line as it may be shown."""
+    from quaff.cli.printing import plain
+
+    return "\n".join(map(plain, str(error).splitlines()))
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,12 +49,21 @@ def program() -> click.Group:
     """The group with all its commands."""
     from quaff.cli.acl import acl
     from quaff.cli.audit import audit
+    from quaff.cli.calling import call
+    from quaff.cli.completion import completion
+    from quaff.cli.cron import cron
     from quaff.cli.dashboard import dashboard
     from quaff.cli.dev import dev
     from quaff.cli.doctor import doctor
+    from quaff.cli.jobs import jobs
+    from quaff.cli.looking import info, queues, top
+    from quaff.cli.server import server
+    from quaff.cli.steering import pause, purge, resume
     from quaff.cli.worker import worker
 
-    for command in (dev, worker, dashboard, doctor, audit, acl):
+    running = (dev, worker, server, dashboard)
+    looking = (info, queues, top, jobs, cron)
+    for command in (*running, *looking, call, pause, resume, purge, doctor, audit, acl, completion):
         quaff.add_command(command)
     return quaff
 

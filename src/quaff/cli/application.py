@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from quaff.app import Quaff
+    from quaff.inspector import Inspector
     from quaff.store.keys import Partition
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,7 +40,7 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition
     from quaff.store.pages import partitions
     from quaff.store.probe import lines
 
-    quaff = application_of(app)
+    quaff = load_app(app)
     namespace = quaff.settings.namespace
     there: dict[Partition, set[bytes]] = {}
     untold = ""
@@ -73,7 +74,7 @@ def _check_there(names: Sequence[str], there: set[str], untold: str, namespace: 
             )
 
 
-def application_of(app: str | None) -> Quaff:
+def load_app(app: str | None) -> Quaff:
     """The application that is named, or one that knows no more than its settings.
 
     Raises:
@@ -86,3 +87,14 @@ def application_of(app: str | None) -> Quaff:
     from quaff.worker.loading import load
 
     return load(app)
+
+
+def inspector_of(app: str | None, queues: str | None) -> tuple[Quaff, Inspector]:
+    """The application, and what looks into its queues: those named, or all that are known; errors as ``homes_of``."""
+    from quaff.inspector import Inspector
+
+    quaff, homes, _ = homes_of(app, queues)
+    return quaff, Inspector(quaff, list(dict.fromkeys(home.queue for home in homes)))
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")

@@ -22,9 +22,9 @@ def dashboard(app: str | None, host: str, port: int) -> None:
         from quaff.dashboard.serve import server
     except ImportError as error:
         raise ConfigurationError(f"the dashboard needs {error.name}: pip install 'quaff[dashboard]'") from None
-    from quaff.cli.application import application_of
+    from quaff.cli.application import load_app
 
-    quaff = application_of(app)
+    quaff = load_app(app)
     settings = quaff.settings
     if host not in _LOOPBACK and not (settings.dashboard_user and settings.dashboard_password):
         raise ConfigurationError(

@@ -10,7 +10,12 @@ import click
 
 from quaff.cli import Group
 from quaff.cli.audit import audit
+from quaff.cli.calling import call
+from quaff.cli.cron import cron
 from quaff.cli.doctor import doctor
+from quaff.cli.jobs import jobs
+from quaff.cli.looking import info, queues, top
+from quaff.cli.steering import pause, purge, resume
 from quaff.cli.worker import MOST, worker
 from quaff.errors import ConfigurationError
 
@@ -38,21 +43,28 @@ def spec_of(context: click.Context) -> str:
     return ":".join(filter(None, (path.stem if path.suffix == ".py" else module, attribute)))
 
 
-def _of_flask(command: click.Command) -> None:
-    """The command with all its options but the application's, which Flask has found."""
+def _of_flask(command: click.Command, group: click.Group = quaff_group) -> None:
+    """The command with all its options but the application's, which Flask has found; a group with all its commands."""
+    if isinstance(command, click.Group):
+        same = click.Group(command.name, help=command.help, short_help=command.short_help)
+        group.add_command(same)
+        for each in command.commands.values():
+            _of_flask(each, same)
+        return
 
     def callback(context: click.Context, /, **options: Any) -> None:
         context.invoke(command, app=spec_of(context), **options)
 
-    quaff_group.command(
+    group.command(
         command.name,
         help=command.help,
         short_help=command.short_help,
+        epilog=command.epilog,
         params=[option for option in command.params if option.name != "app"],
     )(click.pass_context(callback))
 
 
-for _each in (worker, doctor, audit):
+for _each in (worker, info, queues, top, jobs, cron, call, pause, resume, purge, doctor, audit):
     _of_flask(_each)
 
 

@@ -79,7 +79,7 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 def _is_error(pattern: str, error: str, text: str) -> bool:
-    return any(fnmatchcase(word, pattern) for word in error.split()) or (bool(pattern) and pattern in text)
+    return any(fnmatchcase(word, pattern) for word in error.split()) or fnmatchcase(text, f"*{pattern}*")
 
 
 def parse(text: str, now: datetime | None = None) -> Filter:

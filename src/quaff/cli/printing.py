@@ -1,0 +1,114 @@
+"""How commands show what they found: a table for people, or one JSON document for programs.
+
+Whatever stands in a cell was written by somebody: control characters are shown, never sent to the terminal.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from quaff.model.counts import Counts
+    from quaff.model.histogram import Histogram
+
+#: Of a table that goes to a file or a pipe.
+_WIDE = 200
+_UNITS = ((0.001, "µs", 1e-6), (1, "ms", 1e-3), (100, "s", 1.0), (7200, "min", 60.0), (172_800, "h", 3600.0))
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def plain(value: object) -> str:
+    """A value as it may stand in a line: nothing in it moves the cursor, ends the line or changes its direction."""
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(each if each.isprintable() else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], width: int | None = None) -> list[str]:
+    """Lines of a table.
+
+    Args:
+        head: the titles; one that begins with ``>`` is of numbers, which stand at the right.
+        rows: the cells.
+        width: columns of the terminal; the last cell is cut where a line would be longer. None: that of stdout.
+    """
+    right = [title.startswith(">") for title in head]
+    lines = [[title.removeprefix(">") for title in head], *([plain(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    most = width or (shutil.get_terminal_size((_WIDE, 24)).columns if sys.stdout.isatty() else _WIDE)
+    return [_cut("  ".join(_padded(*each) for each in zip(line, widths, right, strict=True)), most) for line in lines]
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    return cell.rjust(width) if right else cell.ljust(width)
+
+
+def _cut(line: str, most: int) -> str:
+    line = line.rstrip()
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def put_table(head: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
+    """Print it, or what to say where there are no rows."""
+    if not rows:
+        click.echo(nothing)
+        return
+    title, *lines = table(head, rows)
+    click.echo("\n".join([click.style(title, bold=True), *lines]))
+
+
+def put_json(value: Any) -> None:
+    """One document; times are ISO 8601."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value))
+
+
+def summary(counts: Counts) -> dict[str, Any]:
+    """What was counted, for programs: outcomes, and of times how many, mean and percentiles in seconds."""
+    numbers = {name: value for name in counts.__struct_fields__ if isinstance(value := getattr(counts, name), int)}
+    return numbers | {"run": _times(counts.run), "wait": _times(counts.wait)}
+
+
+def _times(found: Histogram) -> dict[str, Any]:
+    shares = {name: found.percentile(share) for name, share in _SHARES.items()}
+    return {"count": found.count, "mean": found.mean, **shares}
+
+
+def took(seconds: float | None) -> str:
+    """A duration in few characters: ``12 ms``, ``3.4 s``, ``2 h``."""
+    if seconds is None:
+        return "-"
+    for most, unit, size in (
+        (0.001, "µs", 1e-6),
+        (1, "ms", 1e-3),
+        (100, "s", 1),
+        (7200, "min", 60),
+        (172_800, "h", 3600),
+    ):
+        if seconds < most:
+            value = seconds / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def ago(at: datetime | None) -> str:
+    """How long ago, or ``in 5 min``."""
+    if at is None:
+        return "-"
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    return f"in {took(-seconds)}" if seconds < 0 else f"{took(seconds)} ago"
+
+
+def size(number: int | None) -> str:
+    """Bytes in MiB."""
+    return "-" if number is None else f"{number / 2**20:.0f} MiB"
