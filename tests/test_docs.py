@@ -17,6 +17,7 @@ import pytest
 
 from quaff.cli.flask import quaff_group
 from tests.helpers import Program, python, wait_until
+from tests.matrix import ENGINE, known_as
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,7 +37,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str, 
     """A directory to work in as a reader would, with a server of the tests behind whatever URL the page names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("QUAFF_URL", server_url)
+    monkeypatch.setenv("QUAFF_URL", known_as(ENGINE, server_url))
     monkeypatch.setenv("QUAFF_NAMESPACE", namespace)
     before = set(sys.modules)
     yield tmp_path

@@ -13,6 +13,7 @@ import pytest
 
 from quaff import Quaff
 from tests.helpers import Program, gone, python, wait_until
+from tests.matrix import ENGINE, known_as
 
 Keep = Callable[[Program], Program]
 
@@ -34,7 +35,7 @@ WEB = "import sys, time; print('web is up', flush=True); time.sleep(600)"
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str, namespace: str) -> Path:
     """A directory with an application, and the server of the tests."""
-    monkeypatch.setenv("QUAFF_URL", server_url)
+    monkeypatch.setenv("QUAFF_URL", known_as(ENGINE, server_url))
     monkeypatch.setenv("QUAFF_NAMESPACE", namespace)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # as with most people
     (tmp_path / "tasks.py").write_text(TASKS)
