@@ -22,6 +22,7 @@ from quaff import ConfigurationError, Job
 from quaff.flask import Quaff
 from tests import helpers
 from tests.helpers import end_embedded, wait_until
+from tests.matrix import ENGINE, known_as
 
 SHOP = """
 import asyncio, datetime, os, pathlib, time, uuid
@@ -89,7 +90,7 @@ def shop(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The module of a shop whose worker runs; its one application is ``shop.app``."""
     folder = tmp_path_factory.mktemp("shop")
     name = f"shop_{uuid4().hex[:8]}"
-    (folder / f"{name}.py").write_text(SHOP.format(url=server_url, namespace=name))
+    (folder / f"{name}.py").write_text(SHOP.format(url=known_as(ENGINE, server_url), namespace=name))
     sys.path.append(str(folder))
     module = __import__(name)
     module.app = module.create_app()  # type: ignore[attr-defined]
