@@ -15,7 +15,7 @@ from quaff.cli import program
 from quaff.doctor.checks import CHECKS
 from quaff.doctor.examine import _rights, examine
 from quaff.doctor.facts import Facts, Finding
-from quaff.errors import ConfigurationError, ServerUnavailable, StoreError
+from quaff.errors import ConfigurationError, ServerUnavailable
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.probe import Line

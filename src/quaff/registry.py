@@ -6,7 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, UnknownTask, did_you_mean
@@ -18,11 +18,47 @@ from quaff.model.message import Submission
 from quaff.model.options import TaskOptions, resolve
 from quaff.model.times import Seconds
 from quaff.schedules import Declared, NamedSchedule, ScheduleDecorator, definition
-from quaff.task import BatchDecorator, GivenOptions, Task, TaskDecorator
+from quaff.task import GivenOptions, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Y = TypeVar("Y")
+
+
+class TaskDecorator(Protocol):
+    """``@quaff.task(...)`` waiting for its function."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Generator[Y, Any, R]], /) -> Task[P, R, Generator[Y, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, AsyncIterator[Y]], /) -> Task[P, None, AsyncIterator[Y]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, Iterator[Y]], /) -> Task[P, Any, Iterator[Y]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
+    def __call__(self, fn: Any, /) -> Any: ...
+
+
+class BatchDecorator(Protocol):
+    """``@quaff.task(batch=...)`` waiting for its function; the arguments of one call are checked when it is sent."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[list[Any]], Coroutine[Any, Any, Sequence[R | Exception]]], /
+    ) -> Task[..., R, Coroutine[Any, Any, Sequence[R | Exception]]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[list[Any]], Sequence[R | Exception]], /
+    ) -> Task[..., R, Sequence[R | Exception]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[list[Any]], Coroutine[Any, Any, None]], /
+    ) -> Task[..., None, Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(self, fn: Callable[[list[Any]], None], /) -> Task[..., None, None]: ...
+    def __call__(self, fn: Any, /) -> Any: ...
 
 
 class Registry(ABC):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
 
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, EnqueueError, MessageTooLarge
@@ -314,39 +314,3 @@ def _check_names(signature: Signature, settings: TaskOptions) -> None:
     check_names(f"sensitive={settings.sensitive!r}", settings.sensitive, signature.names)
     if settings.unique is not None:
         check_names(f"Unique(by={settings.unique.by!r})", settings.unique.by, signature.names)
-
-
-class TaskDecorator(Protocol):
-    """``@quaff.task(...)`` waiting for its function."""
-
-    @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, fn: Callable[P, Generator[Y, Any, R]], /) -> Task[P, R, Generator[Y, Any, R]]: ...
-    @overload
-    def __call__(self, fn: Callable[P, AsyncIterator[Y]], /) -> Task[P, None, AsyncIterator[Y]]: ...
-    @overload
-    def __call__(self, fn: Callable[P, Iterator[Y]], /) -> Task[P, Any, Iterator[Y]]: ...
-    @overload
-    def __call__(self, fn: Callable[P, R], /) -> Task[P, R, R]: ...
-    def __call__(self, fn: Any, /) -> Any: ...
-
-
-class BatchDecorator(Protocol):
-    """``@quaff.task(batch=...)`` waiting for its function; the arguments of one call are checked when it is sent."""
-
-    @overload
-    def __call__(
-        self, fn: Callable[[list[Any]], Coroutine[Any, Any, Sequence[R | Exception]]], /
-    ) -> Task[..., R, Coroutine[Any, Any, Sequence[R | Exception]]]: ...
-    @overload
-    def __call__(
-        self, fn: Callable[[list[Any]], Sequence[R | Exception]], /
-    ) -> Task[..., R, Sequence[R | Exception]]: ...
-    @overload
-    def __call__(
-        self, fn: Callable[[list[Any]], Coroutine[Any, Any, None]], /
-    ) -> Task[..., None, Coroutine[Any, Any, None]]: ...
-    @overload
-    def __call__(self, fn: Callable[[list[Any]], None], /) -> Task[..., None, None]: ...
-    def __call__(self, fn: Any, /) -> Any: ...

@@ -11,13 +11,13 @@ from redis.exceptions import ResponseError
 
 from quaff.errors import QuaffError
 from quaff.store.bell import Bell, connected
-from quaff.store.client import receive, send
 from quaff.store.connect import Endpoint
 from quaff.store.errands import Errand, Errands
 from quaff.store.faults import LOST, NoAnswer, sort_out
 from quaff.store.keys import Partition
 from quaff.store.transitions import Call
 from quaff.store.urls import Address
+from quaff.store.wire import receive, send
 
 #: How often calls are sent on within one round: to the node that another one has named.
 _REDIRECTIONS = 3
