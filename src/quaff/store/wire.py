@@ -29,7 +29,7 @@ def make_sure(connection: Any, errand: Errand, where: str, patience: Patience) -
         where: the server, for errors.
 
     Raises:
-        ConfigurationError, ServerUnavailable: it cannot, and nothing was sent; ConnectionError, TimeoutError of redis-py.
+        ConfigurationError, ServerUnavailable: it cannot, and nothing was sent. Those of redis-py as ``send``.
     """
     asked = errand.durability
     if asked is None or asked in _confirmed(connection, connection._sock):
