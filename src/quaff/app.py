@@ -318,6 +318,17 @@ class Quaff(Registry):
         self._flags.update({name: value for name, value in flags.items() if value is not None})
         self._backend = None
 
+    @contextmanager
+    def overridden(self, **flags: Any) -> Iterator[None]:
+        """Lay settings over all others for the length of a block; for tests."""
+        before = dict(self._flags)
+        self.override(**flags)
+        try:
+            yield
+        finally:
+            self._flags = before
+            self.override()
+
     def attempt_scope(self) -> AbstractContextManager[Any]:
         """What surrounds each attempt in a worker; Flask's gives a fresh application context."""
         return _NOTHING

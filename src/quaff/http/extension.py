@@ -73,8 +73,8 @@ class Extension(plain.Quaff, Generic[A]):
         app.extensions[self.extension] = self
         self._known[app] = _Known()
 
-    def serve(self, app: A) -> None:
-        """Run attempts in the context of ``app``; for a worker that has just loaded it."""
+    def serve(self, app: A | None) -> None:
+        """Run attempts in the context of ``app``; for a worker that has just loaded it. None: of no certain one."""
         # The one strong reference: what a factory made for the worker has no other holder.
         self._served = app
 

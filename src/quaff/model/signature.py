@@ -124,6 +124,10 @@ class Signature:
         bound.apply_defaults()
         return bound.arguments
 
+    def some(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Some of a call's arguments by the names of the parameters. Raises TypeError where no call could have them."""
+        return self._signature.bind_partial(*args, **kwargs).arguments
+
     def _without_hints(self) -> inspect.Signature:
         """The parameters and their defaults, for an error text: the hints may be quoted, and are not what is wrong."""
         bare = [p.replace(annotation=p.empty) for p in self._signature.parameters.values()]

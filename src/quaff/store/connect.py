@@ -150,6 +150,19 @@ class Endpoint:
             for connection in () if pool is None else (*pool._available_connections, *pool._in_use_connections):
                 _abandon(connection)
 
+    def close(self) -> None:
+        """Close all that is open, and of an event loop that goes on as soon as it turns; for a test that is over."""
+        self.abandon_pool()
+        self.tidy()
+        for loop, node in list(self._pools):
+            pool = self._pools.pop((loop, node), None)
+            for connection in () if pool is None else (*pool._available_connections, *pool._in_use_connections):
+                writer, connection._reader, connection._writer = connection._writer, None, None
+                if writer is not None and loop is not None and loop is not _here() and loop.is_running():
+                    loop.call_soon_threadsafe(writer.transport.abort)
+                elif writer is not None:
+                    writer.transport.abort()
+
     def connection(self, seconds: float | None = None, node: Address | None = None) -> Any:
         """A connection of one's own, outside the pool, not yet connected; ``seconds`` instead of the endpoint's."""
         pool = self.pool(node)
@@ -194,6 +207,13 @@ class Endpoint:
             why = f"there is no option {unknown[1]} (or none without TLS)" if unknown else str(error)
             raise ConfigurationError(f"{self.where} is not a URL of a server: {why}") from None
         return pool
+
+
+def _here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _abandon(connection: Any) -> None:

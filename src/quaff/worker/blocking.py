@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from quaff.errors import QuaffError
 from quaff.model import blocking
 from quaff.model.blocking import Rule
 from quaff.store.faults import NoAnswer
 from quaff.store.keys import Partition
-from quaff.store.link import Link
 from quaff.store.queries import blocks
+from quaff.store.transitions import Call
 from quaff.worker.ready import Parked, Ready
 
 log = logging.getLogger("quaff.worker")
+
+
+class Sender(Protocol):
+    """A link, as far as is needed here."""
+
+    def exchange(self, calls: Sequence[Call[Any]]) -> Sequence[Any]:
+        """Send calls; their answers, an error in the place of one."""
+        ...
 
 
 class Blocks:
@@ -24,7 +33,7 @@ class Blocks:
         link: the connections of this process.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Sender) -> None:
         self._link = link
         self._version: dict[Partition, int] = {}
         self._rules: dict[Partition, dict[str, list[Rule]]] = {}

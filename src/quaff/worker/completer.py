@@ -117,7 +117,7 @@ class Completer:
                         lease.token,
                         settled.state,
                         settled.ttl_ms,
-                        self._note(finished),
+                        beside(finished, self._partitions),
                         settled.record,
                     )
                 )
@@ -163,16 +163,17 @@ class Completer:
         """Empty the pipe that woke the fetcher."""
         os.read(self.read_end, 4096)
 
-    def _note(self, finished: Finished) -> bytes:
-        """Beside the record: of a job that comes back its priority and place, or what it waits for; else its digest."""
-        settled = finished.settled
-        if settled.state.terminal:
-            return message.digest(finished.claim.lease.message)
-        if settled.step:
-            return settled.step
-        priority = b"" if settled.priority is None else b"%d" % settled.priority
-        if settled.queue is None:
-            return priority
-        home = finished.claim.where.job
-        to = home if settled.queue == home.queue else self._partitions.home(settled.queue, home.raw)
-        return b"%b %b#%d" % (priority, to.queue.encode(), to.partition)
+
+def beside(finished: Finished, partitions: Spread) -> bytes:
+    """Beside the record: of a job that comes back its priority and place, or what it waits for; else its digest."""
+    settled = finished.settled
+    if settled.state.terminal:
+        return message.digest(finished.claim.lease.message)
+    if settled.step:
+        return settled.step
+    priority = b"" if settled.priority is None else b"%d" % settled.priority
+    if settled.queue is None:
+        return priority
+    home = finished.claim.where.job
+    to = home if settled.queue == home.queue else partitions.home(settled.queue, home.raw)
+    return b"%b %b#%d" % (priority, to.queue.encode(), to.partition)

@@ -61,7 +61,7 @@ def _load(spec: str) -> Quaff:
             if not hasattr(target, part):
                 raise ConfigurationError(f"{spec!r}: {name} has no {attribute!r}.{did_you_mean(part, dir(target))}")
             target = getattr(target, part)
-        found = _unwrap(target)
+        found = unwrap(target)
         if found is None:
             raise ConfigurationError(
                 f"{spec!r} is {with_article(type(target).__name__)}, not a Quaff, nor an application that has one."
@@ -69,7 +69,7 @@ def _load(spec: str) -> Quaff:
         return found
     candidates = [getattr(module, each) for each in _USUAL if hasattr(module, each)]
     for candidate in [*candidates, *vars(module).values()]:
-        found = _unwrap(candidate) if candidate in candidates or not inspect.isroutine(candidate) else None
+        found = unwrap(candidate) if candidate in candidates or not inspect.isroutine(candidate) else None
         if found is not None:
             return found
     raise ConfigurationError(f"{name} has no Quaff object in it; say which: -A {name}:object")
@@ -98,7 +98,7 @@ def _module(name: str, spec: str) -> ModuleType:
         raise ConfigurationError(f"no module {name!r} in {here} or on sys.path.{hint}") from None
 
 
-def _unwrap(target: Any) -> Quaff | None:
+def unwrap(target: Any) -> Quaff | None:
     """The Quaff in an object: itself, a web application's, or what a factory makes."""
     if isinstance(target, Quaff):
         return target
@@ -113,5 +113,5 @@ def _unwrap(target: Any) -> Quaff | None:
         for p in inspect.signature(target).parameters.values()
     ):
         made = target()
-        return None if inspect.isfunction(made) else _unwrap(made)
+        return None if inspect.isfunction(made) else unwrap(made)
     return None

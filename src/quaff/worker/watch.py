@@ -5,14 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
-from quaff.worker.run import CANCEL
-from quaff.worker.runners import Runner
+from quaff.worker.run import CANCEL, Run
 
 #: Seconds between two looks while something runs.
 _EVERY = 0.1
 #: Seconds that a function which was cancelled gets to notice by itself, at most.
 _NOTICE = 3.0
+
+
+class Runner(Protocol):
+    """What runs attempts; see ``runners.py``."""
+
+    running: list[Run | None]
+
+    @property
+    def load(self) -> int:
+        """Jobs that it has."""
+        ...
+
+    def cut(self, run: Run, why: str) -> None:
+        """Make an attempt end."""
+        ...
 
 
 class Watch:

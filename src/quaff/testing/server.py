@@ -1,0 +1,36 @@
+"""The server of a test process: started when first asked for, gone with the process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from quaff.store import embedded
+
+
+def url() -> str:
+    """The URL of this process's server, which runs. A worker of pytest-xdist is a process, and so has one of its own.
+
+    Raises:
+        ConfigurationError: there is no server program to be found; ServerUnavailable
+    """
+    return _url(os.getpid())
+
+
+@cache
+def _url(pid: int) -> str:
+    # Short: the path of a socket has little room, and the temporary directory of some systems is long.
+    home = Path(tempfile.mkdtemp(prefix="quaff-", dir="/tmp" if os.access("/tmp", os.W_OK) else None))  # noqa: S108
+    atexit.register(_clear, home, pid)
+    embedded.ensure(home)
+    return f"embedded://{home}"
+
+
+def _clear(home: Path, pid: int) -> None:
+    # Its keeper ends the server when its last user is gone, the sooner where its directory is.
+    if os.getpid() == pid:
+        shutil.rmtree(home, ignore_errors=True)
