@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+
+import pytest
 
 from quaff import Batch, Cancel, Concurrency, Quaff, RateLimit, Retry, Snooze, Unique, current_job, exponential
 
@@ -77,6 +80,14 @@ def steered(how: str) -> None:
     raise {"retry": Retry(in_=5), "snooze": Snooze(5), "cancel": Cancel("enough")}[how]
 
 
+@quaff.task(name="checks")
+def checks(kind: str) -> None:
+    """Ends by what is meant for whoever runs the tests."""
+    if kind == "fail":
+        pytest.fail("this must not be called")
+    raise KeyboardInterrupt
+
+
 @quaff.task(name="told")
 def told(job: str) -> None:
     """Hears of jobs that are given up."""
@@ -114,6 +125,7 @@ def talks() -> None:
     """Says how far it is, and what it does."""
     current_job.progress(1, 2, "half")
     current_job.log("begun")
+    logging.getLogger("shop").warning("half %s", "done")
 
 
 @quaff.task(name="counts")

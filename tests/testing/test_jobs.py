@@ -74,6 +74,14 @@ def test_with_raises_false_a_failure_is_recorded_and_the_others_run(jobs: Kit) -
         job.result(1)
 
 
+@pytest.mark.parametrize(("kind", "raised"), [("fail", pytest.fail.Exception), ("stop", KeyboardInterrupt)])
+def test_what_is_meant_for_the_test_run_always_comes_to_it(jobs: Kit, kind: str, raised: type[BaseException]) -> None:
+    """A Ctrl+C, and a check within a task, also where failures of jobs are only recorded."""
+    shop.checks.delay(kind)
+    with pytest.raises(raised):
+        jobs.run_all(raises=False)
+
+
 def test_an_attempt_that_is_tried_again_raises_nothing_and_what_is_due_at_once_runs_at_once(jobs: Kit) -> None:
     later, now = shop.flaky.delay(3), shop.at_once.delay(3)
     assert jobs.run_all() == [later, now, now, now]
@@ -102,7 +110,7 @@ def test_progress_lines_and_values_are_there_afterwards(jobs: Kit) -> None:
     jobs.run_all()
     info = said.info()
     assert info.progress is not None
-    assert (info.progress.done, [line.text for line in info.logs]) == (1, ["begun"])
+    assert (info.progress.done, [line.text for line in info.logs]) == (1, ["begun", "half done"])
     assert list(given.stream(timeout=5)) == list(range(1500))
 
 

@@ -30,6 +30,7 @@ from quaff.testing.clock import Clock
 from quaff.testing.expecting import Expecting
 from quaff.testing.store import KitStore, Seen
 from quaff.testing.worker import Ended, Worker
+from quaff.worker.capture import captured
 from quaff.worker.loading import load, unwrap
 from quaff.worker.ready import Ready
 from quaff.worker.run import Interrupt
@@ -298,7 +299,8 @@ def kit(app: object, *, url: str | None = None, **settings: Any) -> Iterator[Kit
         store = backend.store = KitStore(backend.endpoint, backend.settings.deadline, seen)
         worker = Worker(quaff, store, seen, clock)
         try:
-            yield Kit(quaff, clock, worker, seen)
+            with captured(backend.settings.job_log_level):
+                yield Kit(quaff, clock, worker, seen)
         finally:
             worker.close()
             _clear(backend.endpoint, seen)

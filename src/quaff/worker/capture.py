@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from quaff.context import running
 from quaff.worker.logs import loosen
@@ -35,6 +37,21 @@ class Capture(logging.Handler):
             attempt.log(record.levelno, record.name, self.format(record), record.created)
         except Exception:  # noqa: BLE001  whatever the arguments of a record raise when they are made a text
             self.handleError(record)
+
+
+@contextmanager
+def captured(level: str) -> Iterator[None]:
+    """As ``capture``, for the length of a block, and as far as the levels of the loggers let records through."""
+    number = logging.getLevelNamesMapping().get(level)
+    if number is None:
+        yield
+        return
+    handler = Capture(number)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def capture(level: str) -> None:
