@@ -106,6 +106,8 @@ def test_each_command_on_a_page_exists_with_its_options(page: str, line: str) ->
         parse(quaff_group, words[words.index("quaff") + 1 :])
     elif program_name == "quaff":
         parse(program(), words)
+    elif words[:2] == ["manage.py", "quaff"]:
+        parse(program(), [words[2], "-A", "quaff.django:application", *words[3:]])
     else:
         assert program_name in ("curl", "pip"), f"{page}: who runs {line!r}?"
 
