@@ -11,6 +11,8 @@ from textwrap import dedent
 
 import pytest
 
+from tests.helpers import wait_until
+
 pytest_plugins = ["pytester"]
 
 SHOP = """
@@ -158,6 +160,8 @@ def test_the_setting_names_the_application_and_each_worker_of_xdist_has_a_server
     assert len(urls) == 2
     assert all(len(each) == 1 for each in urls.values())
     assert len(set.union(*urls.values())) == 2
+    homes = [Path(url.removeprefix("embedded://")) for url in set.union(*urls.values())]
+    wait_until(lambda: not any(home.exists() for home in homes), 15, "both directories to be gone")
 
 
 def test_without_an_application_the_error_says_how_to_give_one(pytester: pytest.Pytester) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The setting ``quaff_app``."""
     parser.addini("quaff_app", "the application whose jobs are tested, as -A of a worker takes it: module:object")
+
+
+def pytest_unconfigure() -> None:
+    """Clear up: a worker of pytest-xdist ends without the exit handlers of a program."""
+    server = sys.modules.get("quaff.testing.server")
+    if server is not None:
+        server.clear()
 
 
 @pytest.fixture
