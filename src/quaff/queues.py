@@ -5,7 +5,9 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -270,8 +272,23 @@ def stats_of(found: Sequence[Mapping[str, int]]) -> QueueStats:
     )
 
 
+_acting: ContextVar[str | None] = ContextVar("quaff_acting", default=None)
+
+
+@contextmanager
+def acting_as(name: str) -> Generator[None]:
+    """Within it changes are somebody else's than this program's: of whoever has sent a request."""
+    token = _acting.set(name)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def somebody() -> str:
     """Who this is, for the list of changes."""
+    if (name := _acting.get()) is not None:
+        return name
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user may have no name

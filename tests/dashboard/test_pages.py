@@ -152,7 +152,10 @@ def test_each_action_does_what_it_says(own_site: Site, worker: Program) -> None:
     assert quaff.schedules.get("weekdays").paused  # type: ignore[union-attr]
     act("/schedules/weekdays/resume")
     assert not quaff.schedules.get("weekdays").paused  # type: ignore[union-attr]
-    assert {"pause", "resume"} <= {change.what.split()[0] for change in quaff.queue("mail").changes()}
+    changes = quaff.queue("mail").changes()
+    assert {"pause", "resume", "purge", "retry", "cancel", "discard"} <= {change.what for change in changes}
+    assert {change.who for change in changes} == {"dashboard@127.0.0.1"}
+    assert f"{again.id}, from the dashboard" in {change.about for change in changes}
 
 
 def test_several_jobs_at_once_those_selected_or_all_that_match(own_site: Site) -> None:

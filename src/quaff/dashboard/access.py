@@ -55,6 +55,11 @@ class Access:
             return "admin" if _knows(request, user, password) else None
         return "admin" if (self._local or debug) and _from_here(request) else None
 
+    def name(self, request: Request) -> str:
+        """Who asks, for the list of changes: the name given, if one was, and where from."""
+        given = request.authorization.username if self._auth is None and request.authorization else None
+        return f"{given or 'dashboard'}@{request.remote_addr or 'unknown'}"
+
     def refusal(self) -> Response:
         """What nobody gets to see anything but."""
         if self._auth is None and all(self._credentials()):

@@ -13,6 +13,7 @@ from quaff.dashboard.access import Access, guard, same_site
 from quaff.dashboard.assets import assets, version
 from quaff.dashboard.desk import Desk
 from quaff.errors import ConfigurationError, JobNotFound, QuaffError, ServerUnavailable
+from quaff.queues import acting_as
 
 if TYPE_CHECKING:
     from quaff.app import Quaff
@@ -49,7 +50,14 @@ def make(quaff: Quaff, access: Access, *, url_prefix: str, name: str = "quaff_da
             return guard(access.refusal())
         if request.method not in ("GET", "HEAD") and not same_site(request):
             abort(403, "This did not come from a page of this dashboard (Sec-Fetch-Site, Origin).")
+        g.quaff_acting = acting_as(access.name(request))
+        g.quaff_acting.__enter__()
         return None
+
+    @blueprint.teardown_request
+    def leave(_: BaseException | None) -> None:
+        if acting := g.pop("quaff_acting", None):
+            acting.__exit__(None, None, None)
 
     blueprint.after_request(guard)
 

@@ -10,8 +10,11 @@ from quaff.inspector.homes import Homes
 from quaff.inspector.listing import LOOK, Listing
 from quaff.model import ids, outcome
 from quaff.model.filters import Filter
+from quaff.model.ids import JobId
 from quaff.model.states import JobState
-from quaff.store.keys import Partition
+from quaff.queues import somebody
+from quaff.store.keys import Partition, partition
+from quaff.store.operations import record
 from quaff.store.transitions import STEP, Call, cancel, discard, requeue
 
 Action = Literal["retry", "discard", "cancel"]
@@ -89,12 +92,24 @@ class Bulk:
             by_home.setdefault(home, []).append(id.raw)
         seen = done = 0
         for home, raw in by_home.items():
-            for at in range(0, len(raw), STEP):
-                some = raw[at : at + STEP]
-                answers = self._homes.store.run(call(home, some))
-                seen += len(some)
-                done += sum(answer in good for answer in answers)
-                yield Step(len(chosen), seen, done)
+            before = done
+            try:
+                for at in range(0, len(raw), STEP):
+                    some = raw[at : at + STEP]
+                    answers = self._homes.store.run(call(home, some))
+                    seen += len(some)
+                    done += sum(answer in good for answer in answers)
+                    yield Step(len(chosen), seen, done)
+            finally:
+                # Also where nobody goes on to the end: what was done is done.
+                if done > before:
+                    self._record(home, action, raw, done - before, reason)
+
+    def _record(self, home: Partition, action: Action, raw: Sequence[bytes], done: int, reason: str) -> None:
+        what = str(JobId(home.queue, home.number, raw[0])) if len(raw) == 1 else f"{done} of {len(raw)} jobs"
+        first = partition(home.namespace, home.queue)
+        about = f"{what}, {reason}" if reason else what
+        self._homes.store.run(record(first, who=somebody(), what=action, about=about))
 
     def _call(
         self, action: Action, reason: str
@@ -104,9 +119,9 @@ class Bulk:
             return requeue, (b"q",)
         if action == "discard":
             return discard, (1,)
-        record, settings = outcome.cancelled(reason), self._homes.settings
+        ended, settings = outcome.cancelled(reason), self._homes.settings
         ttl_ms, window_ms = int(settings.result_ttl * 1000), int(settings.key_window * 1000)
         return (
-            lambda home, raw: cancel(home, outcome=record, ttl_ms=ttl_ms, window_ms=window_ms, ids=raw),
+            lambda home, raw: cancel(home, outcome=ended, ttl_ms=ttl_ms, window_ms=window_ms, ids=raw),
             (b"c", b"r"),
         )

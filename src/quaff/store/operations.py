@@ -32,6 +32,11 @@ def capacity(partition: Partition, *, jobs: int | None, size: int | None, who: s
     return Call(load("capacity"), partition, (*most, who.encode()), bool)
 
 
+def record(partition: Partition, *, who: str, what: str, about: str) -> Call[bool]:
+    """Put something that was done by hand into the list of changes, where no script does so by itself."""
+    return Call(load("record"), partition, (who.encode(), what.encode(), about.encode()), bool)
+
+
 def spread(partition: Partition, count: int) -> Call[bool]:
     """Tell the first partition of a queue that there are so many."""
     return Call(load("spread"), partition, (b"%d" % count,), bool)

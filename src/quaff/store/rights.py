@@ -17,8 +17,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         f"lookup graph stats partitions letters blocks changes schedules asked holds recall {_SEES}".split()
     ),
     "operator": tuple(
-        f"{_SENDING} cancel requeue rerun discard prioritize pause purge limit capacity block schedule signal forget "
-        f"letters blocks changes schedules mend correct {_SEES} {_ASKS}".split()
+        f"{_SENDING} cancel requeue rerun discard record prioritize pause purge limit capacity block schedule signal "
+        f"forget letters blocks changes schedules mend correct {_SEES} {_ASKS}".split()
     ),
     "worker": tuple(
         f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS} "

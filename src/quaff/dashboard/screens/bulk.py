@@ -67,7 +67,10 @@ def _streamed(desk: Desk, action: Action, ids: Sequence[str], back: str) -> Resp
     )  # fmt: skip
     head, _, tail = whole.partition("<!--here-->")
     return Response(
-        stream_with_context(_lines(head, desk.inspector.act(action, ids), tail, _PAST[action])), mimetype="text/html"
+        stream_with_context(
+            _lines(head, desk.inspector.act(action, ids, reason="from the dashboard"), tail, _PAST[action])
+        ),
+        mimetype="text/html",
     )
 
 

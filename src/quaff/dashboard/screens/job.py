@@ -13,6 +13,7 @@ from quaff.dashboard.desk import Desk
 from quaff.dashboard.traces import folded
 from quaff.dashboard.words import lasting
 from quaff.info import AttemptInfo, JobInfo
+from quaff.inspector import Action
 from quaff.model.states import JobState
 
 _LONGEST = 2000
@@ -36,22 +37,22 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
             call=f"{info.task}({detail.arguments})" if info.task and detail.arguments is not None else "",
         )
 
+    def act(action: Action, id: str) -> bool:
+        desk.require_admin()
+        desk.inspector.job(id)  # one that there is not is a page of its own
+        return any(step.done for step in desk.inspector.act(action, [id], reason="from the dashboard"))
+
     @blueprint.post("/jobs/<id>/cancel")
     def job_cancel(id: str) -> AnyResponse:
-        desk.require_admin()
-        return desk.done(
-            "cancelled" if desk.quaff.job(id).cancel("from the dashboard") else "nothing", "job", id=id, n=1
-        )
+        return desk.done("cancelled" if act("cancel", id) else "nothing", "job", id=id, n=1)
 
     @blueprint.post("/jobs/<id>/requeue")
     def job_requeue(id: str) -> AnyResponse:
-        desk.require_admin()
-        return desk.done("requeued" if desk.quaff.job(id).requeue() else "nothing", "job", id=id, n=1)
+        return desk.done("requeued" if act("retry", id) else "nothing", "job", id=id, n=1)
 
     @blueprint.post("/jobs/<id>/discard")
     def job_discard(id: str) -> AnyResponse:
-        desk.require_admin()
-        return desk.done("discarded" if desk.quaff.job(id).discard() else "nothing", "jobs", n=1)
+        return desk.done("discarded" if act("discard", id) else "nothing", "jobs", n=1)
 
 
 _COLOURS = {"succeeded", "failed", "crashed", "lapsed", "running"}
