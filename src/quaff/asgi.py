@@ -1,14 +1,19 @@
-"""Jobs over HTTP for every other ASGI application: ``app.mount("/jobs", JobsApp(quaff, secret_key=...))``."""
+"""Quaff for FastAPI, Starlette, Litestar and every other ASGI application.
+
+``FastAPI(lifespan=lifespan(quaff))``, ``app.mount("/jobs", JobsApp(quaff, secret_key=...))``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
 
 from quaff.app import Quaff
-from quaff.errors import ConfigurationError
+from quaff.errors import ConfigurationError, LimitReached, QueueFull, ServerUnavailable
 from quaff.http.answers import NOT_FOUND, Answer
 from quaff.http.events import EventStream
 from quaff.http.tickets import Signer, Ticket, check_job, check_user
@@ -126,6 +131,44 @@ class JobsApp:
             return self._quaff.job(self._signer.read(token, self._user(scope) if self._user is not None else None))
 
         return find
+
+
+def lifespan(quaff: Quaff) -> Callable[[object], AbstractAsyncContextManager[None]]:
+    """What an application does with a Quaff at its start and end: ``FastAPI(lifespan=lifespan(quaff))``.
+
+    At the start an embedded server is started, so that no request waits for it; one that is away does not keep the
+    application from starting. At the end the connections of the event loop are closed.
+
+    Args:
+        quaff: which; in a lifespan of one's own, ``async with lifespan(quaff)(app):``.
+    """
+
+    @asynccontextmanager
+    async def whole(app: object) -> AsyncGenerator[None]:
+        with suppress(ServerUnavailable):
+            await quaff.store.endpoint.async_pool(quaff.settings.deadline)
+        try:
+            yield
+        finally:
+            await quaff.store.endpoint.aclose()
+
+    return whole
+
+
+async def try_later(request: object, error: Exception) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """A handler for errors that mean "later": 429 for LimitReached, 503 for QueueFull, both with ``Retry-After``.
+
+    ``FastAPI(exception_handlers={LimitReached: try_later, QueueFull: try_later})``; of Starlette and FastAPI.
+    """
+    if not isinstance(error, (LimitReached, QueueFull)):
+        raise error
+    status = 429 if isinstance(error, LimitReached) else 503
+    headers = {"Retry-After": str(math.ceil(error.retry_after)), "Content-Type": "application/json"}
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await _send_whole(Answer(status, headers, b'{"detail":"try again later"}'), send, body=True)
+
+    return answer
 
 
 async def _left(receive: Receive) -> None:

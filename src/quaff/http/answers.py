@@ -12,14 +12,21 @@ from quaff.errors import JobCancelled, JobExpired, JobFailed, ResultCorrupt, Res
 from quaff.job import Job, is_far, value_of
 from quaff.model import codec, outcome, progress
 from quaff.model.progress import Progress
+from quaff.model.pydantic import is_model
 from quaff.model.states import JobState
 from quaff.store.queries import Found
 
 #: Seconds after which to ask again about a job that goes on, and where there is no place or no job server now.
 ASK_AGAIN, ASK_LATER = 1, 5
 
-#: What JSON lacks becomes text or a list: bytes as base64, dates as ISO 8601, UUID, Decimal and complex as text.
-encode = msgspec.json.Encoder(enc_hook=str).encode
+
+def _told(value: Any) -> Any:
+    return value.model_dump(mode="json") if is_model(type(value)) else str(value)
+
+
+#: What JSON lacks becomes text or a list: bytes as base64, dates as ISO 8601, UUID, Decimal and complex as text. A
+#: model of pydantic is as it says itself.
+encode = msgspec.json.Encoder(enc_hook=_told).encode
 
 
 class Answer(NamedTuple):

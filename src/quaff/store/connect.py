@@ -134,6 +134,14 @@ class Endpoint:
             return self._keep(loop, node, redis.asyncio.BlockingConnectionPool, path)
         return self._pools.get((loop, node)) or self._keep(loop, node, redis.asyncio.BlockingConnectionPool, None)
 
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop; the next call opens others."""
+        loop = asyncio.get_running_loop()
+        for key in [key for key in list(self._pools) if key[0] is loop]:
+            pool = self._pools.pop(key, None)
+            if pool is not None:
+                await pool.disconnect()
+
     def _socket(self, seconds: float) -> str | None:
         return None if self._directory is None else embedded.ensure(self._directory, timeout=seconds)
 
