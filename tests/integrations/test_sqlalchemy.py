@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -330,3 +332,9 @@ def test_two_sessions_at_a_time_keep_their_jobs_apart(quaff: Quaff, engine: Engi
 
     asyncio.run(main())
     assert queued(quaff) == 5
+
+
+def test_it_does_without_greenlet_where_no_session_is_asynchronous() -> None:
+    """SQLAlchemy itself asks for it only then."""
+    code = "import sys; sys.modules['greenlet'] = None; import quaff.sqlalchemy"
+    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 0

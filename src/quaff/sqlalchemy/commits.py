@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
-from sqlalchemy.util import await_only
 
 from quaff.detour import Detour, taking
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 
 AnySession: TypeAlias = "Session | scoped_session[Any] | AsyncSession | async_scoped_session[Any]"
 
@@ -43,9 +45,11 @@ def enqueue_after_commit(session: AnySession) -> AbstractContextManager[None]:
 def of(session: AnySession) -> AfterCommit:
     """What waits for the commit of a session. Raises TypeError."""
     found: Any = session
-    if isinstance(found, (scoped_session, async_scoped_session)):
+    # It cannot be imported where greenlet is not installed; whoever has such a session has imported it.
+    others: Any = sys.modules.get("sqlalchemy.ext.asyncio")
+    if isinstance(found, scoped_session) or (others and isinstance(found, others.async_scoped_session)):
         found = found()
-    asynchronous = isinstance(found, AsyncSession)
+    asynchronous = bool(others) and isinstance(found, others.AsyncSession)
     if asynchronous:
         found = found.sync_session
     if not isinstance(found, Session):
@@ -96,6 +100,8 @@ class AfterCommit:
             return
         for _, action in actions:
             if self._asynchronous:
+                from sqlalchemy.util import await_only
+
                 await_only(asyncio.to_thread(action))
             else:
                 action()
