@@ -36,6 +36,9 @@ SAMPLES: dict[str, Any] = {
     "async_concurrency": 5,
     "job_log_level": "DEBUG",
     "max_crashes": 6,
+    "statistics": False,
+    "dashboard_user": "ann",
+    "dashboard_password": "s3cret",
 }
 
 Patch = pytest.MonkeyPatch
@@ -94,7 +97,8 @@ def test_there_is_a_sample_of_each_setting() -> None:
     """And each differs from its default, so that it is seen to arrive."""
     defaults = Quaff().settings
     of_keys = {"signing_keys", "encryption_keys", "require_signed", "seals"}  # see tests/test_keys.py
-    assert SAMPLES.keys() == set(Settings.__struct_fields__) - {"url_source", *of_keys}
+    # "partitions" is written otherwise in each: see tests/model/test_spread.py.
+    assert SAMPLES.keys() == set(Settings.__struct_fields__) - {"url_source", "partitions", *of_keys}
     assert [name for name, value in SAMPLES.items() if getattr(defaults, name) == value] == []
 
 
@@ -242,4 +246,5 @@ def test_the_page_has_each_setting_with_its_default_and_no_other() -> None:
         told.update(zip(names.lower().split(", "), defaults.replace("`", "").split(", "), strict=True))
     known = {name: str(getattr(Settings(), name)) for name in SAMPLES}
     of_keys = {"signing_keys": "none", "encryption_keys": "none", "require_signed": "false"}
-    assert told == known | of_keys | {"processes": "the CPUs"}
+    words = {"processes": "the CPUs", "partitions": "one of each queue", "statistics": "true"}
+    assert told == known | of_keys | words | dict.fromkeys(("dashboard_user", "dashboard_password"), "none")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from quaff import ConfigurationError
+from quaff import ConfigurationError, Quaff
 from quaff.model import ids
 from quaff.model.spread import Spread, spread
 
@@ -17,6 +18,16 @@ from quaff.model.spread import Spread, spread
 def test_text_and_mapping_say_the_same(given: Any) -> None:
     """What has one is like any other queue."""
     assert dict(spread(given, "here")) == {"mail": 8, "thumbs": 4}
+
+
+def test_it_can_be_set_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In code, in the environment, in a file."""
+    monkeypatch.chdir(tmp_path)
+    assert dict(Quaff(partitions={"mail": 8}).settings.partitions) == {"mail": 8}
+    (tmp_path / "pyproject.toml").write_text("[tool.quaff.partitions]\nmail = 3\n")
+    assert dict(Quaff().settings.partitions) == {"mail": 3}
+    monkeypatch.setenv("QUAFF_PARTITIONS", "mail=4")
+    assert dict(Quaff().settings.partitions) == {"mail": 4}
 
 
 @pytest.mark.parametrize(

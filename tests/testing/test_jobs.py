@@ -162,7 +162,7 @@ def test_what_is_left_behind_on_the_server_is_as_the_engine_leaves_it(jobs: Kit)
     jobs.run_all(raises=False)
     jobs.run_for("70m")
     line = Line(jobs.app.backend.endpoint)
-    homes = partitions(line, jobs.app.settings.namespace)
+    homes = partitions([line], jobs.app.settings.namespace)
     assert len(homes) > 3
     assert [finding for home, keys in homes.items() for finding in Audit(line, home, keys, 3).run()] == []
     line.close()

@@ -101,7 +101,7 @@ def test_current_job_says_where_it_runs(stage: Stage) -> None:
     assert info.attempts[0].started_at is not None
     assert info.attempts[0].ended_at is not None
     assert not workapp.current_job
-    with pytest.raises(RuntimeError, match="inside a task"):
+    with pytest.raises(RuntimeError, match="only there where a job runs"):
         workapp.current_job.id  # noqa: B018
 
 
