@@ -25,7 +25,7 @@ from quaff import (
 from quaff.audit.auditor import Audit
 from quaff.model.steering import TimeLimit
 from quaff.store.pages import names, partitions
-from quaff.store.probe import Line
+from quaff.store.probe import Line, lines
 from quaff.testing import Kit, kit
 from tests.testing import shop
 from tests.testing.shop import Order, OutOfStock
@@ -370,13 +370,14 @@ def test_another_server_may_be_given_and_nothing_stays_on_it(server_url: str) ->
         namespace = jobs.app.settings.namespace
         shop.add.delay(1)
         shop.broken.delay()
+        assert len(jobs.enqueued()) == 2
         jobs.run_all(raises=False)
         assert jobs.app.settings.url == server_url
     with kit(shop.quaff, url=server_url) as jobs:
         assert jobs.enqueued() == []
-        line = Line(jobs.app.backend.endpoint)
-        assert list(names(line, namespace)) == []
-        line.close()
+        for line in lines(jobs.app.backend.endpoint).values():
+            assert list(names(line, namespace)) == []
+            line.close()
 
 
 def test_an_object_without_a_quaff_is_refused() -> None:

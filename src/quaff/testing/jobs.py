@@ -310,7 +310,7 @@ def kit(app: object, *, url: str | None = None, **settings: Any) -> Iterator[Kit
 
 
 def _clear(endpoint: Endpoint, seen: Seen) -> None:
-    line = Line(endpoint)
-    line.ask([("UNLINK", *home.keys(NAMES)) for home in seen.partitions])
-    line.close()
+    for home in seen.partitions:
+        with closing(Line(endpoint, home=home)) as line:
+            line.ask([("UNLINK", *home.keys(NAMES))])
     endpoint.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from quaff.app import Quaff
@@ -79,19 +80,17 @@ def enqueued(app: Quaff, seen: Seen, started: Mapping[JobId, Message]) -> list[E
         started: what a worker has begun, whose messages the server may have dropped.
     """
     found: dict[JobId, Message] = dict(started)
-    line = Line(app.backend.endpoint)
-    try:
-        for home in seen.partitions:
-            for raw, data in hash_fields(line, home.key("msg"), values=True).items():
-                id = JobId(home.queue, home.number, raw)
-                if message.origin(data) is None and id not in found:
-                    try:
-                        where = Where(home.namespace, id)
-                        found[id] = message.decode(data, seals=app.settings.seals, where=where)
-                    except (CorruptMessage, NewerMessage):
-                        continue  # whoever wrote that, it was no call of a task
-    finally:
-        line.close()
+    for home in seen.partitions:
+        with closing(Line(app.backend.endpoint, home=home)) as line:
+            messages = hash_fields(line, home.key("msg"), values=True)
+        for raw, data in messages.items():
+            id = JobId(home.queue, home.number, raw)
+            if message.origin(data) is None and id not in found:
+                try:
+                    where = Where(home.namespace, id)
+                    found[id] = message.decode(data, seals=app.settings.seals, where=where)
+                except (CorruptMessage, NewerMessage):
+                    continue  # whoever wrote that, it was no call of a task
     return [Enqueued(id, sent.task, _arguments(app, sent)) for id, sent in found.items()]
 
 
