@@ -23,8 +23,7 @@ from quaff.cli import BUG, program
 from quaff.cli.printing import plain, table, took
 from quaff.cli.server import RUNS_ALREADY
 from quaff.store import embedded
-from tests.conftest import end_server
-from tests.helpers import Program, python, start_worker, wait_until
+from tests.helpers import Program, end_embedded, python, start_worker, wait_until
 
 APP = """
 from quaff import Quaff, current_job
@@ -326,5 +325,5 @@ def test_a_server_runs_as_long_as_its_command(tmp_path: Path) -> None:
         assert command.stop() == 0
     finally:
         command.end()
-        end_server(home)
+        end_embedded(home)
         shutil.rmtree(home, ignore_errors=True)

@@ -321,7 +321,7 @@ class Engine(World, RuleBasedStateMachine):
         parked = self.desk.dump().parked
         asked = sum(job.asked for job in self.jobs.values())
         swept = self.desk.sweep(unpark=unpark)
-        expected = (0, len(parked) if unpark else 0, 0, False, asked, len(self.desk.dump().lease), None, None)
+        expected = (0, len(parked) if unpark else 0, 0, False, asked, len(self.desk.dump().lease), None, None, 1)
         assert swept == expected
         if unpark:
             for id in sorted(parked, key=lambda id: (parked[id], id)):

@@ -21,9 +21,8 @@ from quaff.model.limits import Concurrency, FairBy, Unique
 from quaff.model.placement import Placement, Wishes, placement
 from quaff.model.states import JobState
 from quaff.store import embedded
-from tests.conftest import end_server
 from tests.engines import Server
-from tests.helpers import gone, wait_until
+from tests.helpers import end_embedded, gone, wait_until
 from tests.store.engine import HOUR, Desk, Dump, process_id
 from tests.store.flows import seed, store
 
@@ -204,5 +203,5 @@ def test_a_damaged_file_is_refused_until_somebody_has_looked_at_it(tmp_path: Pat
     assert {str(job.state) for job in jobs[:10]} == {"queued"}
     assert task.delay(1).state == "queued"
     quaff.store.endpoint.abandon_pool()
-    end_server(home)
+    end_embedded(home)
     shutil.rmtree(home)

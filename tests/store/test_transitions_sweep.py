@@ -71,7 +71,7 @@ class TestLapse:
         desk.take(silent, 3)
         kept = desk.take(alive, 2)
         desk.let_lapse(silent)
-        assert desk.sweep() == (3, 0, 0, False, 0, 1, None, None)
+        assert desk.sweep() == (3, 0, 0, False, 0, 1, None, None, 1)
         dump = desk.dump()
         assert (len(dump.solo), set(dump.lease)) == (3, {alive})
         assert desk.settle(alive, *kept) == [OK, OK]
@@ -115,9 +115,9 @@ class TestLapse:
         desk.release(process, two, park_ms=60_000)
         desk.let_lapse(process)
         desk.let_results_expire(one.id)
-        assert desk.sweep(unpark=True) == (1, 1, 1, False, 0, 0, None, None)
+        assert desk.sweep(unpark=True) == (1, 1, 1, False, 0, 0, None, None, 1)
         assert three.id in desk.dump().solo
-        assert unchanged(desk, lambda: desk.sweep(unpark=True)) == (0, 0, 0, False, 0, 0, None, None)
+        assert unchanged(desk, lambda: desk.sweep(unpark=True)) == (0, 0, 0, False, 0, 0, None, None, 1)
 
 
 class TestOutage:
