@@ -217,15 +217,16 @@ class Mover:
         self._thread.start()
 
     def _work(self) -> None:
+        chance = random.Random()  # the one that all share is hypothesis's while it draws
         try:
             while not self._over.wait(0.2):
-                source = random.randrange(3)
+                source = chance.randrange(3)
                 node = self._cluster.nodes[source].redis
                 key = node.randomkey()
                 if key is not None:
                     slot = node.execute_command("CLUSTER", "KEYSLOT", key)
                     try:
-                        self._cluster.move(slot, (source + random.choice((1, 2))) % 3)
+                        self._cluster.move(slot, (source + chance.choice((1, 2))) % 3)
                         self._moved += 1
                     except (AssertionError, redis.RedisError):
                         pass  # a test has cut all connections, also those of the migration: the slot stays

@@ -41,12 +41,15 @@ class PlainCluster:
         return say
 
     def info(self, section: str) -> dict[str, Any]:
-        """Of ``commandstats`` how often each was called on all of them; anything else of one."""
+        """Of ``commandstats`` how often each was called on all of them, and for how long; anything else of one."""
         told = [node.info(section) for node in self.primaries()]
         if section != "commandstats":
             return dict(told[0])
         names = {name for each in told for name in each}
-        return {name: {"calls": sum(each[name]["calls"] for each in told if name in each)} for name in names}
+        return {
+            name: {what: sum(each[name][what] for each in told if name in each) for what in ("calls", "usec")}
+            for name in names
+        }
 
     def pubsub_numsub(self, *names: bytes) -> list[tuple[bytes, int]]:
         """Subscribers, whichever node they have chosen."""

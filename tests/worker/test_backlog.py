@@ -24,14 +24,13 @@ end
 def test_leases_are_renewed_behind_a_backlog_of_expired_results(stage: Stage) -> None:
     """F8: for three leases the sweep always has more to do; no lease comes near its end, and nothing runs twice."""
     raw = stage.raw()
-    fill = raw.register_script(FILL)
     keys = [stage.key(name) for name in ("done", "tomb", "res")]
     put = 0
 
     def keep_full() -> None:
         nonlocal put
         while raw.zcard(keys[0]) < LEAST:
-            fill(keys, [put, put + SHOVEL - 1])
+            raw.eval(FILL, len(keys), *keys, put, put + SHOVEL - 1)
             put += SHOVEL
 
     keep_full()
