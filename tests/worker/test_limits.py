@@ -65,7 +65,7 @@ def test_a_small_tenant_waits_for_one_turn_and_not_for_the_backlog_of_a_big_one(
 def test_no_window_has_more_starts_than_the_rate_and_its_burst(stage: Stage, quaff: Quaff) -> None:
     """Ten a second with a burst of two, three keys, eight processes; and no less than that."""
     jobs = [job for key in "abc" for job in quaff.tasks["rated"].map([(key,)] * 30)]
-    stage.worker("-p", "8", "-c", "2", app=APP)
+    stage.worker("-p", "8", "-c", "2", app=APP, ready=False).wait_for("ready", 60)
     for job in jobs:
         job.result(timeout=30)
     for key in "abc":
