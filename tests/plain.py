@@ -52,8 +52,8 @@ class PlainCluster:
         }
 
     def pubsub_numsub(self, *names: bytes) -> list[tuple[bytes, int]]:
-        """Subscribers, whichever node they have chosen."""
-        told = [dict(node.pubsub_numsub(*names)) for node in self.primaries()]
+        """Subscribers, whichever node they have chosen, which may be a replica."""
+        told = [dict(node.pubsub_numsub(*names)) for node in self.nodes()]
         return [(name, sum(each[name] for each in told)) for name in names]
 
     def primaries(self) -> list[Any]:
