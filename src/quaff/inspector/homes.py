@@ -74,15 +74,18 @@ class Homes:
     def of(self, queue: str | None = None) -> list[Partition]:
         """The partitions of one queue, or of all; a new one is seen within seconds."""
         names = self.queues if queue is None else [queue]
-        self._learn(names)
-        return [partition(self.settings.namespace, name, n) for name in names for n in range(self._counts[name])]
+        counts = self._learned(names)
+        return [partition(self.settings.namespace, name, n) for name in names for n in range(counts[name])]
 
-    def _learn(self, names: Sequence[str]) -> None:
+    def _learned(self, names: Sequence[str]) -> Mapping[str, int]:
         """How many partitions these have, asked now and then in one round trip."""
         now = time.monotonic()
         if now > self._known_until:
             self._counts, self._known_until = {}, now + _KNOWN
-        new = [name for name in names if name not in self._counts]
+        # Another thread may begin anew at any moment: what was learned here goes on with this one.
+        counts = self._counts
+        new = [name for name in names if name not in counts]
         calls = [partitions(partition(self.settings.namespace, name)) for name in new]
         for name, known in zip(new, self.store.run_many(calls) if calls else [], strict=True):
-            self._counts[name] = max(known, self.settings.partitions.of(name))
+            counts[name] = max(known, self.settings.partitions.of(name))
+        return counts
