@@ -164,6 +164,22 @@ def test_pages_show_each_job_once_in_the_order_of_its_place(desk: Desk) -> None:
     assert newest.record == b"record"
 
 
+@pytest.mark.parametrize("taken", [1, 9, 10, 45, 55])
+def test_a_page_of_a_line_passes_nobody_over_whose_head_is_taken_meanwhile(desk: Desk, taken: int) -> None:
+    """Fewer are taken than the page had, as many, or more; nor is one shown twice."""
+    line = desk.put(*[b"\x01m"] * 60)
+    first = desk.store.run(s.jobs(desk.home, "ready", b"", 10))
+    desk.take(ME, taken)
+    line += desk.put(b"\x01m")
+    page = desk.store.run(s.jobs(desk.home, "ready", first.on, 10))
+    assert [seen.id for seen in first.seen] == line[:10]
+    assert [seen.id for seen in page.seen] == line[max(taken, 10) :][:10]
+    # Far behind the head, and with fewer left than were seen.
+    deep = desk.store.run(s.jobs(desk.home, "ready", b"", len(line) - taken - 3))
+    desk.take(ME, 2)
+    assert [seen.id for seen in desk.store.run(s.jobs(desk.home, "ready", deep.on, 9)).seen] == line[-3:]
+
+
 @pytest.mark.parametrize("size", [16_384, 16_385])
 def test_a_page_brings_no_large_message(desk: Desk, size: int) -> None:
     """Fifty of the largest would be twelve megabytes."""

@@ -12,14 +12,27 @@ local place, from, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local LARGEST = 16384
 local found, on = {}, ''
 
+-- Who is at the head leaves while the pages are read, and all others move up: a page goes on behind the last one of the page before,
+-- wherever that is by now. Where it is not found, it has gone with all that were before it (or more than MOVED have): from the head.
+local MOVED = 1000
 local function in_line(key, mark)
-  local first = tonumber(from) or 0
+  local first, last = from:match('^(%d+) (.*)$')
+  first = tonumber(first or 0)
+  if last and redis.call('LINDEX', key, -first) ~= last then
+    local least = math.max(1, first - MOVED)
+    local near = redis.call('LRANGE', key, -first, -least)
+    first = 0
+    for i, id in ipairs(near) do
+      if id == last then first = least + #near - i end
+    end
+  end
   for at = first, first + most - 1 do
     local id = redis.call('LINDEX', key, -1 - at)
     if not id then return '' end
+    last = id
     if redis.call('HEXISTS', k.ghosts, mark .. id) == 0 then found[#found + 1] = {id, ''} end
   end
-  return ms(first + most)
+  return ms(first + most) .. ' ' .. last
 end
 
 local function newest(key)
