@@ -260,3 +260,17 @@ def test_an_action_touches_what_it_has_counted(stage: Stage) -> None:
         inspector.matching("cancel", "state:succeeded")
     left = inspector.matching("discard", "")
     assert [*inspector.act("discard", left.ids)][-1].done == 5
+
+
+def test_an_action_on_ids_touches_those_alone_that_the_rest_of_the_filter_means(stage: Stage) -> None:
+    """As the list shows them; an id that is nowhere, also one of a partition that is not there, is no job."""
+    inspector = Inspector(stage.quaff)
+    one, other = stage.send("mark", "x"), stage.send("echo", "x")
+    both = f"id:{one.id},{other.id},{one.id}"
+    for words, meant in (("", [one, other]), ("task:ma*", [one]), ("queue:mail", []), ("state:running", [])):
+        text = f"{both} {words}"
+        assert inspector.matching("cancel", text).ids == [job.id for job in meant], text
+        assert [row.id for row in inspector.jobs(text).jobs] == [job.id for job in meant], text
+    nowhere = one.id.replace("default-0-", "default-7-")
+    assert inspector.matching("cancel", f"id:{nowhere}").ids == []
+    assert [step.done for step in inspector.act("cancel", [nowhere, one.id])] == [0, 1]

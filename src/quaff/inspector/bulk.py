@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from quaff.errors import ConfigurationError
 from quaff.inspector.homes import Homes
 from quaff.inspector.listing import LOOK, Listing
+from quaff.inspector.shapes import JobRow
 from quaff.model import ids, outcome
 from quaff.model.filters import Filter
 from quaff.model.ids import JobId
@@ -26,12 +29,12 @@ STATES: dict[Action, tuple[JobState, ...]] = {
     "discard": (JobState.FAILED,),
     "cancel": _WAITING,
 }
-#: The most jobs of one action.
-MOST = 100_000
+#: The most jobs of one action, and that are looked at for it.
+MOST, LOOKED = 100_000, 1_000_000
 
 
 class Matching(NamedTuple):
-    """The jobs that are meant, by their ids; ``more``: there are more than these."""
+    """The jobs that are meant, by their ids; ``more``: there are more than these, or there may be."""
 
     ids: list[str]
     more: bool
@@ -46,11 +49,18 @@ class Step(NamedTuple):
 
 
 class Bulk:
-    """Finds and does it; see ``Inspector``."""
+    """Finds and does it; see ``Inspector``.
 
-    def __init__(self, homes: Homes, listing: Listing) -> None:
+    Args:
+        homes: whose jobs.
+        listing: reads pages of them.
+        named: those of a filter's ids that it means.
+    """
+
+    def __init__(self, homes: Homes, listing: Listing, named: Callable[[Filter], Sequence[JobRow]]) -> None:
         self._homes = homes
         self._listing = listing
+        self._named = named
 
     def matching(self, action: Action, wanted: Filter, most: int = MOST) -> Matching:
         """See ``Inspector.matching``."""
@@ -59,24 +69,17 @@ class Bulk:
         if strange:
             raise ConfigurationError(f"{action}: jobs that are {strange[0]} cannot be; {', '.join(allowed)} can.")
         if wanted.ids:
-            return Matching(list(dict.fromkeys(wanted.ids))[:most], len(wanted.ids) > most)
+            meant = [row.id for row in self._named(wanted)]
+            return Matching(meant[:most], len(meant) > most)
         states = tuple(state for state in allowed if not wanted.states or state in wanted.states)
-        narrowed = Filter(
-            states,
-            wanted.queues,
-            wanted.tasks,
-            (),
-            wanted.errors,
-            wanted.since,
-            wanted.until,
-            wanted.words,
-        )
+        narrowed = msgspec.structs.replace(wanted, states=states)
         found: dict[str, None] = {}
-        cursor: str | None = None
+        cursor, looked = None, 0
         while True:
             page = self._listing.page(narrowed, LOOK, cursor)
             found.update(dict.fromkeys(row.id for row in page.jobs))
-            if page.cursor is None or len(found) >= most:
+            looked += page.looked_at
+            if page.cursor is None or len(found) >= most or looked >= LOOKED:
                 return Matching([*found][:most], page.cursor is not None or len(found) > most)
             cursor = page.cursor
 
@@ -88,7 +91,7 @@ class Bulk:
             id = ids.parse(text)
             if id is None:
                 raise ConfigurationError(f"{text[:80]!r} is no job's id.")
-            home = next(each for each in self._homes.of(id.queue) if each.number == id.partition)
+            home = partition(self._homes.settings.namespace, id.queue, id.partition)
             by_home.setdefault(home, []).append(id.raw)
         seen = done = 0
         for home, raw in by_home.items():

@@ -45,7 +45,7 @@ class Inspector:
         self._homes = Homes(quaff, queues)
         self._counted = Counted(self._homes)
         self._listing = Listing(self._homes, self._began)
-        self._bulk = Bulk(self._homes, self._listing)
+        self._bulk = Bulk(self._homes, self._listing, self._named)
         self._letters = Letters(self._homes)
 
     # Queues and workers
@@ -140,7 +140,8 @@ class Inspector:
             raise ConfigurationError(f"jobs(limit={limit}): give 1 to 500.")
         chosen = parse(wanted) if isinstance(wanted, str) else wanted
         if chosen.ids:
-            return self._named(chosen, limit)
+            rows = self._named(chosen)
+            return JobPage(rows[:limit], None, len(set(chosen.ids)))
         return self._listing.page(chosen, limit, cursor)
 
     def job(self, id: str) -> JobDetail:
@@ -154,9 +155,9 @@ class Inspector:
         info = info_of(place, None, found.state, found, self._homes.settings)
         return JobDetail(info, arguments_of(self._homes, read_message(self._homes, place, found.message)))
 
-    def _named(self, wanted: Filter, limit: int) -> JobPage:
+    def _named(self, wanted: Filter) -> list[JobRow]:
         rows: list[JobRow] = []
-        for id in wanted.ids[:limit]:
+        for id in dict.fromkeys(wanted.ids):
             try:
                 row = _row_of(self.job(id))
             except JobNotFound:
@@ -165,7 +166,7 @@ class Inspector:
             meant = not wanted.states or row.state in wanted.states
             if meant and wanted.has_queue(row.queue) and wanted.has(row.task, id, error, row.message or "", row.at):
                 rows.append(row)
-        return JobPage(rows, None, len(wanted.ids[:limit]))
+        return rows
 
     def _began(self) -> Mapping[str, datetime]:
         return {job.id: job.started_at for worker in self._counted.workers() for job in worker.jobs}
