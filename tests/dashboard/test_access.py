@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
+from urllib.request import urlopen
 
 import pytest
 from flask import Flask
@@ -14,7 +16,7 @@ from quaff.dashboard import create_dashboard, dashboard_blueprint
 from quaff.dashboard.access import POLICY
 from quaff.dashboard.assets import NAMES, version
 from tests.dashboard.conftest import OURS, Site
-from tests.helpers import Program, python
+from tests.helpers import Program, python, wait_until
 
 
 def urls(app: Flask, site: Site) -> list[tuple[str, str]]:
@@ -182,6 +184,20 @@ def test_files_are_kept_for_ever(site: Site) -> None:
         size += len(answer.data)
     assert size < 100_000
     assert client.get("/static/0123456789ab/dashboard.css").status_code == 404
+
+
+@pytest.mark.parametrize(("words", "shown"), [((), {"default", "mail"}), (("-Q", "mail"), {"mail"})])
+def test_the_command_shows_the_queues_that_are_on_the_server(
+    own_site: Site, running: Callable[[Program], Program], words: tuple[str, ...], shown: set[str]
+) -> None:
+    """Without an application, which alone knows tasks, as all other commands do."""
+    own_site.send("give", 1, queue="mail")
+    own_site.send("give", 1)
+    command = ("-m", "quaff", "dashboard", "--port", "0", *words)
+    program = running(python(*command, env=own_site.environment))
+    (url,) = wait_until(lambda: re.findall(r"http://127.0.0.1:\d+/", program.output), 10, "its address")
+    page = urlopen(f"{url}queues").read().decode()
+    assert set(re.findall(r'/queues/(\w+)"', page)) == shown
 
 
 def test_the_command_does_not_listen_to_others_without_a_password(

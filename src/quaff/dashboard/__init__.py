@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask
@@ -33,14 +34,17 @@ def dashboard_blueprint(quaff: Quaff, *, auth: Authorize | None = None, url_pref
     return make(quaff, _access(quaff, auth), url_prefix=url_prefix)
 
 
-def create_dashboard(quaff: Quaff, *, auth: Authorize | None = None, local: bool = False) -> Flask:
+def create_dashboard(
+    quaff: Quaff, *, auth: Authorize | None = None, local: bool = False, queues: Sequence[str] | None = None
+) -> Flask:
     """The dashboard alone, a WSGI application; arguments and errors as of ``dashboard_blueprint``.
 
     Args:
         local: whoever asks from this machine is let in, where nothing else says who is.
+        queues: that it shows; None: those that the application's tasks name.
     """
     app = Flask("quaff.dashboard", static_folder=None)
-    app.register_blueprint(make(quaff, _access(quaff, auth, local=local), url_prefix="/"))
+    app.register_blueprint(make(quaff, _access(quaff, auth, local=local), url_prefix="/", queues=queues))
     return app
 
 

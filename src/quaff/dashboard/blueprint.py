@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -31,17 +32,25 @@ _OTHER = (500, "That did not work")
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def make(quaff: Quaff, access: Access, *, url_prefix: str, name: str = "quaff_dashboard") -> Blueprint:
+def make(
+    quaff: Quaff,
+    access: Access,
+    *,
+    url_prefix: str,
+    queues: Sequence[str] | None = None,
+    name: str = "quaff_dashboard",
+) -> Blueprint:
     """A blueprint, to be registered on one application.
 
     Args:
         quaff: whose queues it shows.
         access: who is let in.
         url_prefix: where it is mounted.
+        queues: that it shows; None: those that the application's tasks name.
         name: of the blueprint, and so of its endpoints.
     """
     blueprint = Blueprint(name, __name__, url_prefix=url_prefix, template_folder="templates")
-    desk = Desk(quaff, name)
+    desk = Desk(quaff, name, queues)
 
     @blueprint.before_request
     def enter() -> Response | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, abort, g, redirect, render_template, request, url_for
@@ -35,17 +36,24 @@ class Desk:
     Args:
         quaff: the application.
         name: of its blueprint.
+        queues: that are shown; None: those that the application's tasks name.
     """
 
-    def __init__(self, quaff: Quaff, name: str) -> None:
+    def __init__(self, quaff: Quaff, name: str, queues: Sequence[str] | None = None) -> None:
         self.quaff = quaff
-        self.inspector = Inspector(quaff)
+        self.inspector = Inspector(quaff, queues)
+        self._queues = queues
         self._name = name
 
     @property
     def may_act(self) -> bool:
         """Whether who asks may change something, and see arguments."""
         return bool(g.get("quaff_role") == "admin")
+
+    @property
+    def queue_names(self) -> Sequence[str]:
+        """Those that are shown."""
+        return self.quaff.queue_names() if self._queues is None else self._queues
 
     def require_admin(self) -> None:
         """Refuse a viewer."""

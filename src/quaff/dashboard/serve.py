@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -18,14 +19,15 @@ class _Quiet(WSGIRequestHandler):
         """A page asks every two seconds: nobody would read that."""
 
 
-def server(quaff: Quaff, host: str, port: int) -> BaseWSGIServer:
-    """Listening, not serving yet; ``server_port`` says where.
+def server(quaff: Quaff, host: str, port: int, queues: Sequence[str]) -> BaseWSGIServer:
+    """Listening, not serving yet, with these queues; ``server_port`` says where.
 
     Raises:
         ConfigurationError: it cannot listen there.
     """
+    site = create_dashboard(quaff, local=True, queues=queues)
     try:
-        return make_server(host, port, create_dashboard(quaff, local=True), threaded=True, request_handler=_Quiet)
+        return make_server(host, port, site, threaded=True, request_handler=_Quiet)
     except (OSError, SystemExit) as error:
         what = error.strerror if isinstance(error, OSError) else "something listens there already"
         raise ConfigurationError(f"--host {host} --port {port}: {what}. Take another port: -p 0.") from None

@@ -64,7 +64,7 @@ def vocabulary(desk: Desk) -> list[str]:
     tasks = sorted({task.name for task in desk.quaff.tasks.values()})
     return [
         *(f"{name}:" for name in filters.FIELDS),
-        *(f"queue:{name}" for name in desk.quaff.queue_names()),
+        *(f"queue:{name}" for name in desk.queue_names),
         *(f"task:{name}" for name in tasks),
         *("since:1h", "since:1d", "since:7d", "error:timeout", "error:poison"),
     ]

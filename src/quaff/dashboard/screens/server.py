@@ -17,7 +17,6 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
     @blueprint.get("/server")
     def server() -> Response:
         quaff = desk.quaff
-        names = quaff.queue_names()
-        homes = [home for name in names for home in homes_of(quaff.store, quaff.settings, name)]
+        homes = [home for name in desk.queue_names for home in homes_of(quaff.store, quaff.settings, name)]
         changes = desk.inspector.changes(_CHANGES)
         return desk.page("server.html", "Server", findings=examine(quaff, homes), changes=changes)
