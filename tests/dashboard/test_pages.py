@@ -7,11 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from quaff import JobState
+from quaff import JobState, Quaff
+from quaff.dashboard import create_dashboard
 from quaff.dashboard.words import lasting, number, size
 from tests.dashboard import shop
 from tests.dashboard.conftest import OURS, Site
 from tests.helpers import Program, wait_until
+from tests.proxy import Proxy
 
 PAGES = (
     "/",
@@ -108,9 +110,6 @@ def test_a_filter_that_is_none_is_explained(site: Site) -> None:
 
 def test_a_server_that_is_away_is_a_page(site: Site) -> None:
     """503, and what to do."""
-    from quaff import Quaff
-    from quaff.dashboard import create_dashboard
-
     app = create_dashboard(Quaff("redis://127.0.0.1:1", deadline=0.2), auth=lambda _: "admin")
     answer = app.test_client().get("/")
     assert answer.status_code == 503
@@ -174,8 +173,25 @@ def test_several_jobs_at_once_those_selected_or_all_that_match(own_site: Site) -
     assert "<b>38 cancelled.</b>" in done.text
     assert {job.state for job in jobs} == {"cancelled"}
     assert {job.state for job in others} == {"queued"}
+    assert "from the dashboard" in client.get(f"/jobs/{jobs[9].id}").text
     assert client.post("/jobs/bulk", data={"do": "explode", "state": "queued"}, headers=OURS).status_code == 400
     assert client.post("/jobs/bulk", data={"do": "retry-all", "state": "queued"}, headers=OURS).status_code == 400
+
+
+def test_an_action_that_breaks_off_half_way_says_how_far_it_came(own_site: Site, proxy: Proxy) -> None:
+    """Half of the page is there by then, and the rest of it comes all the same."""
+    quaff = Quaff(proxy.url, namespace=own_site.namespace, deadline=0.5)
+    for n in range(40):
+        own_site.send("give", n)
+    form = {"state": "queued", "q": "", "do": "cancel-all", "sure": "1"}
+    client = create_dashboard(quaff, auth=lambda _: "admin").test_client()
+    answer = client.post("/jobs/bulk", data=form, headers=OURS, buffered=False)
+    parts = answer.iter_encoded()
+    assert b"<h1>" in next(parts)
+    proxy.close()
+    rest = b"".join(parts).decode()
+    assert "<b>0 of 40 cancelled.</b> Then it broke off: " in rest
+    assert rest.rstrip().endswith("</html>")
 
 
 def test_a_flask_application_mounts_it_behind_its_login(server_url: str, namespace: str) -> None:

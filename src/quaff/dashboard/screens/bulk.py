@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import cast
 
 from flask import Blueprint, Response, abort, render_template, request, stream_with_context
@@ -11,6 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from quaff.dashboard.desk import Desk
 from quaff.dashboard.words import plural
+from quaff.errors import QuaffError
 from quaff.inspector import Action, Step
 from quaff.model.states import JobState
 
@@ -20,6 +22,7 @@ _WHAT = {
     "discard": "Delete what is kept of {}?",
     "cancel": "Cancel {}? What runs is asked to stop.",
 }
+_REASON = "from the dashboard"
 #: A line for each so many jobs.
 _LINE = 300
 
@@ -36,7 +39,7 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
             abort(400, "This form was not made by this page.")
         action = cast(Action, word)
         if not all:
-            steps = list(desk.inspector.act(action, request.form.getlist("id"), reason="from the dashboard"))
+            steps = list(desk.inspector.act(action, request.form.getlist("id"), reason=_REASON))
             done = steps[-1].done if steps else 0
             return desk.done(_PAST[action] if done else "nothing", "jobs", q=text or None, state=state, n=done)
         found = desk.inspector.matching(action, f"{text} state:{state}")
@@ -66,24 +69,22 @@ def _streamed(desk: Desk, action: Action, ids: Sequence[str], back: str) -> Resp
         desk=desk, said="", here="bulk", back=back,
     )  # fmt: skip
     head, _, tail = whole.partition("<!--here-->")
-    return Response(
-        stream_with_context(
-            _lines(head, desk.inspector.act(action, ids, reason="from the dashboard"), tail, _PAST[action])
-        ),
-        mimetype="text/html",
-    )
+    steps = desk.inspector.act(action, ids, reason=_REASON)
+    lines = _lines(steps, Step(len(ids), 0, 0), _PAST[action])
+    return Response(stream_with_context(chain((head,), lines, (tail,))), mimetype="text/html")
 
 
-def _lines(head: str, steps: Iterator[Step], tail: str, past: str) -> Iterator[str]:
-    yield head
-    told, step = 0, Step(0, 0, 0)
-    for step in steps:
-        if step.seen - told >= _LINE:
-            told = step.seen
-            yield Markup("<p>{:,} of {:,} looked at, {:,} {}</p>\n").format(step.seen, step.total, step.done, past)
-    yield (
-        Markup("<p><b>{:,} of {:,} {}.</b> The others had changed meanwhile.</p>").format(step.done, step.total, past)
-        if (step.done < step.total)
-        else Markup("<p><b>{:,} {}.</b></p>").format(step.done, past)
-    )
-    yield tail
+def _lines(steps: Iterator[Step], step: Step, past: str) -> Iterator[str]:
+    told, why = 0, ""
+    try:
+        for step in steps:
+            if step.seen - told >= _LINE:
+                told = step.seen
+                yield Markup("<p>{:,} of {:,} looked at, {:,} {}</p>\n").format(step.seen, step.total, step.done, past)
+    except QuaffError as error:  # half of the page is there already
+        why = f"Then it broke off: {error}"
+    if step.done < step.total:
+        why = why or "The others had changed meanwhile."
+        yield Markup("<p><b>{:,} of {:,} {}.</b> {}</p>").format(step.done, step.total, past, why)
+    else:
+        yield Markup("<p><b>{:,} {}.</b> {}</p>").format(step.done, past, why)
