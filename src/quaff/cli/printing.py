@@ -88,13 +88,7 @@ def took(seconds: float | None) -> str:
     """A duration in few characters: ``12 ms``, ``3.4 s``, ``2 h``."""
     if seconds is None:
         return "-"
-    for most, unit, size in (
-        (0.001, "µs", 1e-6),
-        (1, "ms", 1e-3),
-        (100, "s", 1),
-        (7200, "min", 60),
-        (172_800, "h", 3600),
-    ):
+    for most, unit, size in _UNITS:
         if seconds < most:
             value = seconds / size
             return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
