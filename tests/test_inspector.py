@@ -231,6 +231,7 @@ def test_jobs_are_found_by_page_and_by_filter(stage: Stage) -> None:
     same("state:failed until:1h", [])
     same(f"id:{waiting[0].id}", waiting[:1])
     same("state:queued queue:other", [])
+    assert [inspector.jobs(text).looked_at for text in ("state:queued", "state:running", "queue:other")] == [25, 0, 0]
     same("", [*failed, *waiting, *later, *gone])
     assert pages("state:queued") == [job.id for job in waiting], "in the order of the line"
     (row,) = inspector.jobs(f"id:{waiting[0].id}").jobs

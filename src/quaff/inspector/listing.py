@@ -74,12 +74,13 @@ class Listing:
                 raise ConfigurationError("the cursor is not of this filter: begin with the first page.")
             route, position = route[here:], stop.position
         rows: list[JobRow] = []
-        looked = 0
+        # An empty place costs a round trip, so it counts for the bound, and not for who reads the number.
+        looked = empty = 0
         began: Mapping[str, datetime] | None = None
         for number, stop in enumerate(route):
             home = self._home(stop)
             while True:
-                if len(rows) >= limit or looked >= LOOK:
+                if len(rows) >= limit or looked + empty >= LOOK:
                     return JobPage(rows, _cursor_of(stop._replace(position=position)), looked)
                 most = limit - len(rows) if not wanted.narrow else min(CALL, LOOK - looked)
                 found = self._homes.store.run(jobs(home, stop.place, position, most))
@@ -91,7 +92,8 @@ class Listing:
                     most = 1 + some[limit - len(rows) - 1][0]
                     found = self._homes.store.run(jobs(home, stop.place, position, most))
                     some = self._meant(wanted, home, stop.place, found, began or {})
-                looked += max(1, len(found.seen))
+                looked += len(found.seen)
+                empty += not found.seen
                 rows += (row for _, row in some[: limit - len(rows)])
                 position = found.on
                 if not position:
