@@ -34,9 +34,11 @@ async function refresh() {
   if (seconds() && !inUse() && $("#main[data-live]")) {
     try {
       const reply = await fetch(location.href, { headers: { "X-Fragment": "main", ...(tag && { "If-None-Match": tag }) }, cache: "no-store" });
-      if (reply.ok) {
+      const text = reply.ok ? await reply.text() : "";
+      // What was selected meanwhile would be unselected.
+      if (reply.ok && !inUse()) {
         tag = reply.headers.get("ETag") ?? "";
-        morph(await reply.text());
+        morph(text);
       }
       say(reply.ok || reply.status === 304 ? "" : `the server answered ${reply.status}`);
     } catch {
