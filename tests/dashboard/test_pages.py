@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -192,6 +193,29 @@ def test_an_action_that_breaks_off_half_way_says_how_far_it_came(own_site: Site,
     rest = b"".join(parts).decode()
     assert "<b>0 of 40 cancelled.</b> Then it broke off: " in rest
     assert rest.rstrip().endswith("</html>")
+
+
+def test_what_is_parked_is_purged_too(own_site: Site, worker: Program) -> None:
+    """As the queue does it, and as the page says."""
+    client = own_site.client()
+    own_site.quaff.block("give")
+    own_site.send("give", 1)
+    wait_until(lambda: own_site.quaff.queue("default").stats().parked == 1, 20, "a job that was put aside")
+    assert "Purge …" in client.get("/queues/default").text
+    assert "Cancel 1 jobs" in client.get("/queues/default/purge").text
+    assert "n=1" in client.post("/queues/default/purge", headers=OURS).headers["Location"]
+
+
+def test_a_call_is_copied_if_all_of_it_is_shown(own_site: Site) -> None:
+    """What is masked or cut is no Python."""
+    client = own_site.client()
+    for name, arguments, shown in (
+        ("add", (1, 2), "add(a=1, b=2)"),
+        ("mail.send", (1, "x", "y"), ""),
+        ("give", ("x" * 300,), ""),
+    ):
+        page = client.get(f"/jobs/{own_site.send(name, *arguments).id}").text
+        assert re.findall('data-copy="(.*?)"', page) == [shown] * bool(shown)
 
 
 def test_a_flask_application_mounts_it_behind_its_login(server_url: str, namespace: str) -> None:

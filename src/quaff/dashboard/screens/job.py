@@ -14,6 +14,7 @@ from quaff.dashboard.traces import folded
 from quaff.dashboard.words import lasting
 from quaff.info import AttemptInfo, JobInfo
 from quaff.inspector import Action
+from quaff.model.masking import MASKED
 from quaff.model.states import JobState
 
 _LONGEST = 2000
@@ -34,7 +35,7 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
             result=_result(desk, id) if desk.may_act and info.state is JobState.SUCCEEDED else None,
             timeline=_timeline(info),
             frames=folded(info.error.traceback) if info.error and info.error.traceback else [],
-            call=f"{info.task}({detail.arguments})" if info.task and detail.arguments is not None else "",
+            call=_call(info, detail.arguments),
         )
 
     def act(action: Action, id: str) -> bool:
@@ -73,6 +74,12 @@ def _span(attempt: AttemptInfo, began: datetime, ended: datetime) -> tuple[float
     colour = attempt.outcome if attempt.outcome in _COLOURS else "other"
     words = f"attempt {attempt.number}: {attempt.outcome}, {lasting((ended - began).total_seconds())}"
     return began.timestamp(), ended.timestamp(), colour, words
+
+
+def _call(info: JobInfo, arguments: str | None) -> str:
+    """As Python has it; nothing where that is not known, was cut, or has what is not shown in it."""
+    whole = arguments is not None and MASKED not in arguments and "…" not in arguments
+    return f"{info.task}({arguments})" if info.task and whole else ""
 
 
 def _result(desk: Desk, id: str) -> str | None:

@@ -45,11 +45,12 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
     @blueprint.get("/queues/<name>/purge")
     def queue_purge(name: str) -> Response:
         desk.require_admin()
-        count = desk.quaff.queue(name).stats().queued
+        stats = desk.quaff.queue(name).stats()
+        count = stats.queued + stats.parked
         return desk.page(
             "sure.html",
             f"Purge {name}",
-            question=f"Cancel all that waits in line there, {count:,} jobs just now? What runs goes on.",
+            question=f"Cancel all that waits in line there, or is parked, {count:,} jobs just now? What runs goes on.",
             action=desk.url("queue_purge", name=name),
             fields={},
             kind="danger",
