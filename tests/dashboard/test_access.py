@@ -15,6 +15,7 @@ from quaff import ConfigurationError, Quaff
 from quaff.dashboard import create_dashboard, dashboard_blueprint
 from quaff.dashboard.access import POLICY
 from quaff.dashboard.assets import NAMES, version
+from quaff.flask import Quaff as FlaskQuaff
 from tests.dashboard.conftest import OURS, Site
 from tests.helpers import Program, python, wait_until
 
@@ -126,6 +127,27 @@ def test_only_a_page_of_ours_changes_something(own_site: Site, headers: dict[str
     for method in ("PUT", "PATCH", "DELETE"):
         assert own_site.client().open("/queues/mail/pause", method=method, headers=headers).status_code in (403, 405)
     assert own_site.client().get("/queues/mail/pause").status_code == 404
+
+
+def test_a_factory_makes_any_number_of_applications_each_with_its_dashboard(server_url: str, namespace: str) -> None:
+    """A blueprint is made outside of any context, when nobody can say yet whose server is meant."""
+    quaff = FlaskQuaff()
+    quaff.task(lambda: 0, name="nothing")
+
+    def create_app(name: str) -> Flask:
+        app = Flask(__name__)
+        app.config.update(SECRET_KEY="of the tests", QUAFF_URL=server_url, QUAFF_NAMESPACE=f"{namespace}-{name}")
+        quaff.init_app(app)
+        app.register_blueprint(quaff.dashboard(auth=lambda request: "admin"))
+        return app
+
+    apps = [create_app(name) for name in ("first", "second")]
+    with apps[1].app_context():
+        quaff.tasks["nothing"].delay()
+    for app, waiting in zip(apps, (0, 1), strict=True):
+        page = app.test_client().get("/quaff/jobs?state=queued")
+        assert page.status_code == 200
+        assert page.text.count("<td>nothing") == waiting
 
 
 def test_a_viewer_changes_nothing_and_sees_no_arguments(site: Site) -> None:

@@ -42,7 +42,6 @@ class Letters:
 
     def __init__(self, homes: Homes) -> None:
         self._homes = homes
-        self._run = homes.store.run
 
     def failed(self, queue: str | None, task: str | None, error: str | None) -> Iterator[DeadLetter]:
         """Those that match."""
@@ -55,7 +54,7 @@ class Letters:
         return sum(
             answers.count(b"q")
             for home, ids in self._matching(queue, task, error)
-            for answers in [self._run(requeue(home, ids))]
+            for answers in [self._homes.store.run(requeue(home, ids))]
         )
 
     def discard(self, queue: str | None, task: str | None, error: str | None) -> int:
@@ -63,7 +62,7 @@ class Letters:
         return sum(
             answers.count(1)
             for home, ids in self._matching(queue, task, error)
-            for answers in [self._run(discard(home, ids))]
+            for answers in [self._homes.store.run(discard(home, ids))]
         )
 
     def _matching(
@@ -80,7 +79,7 @@ class Letters:
         seen: set[bytes] = set()
         while True:
             # Those of the last page's last moment come again at first.
-            page = self._run(letters(home, since_ms=since, skip=len(seen), count=STEP))
+            page = self._homes.store.run(letters(home, since_ms=since, skip=len(seen), count=STEP))
             if not page:
                 return
             yield [(letter, self._read(home, letter)) for letter in page]
@@ -104,7 +103,7 @@ class Letters:
     def _task_of(self, home: Partition, id: bytes) -> str | None:
         """From the message, for a job whose worker could not tell: it was killed."""
         try:
-            data, settings = self._run(lookup(home, id, all=True)).message, self._homes.settings
+            data, settings = self._homes.store.run(lookup(home, id, all=True)).message, self._homes.settings
             where = Where(settings.namespace, JobId(home.queue, home.number, id))
             return message.decode(data, seals=settings.seals, where=where).task
         except (message.CorruptMessage, message.NewerMessage):
