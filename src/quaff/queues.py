@@ -62,6 +62,15 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     expired: int
     retried: int
 
+    @property
+    def backlog(self) -> int:
+        """Jobs that a worker could run now, and those that run: what decides how many workers it takes."""
+        return max(0, self.queued - self.parked) + self.running
+
+    def scale(self) -> dict[str, int]:
+        """What an autoscaler is told."""
+        return {"backlog": self.backlog, "queued": self.queued, "running": self.running, "scheduled": self.scheduled}
+
 
 class Change(msgspec.Struct, frozen=True):
     """Something that was changed by hand: when (aware, UTC), by whom (``user@host``), what, and what of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -270,6 +271,16 @@ class Schedules:
     def list(self) -> list[ScheduleInfo]:
         """All of them, by the time of their next instant."""
         return [_info(self._source, home, entry) for home, entry in self._all()]
+
+    def lag(self, queues: Sequence[str]) -> float:
+        """Seconds since the earliest instant of these queues' schedules that should have fired, and did not; or 0."""
+        homes, late = [self._home(queue) for queue in queues], 0.0
+        found = self._quaff.store.run_many([timetable.due(home) for home in homes]) if homes else []
+        for home, table in zip(homes, found, strict=True):
+            infos = (_info(self._source, home, entry) for entry in table.entries)
+            first = min((each.next_at[0].timestamp() for each in infos if each.next_at), default=math.inf)
+            late = max(late, table.now_ms / 1000 - first)
+        return late
 
     def _all(self) -> Iterator[tuple[Partition, Entry]]:
         for queue in self._quaff.queue_names():

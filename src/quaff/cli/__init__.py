@@ -57,13 +57,15 @@ def program() -> click.Group:
     from quaff.cli.doctor import doctor
     from quaff.cli.jobs import jobs
     from quaff.cli.looking import info, queues, top
+    from quaff.cli.metrics import healthcheck, metrics
     from quaff.cli.server import server
     from quaff.cli.steering import pause, purge, resume
     from quaff.cli.worker import worker
 
     running = (dev, worker, server, dashboard)
     looking = (info, queues, top, jobs, cron)
-    for command in (*running, *looking, call, pause, resume, purge, doctor, audit, acl, completion):
+    watching = (doctor, audit, metrics, healthcheck)
+    for command in (*running, *looking, call, pause, resume, purge, *watching, acl, completion):
         quaff.add_command(command)
     return quaff
 

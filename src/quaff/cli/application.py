@@ -27,10 +27,22 @@ def application(command: F) -> F:
 def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition, set[bytes]], str]:
     """The application; the partitions that are meant, each with the keys that are there; and why these are not told.
 
-    Those named, or those of the tasks and of the namespace on the server.
+    Raises:
+        ConfigurationError: no such application; else as ``homes_in``.
+    """
+    quaff = load_app(app)
+    return quaff, *homes_in(quaff, queues, told=app is not None)
+
+
+def homes_in(quaff: Quaff, queues: str | None, *, told: bool) -> tuple[dict[Partition, set[bytes]], str]:
+    """The partitions that are meant: those named, or those of the tasks and of the namespace on the server.
+
+    Args:
+        queues: as ``-Q`` has them.
+        told: the application was named, so that its own queues will do where the server does not tell its.
 
     Raises:
-        ConfigurationError: no such application, or a name that no queue has.
+        ConfigurationError: a name that no queue has.
         ServerUnavailable: no server answers.
         StoreError: nobody has named a queue, and the server does not tell which there are.
     """
@@ -40,14 +52,13 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition
     from quaff.store.pages import partitions
     from quaff.store.probe import lines
 
-    quaff = load_app(app)
     namespace = quaff.settings.namespace
     there: dict[Partition, set[bytes]] = {}
     untold = ""
     try:
         there = partitions(lines(quaff.store.endpoint).values(), namespace)
     except StoreError as error:
-        if app is None and queues is None:
+        if not told and queues is None:
             raise StoreError(f"{error.args[0]}. Name them with -Q, or ask as an administrator.") from None
         untold = str(error.args[0])
     if queues is None:
@@ -59,7 +70,7 @@ def homes_of(app: str | None, queues: str | None) -> tuple[Quaff, dict[Partition
     for name in names:
         if name not in {home.queue for home in there}:
             there[partition(namespace, name)] = set()
-    return quaff, {home: there[home] for home in sorted(there, key=lambda home: (home.queue, home.number))}, untold
+    return {home: there[home] for home in sorted(there, key=lambda home: (home.queue, home.number))}, untold
 
 
 def _check_there(names: Sequence[str], there: set[str], untold: str, namespace: str) -> None:
@@ -91,10 +102,16 @@ def load_app(app: str | None) -> Quaff:
 
 def inspector_of(app: str | None, queues: str | None) -> tuple[Quaff, Inspector]:
     """The application, and what looks into its queues: those named, or all that are known; errors as ``homes_of``."""
+    quaff = load_app(app)
+    return quaff, inspector_in(quaff, queues, told=app is not None)
+
+
+def inspector_in(quaff: Quaff, queues: str | None, *, told: bool) -> Inspector:
+    """What looks into the queues of an application; arguments and errors as of ``homes_in``."""
     from quaff.inspector import Inspector
 
-    quaff, homes, _ = homes_of(app, queues)
-    return quaff, Inspector(quaff, list(dict.fromkeys(home.queue for home in homes)))
+    homes, _ = homes_in(quaff, queues, told=told)
+    return Inspector(quaff, list(dict.fromkeys(home.queue for home in homes)))
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")

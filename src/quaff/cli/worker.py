@@ -61,6 +61,7 @@ SIZE = _Size()
 @click.option("--max-age", type=click.FloatRange(min=1), metavar="SECONDS", help="Replace a process that is older.")
 @click.option("--reload", is_flag=True, help="Replace the processes when a Python file here changes.")
 @click.option("-n", "--name", default="", help="The worker's name. [host-pid]")
+@click.option("--health", metavar="HOST:PORT", help="Answer /livez, /readyz, /metrics and /autoscale there.")
 @click.option("-l", "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
 def worker(
     app: str,
@@ -73,9 +74,11 @@ def worker(
     max_age: float | None,
     reload: bool,
     name: str,
+    health: str | None,
     log_level: str,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl+C; a second one gives everything back at once."""
+    from quaff.worker.listening import address
     from quaff.worker.rotation import Wear
     from quaff.worker.serve import serve
     from quaff.worker.supervisor import Plan
@@ -84,4 +87,6 @@ def worker(
     wear = Wear(max_jobs, max_memory, max_age)
     names = None if queues is None else list(queues)
     weights = {name: weight for name, weight in (queues or {}).items() if weight}
-    sys.exit(serve(Plan(app, names, weights, processes, grace, flags, name, log_level, wear), reload=reload))
+    where = None if health is None else address(health)
+    plan = Plan(app, names, weights, processes, grace, flags, name, log_level, wear, where)
+    sys.exit(serve(plan, reload=reload))

@@ -27,6 +27,7 @@ class Orders(msgspec.Struct, kw_only=True):
         supervisor: its pid.
         worker: the worker's name, kept with each attempt.
         starts: the descriptor of the shared start records.
+        metered: it tells what it counts.
         tell_after: it says so when that many jobs have ended in it; None: never.
     """
 
@@ -42,6 +43,7 @@ class Orders(msgspec.Struct, kw_only=True):
     process: str = ""
     starts: int = -1
     tell_after: int | None = None
+    metered: bool = False
 
 
 class Word(msgspec.Struct, kw_only=True):
@@ -51,7 +53,7 @@ class Word(msgspec.Struct, kw_only=True):
     process ``loaded`` (it knows the application; ``text`` is a warning; ``schedules`` are those that its code
     declares, each with the place of its queue), ``ready`` (it can claim), ``failed`` (``text``
     says why it cannot start), ``closed`` (the server gave it up; it ends when its jobs have), ``done`` (``count`` jobs
-    have ended in it).
+    have ended in it), ``counted`` (this, by queue and task, since the last time).
     """
 
     said: str
@@ -69,6 +71,7 @@ class Word(msgspec.Struct, kw_only=True):
     encryption_keys: tuple[bytes, ...] = ()
     require_signed: bool = False
     count: int = 0
+    counted: dict[str, dict[str, dict[str, int]]] = {}
 
     @property
     def source(self) -> Source:

@@ -93,6 +93,7 @@ class Chores:
     Attributes:
         running: place of the partition and id of what runs in this worker, as its supervisor saw last.
         asked: those of them that were asked to stop.
+        turned_at, answered_at: monotonic seconds at which a step was begun last, and at which one went well.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Chores:
         self._unpark: set[Partition] = set()
         self._call = threading.Event()
         self._closing = False
+        self.turned_at = self.answered_at = time.monotonic()
         self._funeral = Chore("giving back the jobs of a dead process", self._bury)
         self._beat = Chore("renewing leases", self._renew)
         self._timekeeper, self._courier = timekeeper, courier
@@ -207,7 +209,7 @@ class Chores:
 
     def _work(self) -> None:
         while not self._closing or self._burials:
-            now = time.monotonic()
+            now = self.turned_at = time.monotonic()
             funeral = [self._funeral] if self._burials else []
             waiting = [self._beat, *funeral, *sorted(self._rest(), key=lambda each: each.at)]
             due = next((chore for chore in waiting if chore.at <= now), None)
@@ -236,6 +238,7 @@ class Chores:
                 chore.trouble = text
         else:
             chore.trouble = ""
+            self.answered_at = time.monotonic()
         # Not later than somebody has asked for meanwhile: its step may have begun before there was a reason.
         chore.at = min(chore.at, time.monotonic() + pause)
 

@@ -68,8 +68,8 @@ class Process:
         starts = Starts(orders.starts)
         os.close(orders.starts)  # mapped; what tasks start must not inherit it
         id = bytes.fromhex(orders.process)
-        tally = Tally(id)
-        counted = tally if settings.statistics else None
+        tally = Tally(id, stored=settings.statistics, tell=self._count if orders.metered else None)
+        counted = tally if settings.statistics or orders.metered else None
         completer = Completer(id, int(settings.key_window * 1000), starts, settings.partitions, counted)
         telling = Telling(settings.namespace, completer.wake)
         executor = Executor(app, orders.worker, self._stopping, telling.tell)
@@ -144,6 +144,11 @@ class Process:
                 self._give_up()
             elif word.said == "cancel":
                 self._watch.cancel(word.text.encode())
+
+    def _count(self, counted: dict[str, dict[str, dict[str, int]]]) -> None:
+        # A supervisor that hears nothing must not keep the jobs waiting: these are nothing but numbers.
+        if self._control.has_room:
+            self._control.say(Word(said="counted", counted=counted))
 
     def _drain(self) -> None:
         self._stopping.append(True)

@@ -18,7 +18,7 @@ def serve(plan: Plan, *, reload: bool = False) -> int:
         reload: replace its processes when a Python file below the working directory changes.
 
     Raises:
-        ConfigurationError: ``reload`` without watchfiles.
+        ConfigurationError: ``reload`` without watchfiles, or nobody can listen at ``plan.health``.
     """
     set_up(plan.level)
     if reload:

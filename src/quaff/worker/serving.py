@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quaff.queues import QueueStats, stats_of
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
+from quaff.store.queries import stats
 from quaff.store.transitions import Kept, Rules
 from quaff.worker.control import Word
 from quaff.worker.courier import Courier
@@ -35,7 +37,8 @@ class Serving:
         )
         keep = Kept(int(settings["failed_count"]), int(settings["failed_bytes"]))
         self._endpoint = Endpoint(word.url, word.url_source, settings["deadline"])
-        store, lease = Store(self._endpoint, settings["deadline"]), settings["lease"]
+        self._store = store = Store(self._endpoint, settings["deadline"])
+        lease = settings["lease"]
         # One list for all of them: it grows at its end, so that each place in it goes on meaning the same.
         self._partitions = [partition(word.namespace, *each) for each in word.partitions]
         ttl_ms = int(settings["result_ttl"] * 1000)
@@ -47,6 +50,23 @@ class Serving:
         self.chores.introduce(self.presence)
         self._heard = 0
         self._listen()
+
+    @property
+    def queues(self) -> list[str]:
+        """Those that it serves."""
+        return list(dict.fromkeys(each.queue for each in self._partitions))
+
+    def queue_at(self, place: int) -> str:
+        """The queue of a partition, by its place in the worker's list."""
+        return self._partitions[place].queue
+
+    def stats(self) -> dict[str, QueueStats]:
+        """How many jobs of each queue are where; from any thread. Raises as ``Store.run``."""
+        homes = [*self._partitions]
+        found: dict[str, list[dict[str, int]]] = {}
+        for home, numbers in zip(homes, self._store.run_many([stats(home) for home in homes]), strict=True):
+            found.setdefault(home.queue, []).append(numbers)
+        return {queue: stats_of(several) for queue, several in found.items()}
 
     def grown(self) -> Sequence[tuple[str, int]]:
         """All partitions, by queue and number, if there are more than when this was asked before; else nothing.

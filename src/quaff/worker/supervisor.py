@@ -25,7 +25,9 @@ from quaff.worker import orphans
 from quaff.worker.child import Child, describe
 from quaff.worker.control import Orders, Word
 from quaff.worker.guarding import Guard
+from quaff.worker.health import Health
 from quaff.worker.limits import Limits
+from quaff.worker.listening import Address
 from quaff.worker.maintenance import Chores, Death
 from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.rotation import Rotation, Wear
@@ -60,6 +62,7 @@ class Plan(NamedTuple):
         name: kept with each attempt; host name and pid by default.
         level: of the log.
         wear: when a process is replaced.
+        health: where to tell how it is; None: nowhere.
     """
 
     app: str
@@ -71,6 +74,7 @@ class Plan(NamedTuple):
     name: str = ""
     level: str = "info"
     wear: Wear = Wear()
+    health: Address | None = None
 
 
 class Supervisor:
@@ -78,6 +82,9 @@ class Supervisor:
 
     Args:
         plan: what to do.
+
+    Raises:
+        ConfigurationError: nobody can listen where it is to tell how it is.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -86,6 +93,7 @@ class Supervisor:
         self._signals = Signals()
         self._systemd = Systemd()
         self._guard = Guard()
+        self._health = Health(plan.health)
         self._orders = Orders(
             app=plan.app,
             flags=dict(plan.flags),
@@ -96,6 +104,7 @@ class Supervisor:
             worker=self._name,
             level=plan.level,
             tell_after=plan.wear.jobs,
+            metered=plan.health is not None,
         )
         self._children: list[Child] = []
         self._wanted = plan.processes or 1
@@ -134,6 +143,7 @@ class Supervisor:
                 self._limits.enforce(self._children, self._chores)
             if self._serving is not None:
                 self._serving.presence.look(self._children, stopping=bool(self._stops))
+            self._health.look(self._children, self._wanted, self._serving, stopping=bool(self._stops))
             self._listen()
         for child in self._children:
             child.see_off()
@@ -200,6 +210,8 @@ class Supervisor:
                 child.closed = True
             elif word.said == "done":
                 child.jobs_done = word.count
+            elif word.said == "counted":
+                self._health.add(word.counted)
             elif word.said == "failed":
                 child.hopeless = word.text
 
@@ -297,6 +309,7 @@ class Supervisor:
                 pass  # as it was told
             else:
                 log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
+                self._health.crashed()
                 if not started:
                     self._try_later(None, child)
             if self._chores is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,8 @@ _EVERY = 1.0
 _LISTED, _TASKS, _KINDS = 50, 200, 50
 _TEXT = 300
 
+Tell = Callable[[dict[str, dict[str, dict[str, int]]]], None]
+
 
 class _Page:
     """What was counted of one partition since the last tally."""
@@ -43,10 +45,13 @@ class Tally:
 
     Args:
         process: this process's id.
+        stored: the server is told, for screens.
+        tell: told the same once, by queue and task; None: nobody is.
     """
 
-    def __init__(self, process: bytes) -> None:
+    def __init__(self, process: bytes, *, stored: bool = True, tell: Tell | None = None) -> None:
         self._process = process
+        self._stored, self._tell = stored, tell
         self._pages: dict[Partition, _Page] = {}
         self._open: dict[Partition, Call[bool]] = {}
         self._sent: list[Partition] = []
@@ -82,8 +87,12 @@ class Tally:
             return []
         self._last = time.monotonic()
         for partition in [partition for partition in self._pages if partition not in self._open]:
-            self._number += 1
-            self._open[partition] = self._call(partition, self._pages.pop(partition))
+            page = self._pages.pop(partition)
+            if self._tell is not None:
+                self._tell({partition.queue: page.tasks})
+            if self._stored:
+                self._number += 1
+                self._open[partition] = self._call(partition, page)
         self._sent = [*self._open]
         return [*self._open.values()]
 
