@@ -63,6 +63,7 @@ SIZE = _Size()
 @click.option("-n", "--name", default="", help="The worker's name. [host-pid]")
 @click.option("--health", metavar="HOST:PORT", help="Answer /livez, /readyz, /metrics and /autoscale there.")
 @click.option("-l", "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-format", default="text", show_default=True, type=click.Choice(["text", "json"]))
 def worker(
     app: str,
     queues: dict[str, int] | None,
@@ -76,6 +77,7 @@ def worker(
     name: str,
     health: str | None,
     log_level: str,
+    log_format: str,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl+C; a second one gives everything back at once."""
     from quaff.worker.listening import address
@@ -88,5 +90,5 @@ def worker(
     names = None if queues is None else list(queues)
     weights = {name: weight for name, weight in (queues or {}).items() if weight}
     where = None if health is None else address(health)
-    plan = Plan(app, names, weights, processes, grace, flags, name, log_level, wear, where)
+    plan = Plan(app, names, weights, processes, grace, flags, name, log_level, log_format, wear, where)
     sys.exit(serve(plan, reload=reload))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import msgspec
 
+from quaff.model.ids import JobId
 from quaff.worker import starts
 from quaff.worker.control import Control, Orders, Word
 from quaff.worker.starts import Start, Starts
+
+log = logging.getLogger("quaff.worker")
 
 #: Seconds from "stop" to SIGKILL.
 _STOP = 0.5
@@ -152,6 +157,15 @@ def describe(code: int) -> tuple[str, str]:
         maybe = ", by hand or by the system when memory ran out" if name == "SIGKILL" else ""
         return name, f"its process was killed by {name}{maybe}"
     return "exit", f"its process ended with exit code {code}"
+
+
+def say_what_runs(children: Sequence[Child], partitions: Sequence[tuple[str, int]]) -> None:
+    """Put into the log which jobs these processes have begun and not ended."""
+    now = time.time()
+    for child in children:
+        for start in child.running():
+            id = JobId(*partitions[start.partition], start.id)
+            log.info("still running in process %d: %s, for %.1f s", child.pid, id, now - start.started_ms / 1000)
 
 
 def new_process_id() -> bytes:

@@ -40,6 +40,7 @@ class Orders(msgspec.Struct, kw_only=True):
     supervisor: int
     worker: str
     level: str = "info"
+    log_format: str = "text"
     process: str = ""
     starts: int = -1
     tell_after: int | None = None

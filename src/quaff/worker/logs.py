@@ -1,23 +1,89 @@
-"""The worker's log: one line an event, on stderr, quiet by default. An application's own logging is left alone."""
+"""The worker's log: one line an event, on stderr, quiet by default. An application's own logging is left alone.
+
+As text or as JSON; what is logged inside a job says which one.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from quaff.context import running
 
 _FORMAT = "%(asctime)s %(name)s %(message)s"
+#: What every record has; the rest was given with ``extra=``, or put on it by a filter.
+_USUAL = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def about_the_job() -> dict[str, Any]:
+    """``job_id``, ``job_task``, ``job_queue`` and ``job_attempt`` of the job that runs here; empty outside of one."""
+    attempt = running()
+    if attempt is None:
+        return {}
+    return {
+        "job_id": attempt.id,
+        "job_task": attempt.task,
+        "job_queue": attempt.queue,
+        "job_attempt": attempt.attempt,
+    }
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people, with the job at its end if it is logged inside of one."""
+
+    def __init__(self) -> None:
+        super().__init__(_FORMAT, "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name that logging looks for
+        """Without a traceback, which comes after it."""
+        job = about_the_job()
+        if not job:
+            return super().formatMessage(record)
+        which = f"{job['job_id']} {job['job_task']}, attempt {job['job_attempt']}, queue {job['job_queue']}"
+        return f"{super().formatMessage(record)} [{which}]"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, the job, ``exception``.
+
+    And whatever came with ``extra=``, as text where JSON has no word for it.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "pid": record.process,
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _USUAL and name not in line}
+        line |= about_the_job()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(line, default=str)
+
+
+#: By the name of ``--log-format``.
+FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs alone
     """The handler of a process whose application has none."""
 
 
-def set_up(level: str) -> None:
+def set_up(level: str, format: str = "text") -> None:
     """Give the root logger a handler if nobody else has, and Quaff's own loggers their level."""
     logging.getLogger("quaff").setLevel(level.upper())
     if not logging.getLogger().handlers:
         handler = _Stderr(sys.stderr)
-        handler.setFormatter(logging.Formatter(_FORMAT, "%H:%M:%S"))
+        handler.setFormatter(FORMATTERS[format]())
         logging.getLogger().addHandler(handler)
 
 

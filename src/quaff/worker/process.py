@@ -184,7 +184,7 @@ def main() -> None:
     orders = next((word.orders for word in control.hear() if word.orders), None)
     if orders is None:
         os._exit(DONE)
-    set_up(orders.level)
+    set_up(orders.level, orders.log_format)
     try:
         app = load(orders.app)
         app.override(**orders.flags)

@@ -20,7 +20,7 @@ def serve(plan: Plan, *, reload: bool = False) -> int:
     Raises:
         ConfigurationError: ``reload`` without watchfiles, or nobody can listen at ``plan.health``.
     """
-    set_up(plan.level)
+    set_up(plan.level, plan.log_format)
     if reload:
         reloading.check_installed("send SIGHUP after a change")
         os.environ.update(reloading.NO_BYTECODE)

@@ -19,10 +19,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from quaff.model.ids import JobId
 from quaff.store.urls import mask
 from quaff.worker import orphans
-from quaff.worker.child import Child, describe
+from quaff.worker.child import Child, describe, say_what_runs
 from quaff.worker.control import Orders, Word
 from quaff.worker.guarding import Guard
 from quaff.worker.health import Health
@@ -60,7 +59,7 @@ class Plan(NamedTuple):
         grace: seconds; None takes the setting.
         flags: settings of the command line.
         name: kept with each attempt; host name and pid by default.
-        level: of the log.
+        level, log_format: of the log.
         wear: when a process is replaced.
         health: where to tell how it is; None: nowhere.
     """
@@ -73,6 +72,7 @@ class Plan(NamedTuple):
     flags: Mapping[str, str | int | float] = MappingProxyType({})
     name: str = ""
     level: str = "info"
+    log_format: str = "text"
     wear: Wear = Wear()
     health: Address | None = None
 
@@ -103,6 +103,7 @@ class Supervisor:
             supervisor=os.getpid(),
             worker=self._name,
             level=plan.level,
+            log_format=plan.log_format,
             tell_after=plan.wear.jobs,
             metered=plan.health is not None,
         )
@@ -279,17 +280,9 @@ class Supervisor:
                         child.kill()
             elif len(self._stops) == 2:
                 log.info("%s again: giving everything back", signal.Signals(number).name)
-                self._say_what_runs()
+                say_what_runs(self._children, self._orders.partitions or ())
                 for child in self._children:
                     child.leave(now)
-
-    def _say_what_runs(self) -> None:
-        now = time.time()
-        for child in self._children:
-            for start in child.running():
-                assert self._orders.partitions is not None
-                id = JobId(*self._orders.partitions[start.partition], start.id)
-                log.info("still running in process %d: %s, for %.1f s", child.pid, id, now - start.started_ms / 1000)
 
     def _bury_the_dead(self) -> None:
         for child in [child for child in self._children if child.gone()]:
