@@ -45,12 +45,8 @@ CATALOGUE: dict[str, dict[int, str]] = {
 
 #: What cannot be shown yet, and what it waits for.
 NOT_YET: dict[int, str] = {
-    12: "the dashboard",
-    13: "the dashboard: what there is now only answers GET",
-    14: "the dashboard",
-    15: "the dashboard",
     24: "a release",
-    25: "metrics and the dashboard, which are to have labels and pages",
+    25: "a bound on how many queues and labels there may be",
 }
 
 THREATS = Catalogue(
