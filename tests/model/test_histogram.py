@@ -58,3 +58,11 @@ def test_numbers_of_several_are_added_up_and_shown() -> None:
     assert found.ended == 4
     assert found.failure_rate == 0.5
     assert found + found == counts.read(counts.merge([one, other, one, other]))
+
+
+def test_a_clock_that_was_put_back_takes_nothing_from_a_sum() -> None:
+    """An attempt is measured by the time of day."""
+    numbers: dict[str, int] = {}
+    for seconds in (2.0, -3600.0):
+        counts.add(numbers, JobState.SUCCEEDED, seconds, -1.0)
+    assert counts.read(numbers).run.mean == 1.0

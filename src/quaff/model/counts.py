@@ -65,6 +65,7 @@ def add(numbers: dict[str, int], state: JobState, seconds: float, waited: float)
     numbers[letter] = numbers.get(letter, 0) + 1
     if letter == "e":
         return  # it did not run
+    seconds = max(0.0, seconds)  # a clock that was put back meanwhile takes nothing from the sum
     bucket = _RAN[bucket_of(seconds)]
     numbers[bucket] = numbers.get(bucket, 0) + 1
     numbers["dus"] = numbers.get("dus", 0) + int(seconds * 1e6)
