@@ -19,12 +19,14 @@ local function in_line(key, mark)
   local first, last = from:match('^(%d+) (.*)$')
   first = tonumber(first or 0)
   if last and redis.call('LINDEX', key, -first) ~= last then
-    local least = math.max(1, first - MOVED)
-    local near = redis.call('LRANGE', key, -first, -least)
-    first = 0
-    for i, id in ipairs(near) do
-      if id == last then first = least + #near - i end
+    local found_at = 0
+    for at = first - 1, math.max(1, first - MOVED), -1 do
+      if redis.call('LINDEX', key, -at) == last then
+        found_at = at
+        break
+      end
     end
+    first = found_at
   end
   for at = first, first + most - 1 do
     local id = redis.call('LINDEX', key, -1 - at)
