@@ -1,5 +1,6 @@
 # From a clone, with Python >= 3.11, make and git, and nothing else:
 #   make demo [KEEP=1]                  the main job on real input
+#   make example [PORT=5000]            examples/shop, a Flask application to copy; Ctrl+C ends it
 #   make test [ARGS="-n0 -k claim"]     every test; ENGINE=cluster has all of them meet that server
 #   make engines                        every test on Redis 7, sentinels, a cluster, and TLS with few rights (an hour)
 #   make check                          lint, format, types, floors, changelog
@@ -13,6 +14,7 @@ VENV := .venv
 ENGINES := redis7 sentinel cluster tls
 DURATION ?= 60
 SEED ?= 1
+PORT ?= 5000
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 
@@ -20,13 +22,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright is as new as the venv: do not ask the network about it
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test engines check bench chaos clean
+.PHONY: help demo example test engines check bench chaos clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/run.stamp
 	$(VENV)/bin/python examples/demo/run.py $(if $(KEEP),--keep)
+
+example: $(VENV)/example.stamp
+	cd examples/shop && $(abspath $(VENV))/bin/flask --app shop init
+	cd examples/shop && exec $(abspath $(VENV))/bin/flask --app shop quaff dev --port $(PORT)
 
 # pytest says 5 where it found no test: with ARGS one of the two may have none of those asked for, not both.
 test: $(VENV)/test.stamp
@@ -62,6 +68,7 @@ clean:
 
 # run: what a user has. test: and what the tests need. check: and the linters (with them a node, 200 MB).
 $(VENV)/run.stamp: EXTRAS := -e '.[dev,speed]'
+$(VENV)/example.stamp: EXTRAS := -e '.[dev,sqlalchemy]' -r examples/shop/requirements.txt
 $(VENV)/test.stamp: EXTRAS := -e '.[dev,speed]' --group test
 $(VENV)/check.stamp: EXTRAS := -e '.[dev,speed]' --group check
 
