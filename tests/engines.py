@@ -30,6 +30,7 @@ class Server:
 
     Args:
         *options: of its command line.
+        program: the binary; by default the one that embedded servers use.
         tls: nothing but TLS on its port, with the certificate in this folder; see ``certify``.
         sentinel: it is one, with this in its file.
         environment: laid over this process's.
@@ -38,6 +39,7 @@ class Server:
     def __init__(
         self,
         *options: str,
+        program: str = "",
         tls: Path | None = None,
         sentinel: str = "",
         environment: Mapping[str, str] = MappingProxyType({}),
@@ -53,7 +55,7 @@ class Server:
         if tls:
             common += ["--tls-cert-file", f"{tls}/server.pem", "--tls-key-file", f"{tls}/server.key"]
             common += ["--tls-ca-cert-file", f"{tls}/ca.pem", "--tls-auth-clients", "no", "--tls-replication", "yes"]
-        self.command = [tls_program() if tls else str(embedded.find_binary())]
+        self.command = [program or (tls_program() if tls else str(embedded.find_binary()))]
         if sentinel:
             (self.home / "sentinel.conf").write_text(sentinel)
             self.command += [str(self.home / "sentinel.conf"), *common, "--sentinel"]
