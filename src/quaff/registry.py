@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, UnknownTask, did_you_mean
 from quaff.job import Job
+from quaff.middleware import Middleware
 from quaff.model import schedule
 from quaff.model.batch import Batch
 from quaff.model.ids import check_name
@@ -67,11 +68,13 @@ class Registry(ABC):
     Attributes:
         tasks: the registered tasks by name, and by the names they had before (``aliases=``).
         declared_schedules: those of ``cron`` and ``every``, by name.
+        middleware: sees what is sent and what runs; see ``use``.
     """
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[Any, Any, Any]] = {}
         self.declared_schedules: dict[str, Declared] = {}
+        self.middleware: tuple[Middleware, ...] = ()
 
     @property
     @abstractmethod
@@ -206,6 +209,20 @@ class Registry(ABC):
             return task
 
         return declare
+
+    def use(self, middleware: Middleware) -> None:
+        """Have it see jobs that are sent and attempts that run: ``quaff.use(OpenTelemetry())``.
+
+        The first one is the outermost. Where tasks are declared, so that workers have it, too.
+
+        Raises:
+            ConfigurationError: it is none.
+        """
+        if not isinstance(middleware, Middleware):
+            raise ConfigurationError(
+                f"use({middleware!r}): give an instance of a subclass of quaff.middleware.Middleware."
+            )
+        self.middleware = (*self.middleware, middleware)
 
     def find_task(self, name: str) -> Task[Any, Any, Any]:
         """A registered task. Raises UnknownTask with the nearest name."""

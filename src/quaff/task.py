@@ -6,6 +6,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
@@ -13,6 +14,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, EnqueueError, MessageTooLarge
 from quaff.job import Job
+from quaff.middleware import Middleware, Sending, around, headers_of
 from quaff.model import durability, ids, message
 from quaff.model.batch import shape_of
 from quaff.model.durability import Durability
@@ -32,6 +34,7 @@ R = TypeVar("R")
 Y = TypeVar("Y")
 F = TypeVar("F", covariant=True)
 
+_UNSEEN: AbstractContextManager[Callable[[list[Submission]], list[Submission]]] = nullcontext(lambda sent: sent)
 _NO_TERMS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -81,6 +84,11 @@ class Sender(Protocol):
     @property
     def settings(self) -> Settings:
         """Its settings."""
+        ...
+
+    @property
+    def middleware(self) -> Sequence[Middleware]:
+        """What sees its jobs."""
         ...
 
     def send(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
@@ -135,11 +143,13 @@ class Task(Generic[P, R, F]):
             DurabilityNotConfirmed: it is stored, and ``durability=`` asks for more; ConfigurationError where the server
                 could never confirm that, and nothing was sent.
         """
-        return self.sender.send([submission(self, args, kwargs)])[0]
+        with self._seen() as note:
+            return self.sender.send(note([submission(self, args, kwargs)]))[0]
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """As ``delay``, in a coroutine."""
-        return (await self.sender.asend([submission(self, args, kwargs)]))[0]
+        with self._seen() as note:
+            return (await self.sender.asend(note([submission(self, args, kwargs)])))[0]
 
     def map(self, calls: Iterable[tuple[Any, ...]], *, spread: Seconds = 0) -> list[Job[R]]:
         """Send many calls, each a tuple of positional arguments; one round trip per 500.
@@ -151,11 +161,13 @@ class Task(Generic[P, R, F]):
             TypeError: a call does not fit, and nothing was sent; the others as ``delay``, with ``.jobs`` on the error
                 holding what had been stored.
         """
-        return self.sender.send(self._submissions(calls, spread))
+        with self._seen() as note:
+            return self.sender.send(note(self._submissions(calls, spread)))
 
     async def amap(self, calls: Iterable[tuple[Any, ...]], *, spread: Seconds = 0) -> list[Job[R]]:
         """As ``map``, in a coroutine."""
-        return await self.sender.asend(self._submissions(calls, spread))
+        with self._seen() as note:
+            return await self.sender.asend(note(self._submissions(calls, spread)))
 
     def s(self, *args: Any, **kwargs: Any) -> TaskCall[R]:
         """A call for ``chain``, ``group``, ``chord`` and ``workflow``; in a chain the result before it is put first."""
@@ -183,6 +195,10 @@ class Task(Generic[P, R, F]):
     def durability(self) -> Durability | None:
         """What its jobs have to survive before they count as sent; None: the end of any process of ours."""
         return durability.read(self.settings.durability or self.sender.settings.durability)
+
+    def _seen(self) -> AbstractContextManager[Callable[[list[Submission]], list[Submission]]]:
+        several = self.sender.middleware
+        return around(several, Sending(self.name, self.settings.queue), _id_of) if several else _UNSEEN
 
     def _submissions(self, calls: Iterable[tuple[Any, ...]], spread: Seconds) -> list[Submission]:
         spread_ms = int(seconds(f"{self.name}.map(spread=)", spread) * 1000)
@@ -236,6 +252,8 @@ def submission(
     """
     sent = task.signature.bind(args, kwargs)
     settings = task.settings
+    if task.sender.middleware and (headers := headers_of(task.sender.middleware)):
+        terms = {**terms, message.HEADERS: headers}
     key = None
     if settings.key is None:
         raw = ids.new_raw()
@@ -264,6 +282,10 @@ def submission(
     if place is not None:
         check_spread(task.name, settings, task.sender.settings.partitions)
     return Submission(id, data, task.name, key, place, task.durability)
+
+
+def _id_of(sent: Submission) -> str:
+    return str(sent.id)
 
 
 def _terms(task: Task[Any, Any, Any], given: Mapping[str, Any], later_ms: int) -> Mapping[str, Any]:

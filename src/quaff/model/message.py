@@ -43,6 +43,8 @@ SCHEDULED = "scheduled"
 DUE = "due"
 #: The flow that a job is of, by the text form of its id; nobody must know it.
 FLOW = "flow"
+#: What an application's middleware sent along, texts by name, such as ``traceparent``; nobody must know it.
+HEADERS = "headers"
 _KNOWN = frozenset({EXPIRES, TIMEOUT})
 
 

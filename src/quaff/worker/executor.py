@@ -195,9 +195,8 @@ class Executor:
             return self._over(run, Interrupt())
         if (pause := run.current.pause) is not None:
             return self._over(run, pause)
-        if run.job.task.settings.batch is None:
-            return self._succeeded(run.job, value, run)
-        return self._answered(run, value)
+        one = run.job.task.settings.batch is None
+        return self._succeeded(run.job, value, run) if one else self._answered(run, value)
 
     def _over(self, run: Run, error: BaseException) -> Finished:
         """An attempt that ended by an exception: its own, or one that was set to end it."""
@@ -285,6 +284,7 @@ class Executor:
     def _failed(
         self, ready: Ready, error: BaseException, run: Run, reason: str = "error", failure: Failure | None = None
     ) -> Finished:
+        run.error = error
         failure = failure or outcome.failure_of(error, reason, 1, ready.mask)
         text = f"{failure.type}: {first_line(failure.message)}"
         frame = frame_of(outcome.traceback_of(error))

@@ -34,6 +34,7 @@ from quaff.worker.home import Home
 from quaff.worker.loading import load
 from quaff.worker.logs import set_up
 from quaff.worker.lookout import Line, Lookout
+from quaff.worker.observing import Observing
 from quaff.worker.runners import Loop, Threads
 from quaff.worker.starts import RECORDS, Starts
 from quaff.worker.tally import Tally
@@ -72,7 +73,7 @@ class Process:
         counted = tally if settings.statistics or orders.metered else None
         completer = Completer(id, int(settings.key_window * 1000), starts, settings.partitions, counted)
         telling = Telling(settings.namespace, completer.wake)
-        executor = Executor(app, orders.worker, self._stopping, telling.tell)
+        executor = (Observing if app.middleware else Executor)(app, orders.worker, self._stopping, telling.tell)
         home = Home(orders.supervisor)
         threads = Threads(executor, starts, home, settings.concurrency, completer.report)
         loop = Loop(executor, starts, home, settings.async_concurrency, completer.report)

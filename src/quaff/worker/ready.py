@@ -108,11 +108,12 @@ def ran(
     job: Ready, settled: Settled, began: float, ended: float, failure: Failure | None = None, frame: str = ""
 ) -> Finished:
     """What an attempt came to that ran between these Unix times."""
-    waited = _waited(job.claim.lease, job.message, began)
-    return Finished(job.claim, settled, ended - began, task=job.task.name, waited=waited, failure=failure, frame=frame)
+    before = waited(job.claim.lease, job.message, began)
+    return Finished(job.claim, settled, ended - began, task=job.task.name, waited=before, failure=failure, frame=frame)
 
 
-def _waited(lease: Lease, sent: Message, began: float) -> float:
+def waited(lease: Lease, sent: Message, began: float) -> float:
+    """Seconds that a job waited, from when it was due, for its first attempt; below 0: unknown, or another one."""
     if not lease.token.rstrip(b"!").endswith(b".1"):
         return -1.0
     since = sent.created_ms or ids.created_ms(lease.id)

@@ -57,6 +57,7 @@ class Run(msgspec.Struct, eq=False):
         cut: why it was, last; empty if it was not.
         unfit: of a batch, what is wrong with the calls that are not in it, by the token of their jobs.
         large: its results that do not go to the server.
+        error: what it has failed with, last.
     """
 
     job: Ready
@@ -73,6 +74,7 @@ class Run(msgspec.Struct, eq=False):
     unfit: dict[bytes, BaseException] = {}
     large: list[Large] = []
     at: float = 0.0
+    error: BaseException | None = None
 
     def due(self, now: float) -> str:
         """Why it is to be cut short now, each reason once; empty if it is not."""
