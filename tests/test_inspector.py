@@ -14,6 +14,7 @@ from quaff.model.states import JobState
 from quaff.store.keys import partition
 from quaff.store.transitions import claim, settle
 from tests.helpers import wait_until
+from tests.store.engine import Desk
 from tests.worker.support import Stage
 
 ME = b"p" * 8
@@ -31,7 +32,8 @@ def fail(stage: Stage, task: str, error: str, count: int = 1, queue: str = "defa
     """Jobs that were given up for an error, without the time that a worker takes."""
     jobs = stage.many(task, [("x",)] * count, queue=queue)
     home = partition(stage.namespace, queue)
-    run = stage.quaff.store.run
+    desk = Desk(stage.url, stage.namespace, queue=queue)
+    run = desk.store.run
     while jobs:
         take = claim(
             home,
@@ -51,6 +53,7 @@ def fail(stage: Stage, task: str, error: str, count: int = 1, queue: str = "defa
         record = outcome.encode(Outcome(task, 0, attempt))
         items = [(lease.id, lease.token, JobState.FAILED, 60_000, b"", record) for lease in leases]
         run(settle(home, process=ME, window_ms=60_000, items=items))
+    desk.close()
     return jobs
 
 

@@ -16,6 +16,7 @@ from quaff.task import Task
 from tests import helpers
 from tests.dashboard import shop
 from tests.helpers import Program, wait_until
+from tests.matrix import WORKER, known_as
 
 ROOT = Path(__file__).parents[2]
 LOCAL = {"base_url": "http://127.0.0.1:9180"}
@@ -41,6 +42,11 @@ class Site:
         self.gate = folder / "gate"
         self.jobs: dict[str, Job[object]] = {}
         self.environment = {"QUAFF_URL": url, "QUAFF_NAMESPACE": self.namespace, "PYTHONPATH": str(ROOT)}
+
+    def start_worker(self, *words: str) -> Program:
+        """One process that serves it."""
+        env = self.environment | {"QUAFF_URL": known_as(WORKER, self.environment["QUAFF_URL"])}
+        return helpers.start_worker("tests.dashboard.shop:quaff", "-p", "1", *words, cwd=ROOT, env=env)
 
     def send(self, name: str, *arguments: object, **options: object) -> Job[object]:
         """One call."""
@@ -80,9 +86,7 @@ class Site:
 def site(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One for all tests that change nothing in it."""
     site = Site(server_url, tmp_path_factory.mktemp("site"))
-    worker = helpers.start_worker(
-        "tests.dashboard.shop:quaff", "-p", "1", "-Q", "default,mail", cwd=ROOT, env=site.environment
-    )
+    worker = site.start_worker("-Q", "default,mail")
     site.fill()
     yield site
     site.gate.touch()
@@ -98,4 +102,4 @@ def own_site(server_url: str, tmp_path: Path) -> Site:
 @pytest.fixture
 def worker(own_site: Site, running: Callable[[Program], Program]) -> Program:
     """A worker of ``own_site``."""
-    return running(helpers.start_worker("tests.dashboard.shop:quaff", "-p", "1", cwd=ROOT, env=own_site.environment))
+    return running(own_site.start_worker())

@@ -17,6 +17,7 @@ import pytest
 
 from quaff import ConfigurationError, JobState, chain
 from tests.helpers import Program, in_loop, python, wait_until
+from tests.matrix import WORKER, known_as, owners
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django"
 
@@ -240,7 +241,8 @@ def test_the_example_ships_what_was_committed(
         port = str(listener.getsockname()[1])
     manage = str(EXAMPLE / "manage.py")
     own = {**environment, "QUAFF_NAMESPACE": namespace}
-    worker = running(python(manage, "quaff", "worker", "-p", "1", cwd="/", env=own))
+    worker_env = own | {"QUAFF_URL": known_as(WORKER, own["QUAFF_URL"])}
+    worker = running(python(manage, "quaff", "worker", "-p", "1", cwd="/", env=worker_env))
     web = running(python(manage, "runserver", "--noreload", port, env=own))
     worker.wait_for("ready")
     home = f"http://127.0.0.1:{port}"
@@ -270,5 +272,6 @@ def test_manage_py_has_all_commands(environment: dict[str, str], running: Callab
     assert helped.wait() == 0
     assert "worker" in helped.output
     assert running(python(manage, "quaff", "wroker", env=environment)).wait() == 2
-    audited = running(python(manage, "quaff", "audit", env=environment))
+    own = environment | {"QUAFF_URL": owners(environment["QUAFF_URL"])}  # who may ask which queues there are
+    audited = running(python(manage, "quaff", "audit", env=own))
     assert audited.wait() == 0, audited.output
