@@ -32,6 +32,14 @@ def turn(tenant: str, seconds: float) -> None:
         time.sleep(seconds)
 
 
+@quaff.task(name="gate")
+def gate(tag: str, path: str) -> None:
+    """Wait for a file."""
+    with ledger.run(tag):
+        while not os.path.exists(path):
+            time.sleep(0.005)
+
+
 @quaff.task(name="rated", rate=RateLimit(10, per=1, burst=2, key="{key}"))
 def rated(key: str) -> None:
     """At most 10 a second of each key."""

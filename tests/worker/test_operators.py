@@ -110,7 +110,8 @@ def test_a_purge_cancels_what_waits_and_leaves_what_runs(stage: Stage, quaff: Qu
     """F67: all of it, in steps."""
     turn, queue = quaff.tasks["turn"], quaff.queue("default")
     stage.worker("-p", "1", "-c", "1", app=APP)
-    running = turn.delay("r", 0.5)
+    path = stage.file()
+    running = quaff.tasks["gate"].delay("r", str(path))
     stage.started("r")
     waiting = turn.map([("w", 0.0)] * 250)
     later = turn.options(delay=3600).delay("l", 0.0)
@@ -118,6 +119,7 @@ def test_a_purge_cancels_what_waits_and_leaves_what_runs(stage: Stage, quaff: Qu
     assert {job.state for job in (waiting[0], waiting[-1])} == {"cancelled"}
     assert later.state == "scheduled"
     assert queue.purge(scheduled=True) == 1
+    path.touch()
     assert running.result(timeout=10) is None
     assert stage.runs("w") == []
 
