@@ -23,9 +23,6 @@ from tests.matrix import client_as, each_server, logged_in
 from tests.worker import flowapp, streamapp, workapp
 from tests.worker.support import Stage
 
-#: A day of work for each kind of program, so all of Quaff: quick enough for each engine in each run.
-pytestmark = pytest.mark.everywhere
-
 As = Callable[[str], Quaff]
 
 
@@ -66,6 +63,7 @@ def as_role(stage: Stage, users: Callable[[str], str]) -> As:
     return make
 
 
+@pytest.mark.everywhere  # it is all of Quaff, and quick enough for each engine in each run
 def test_a_producer_and_a_worker_live_with_their_rights(stage: Stage, users: Any, as_role: As) -> None:
     """S9: a day of work: jobs of each kind, to their end; and the server refused nothing of it."""
     producer, operator = as_role("producer"), as_role("operator")
