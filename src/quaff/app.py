@@ -28,15 +28,13 @@ from quaff.model.ids import JobId, check_name
 from quaff.model.limits import Limit, check_names
 from quaff.model.message import Submission
 from quaff.model.times import Seconds
-from quaff.queues import Queue
+from quaff.queues import Queue, spread_out
 from quaff.registry import Registry
 from quaff.results import ResultStore, checked
 from quaff.schedules import Schedules
-from quaff.store.client import Store
+from quaff.store.client import Steps, Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
-from quaff.store.operations import spread
-from quaff.store.transitions import Call
 from quaff.task import Task
 
 _NOTHING = nullcontext()
@@ -53,11 +51,14 @@ class Backend:
         self.store = Store(self.endpoint, settings.deadline)
         self._told: set[str] = set()
 
-    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
-        """What the server has to be told before the first jobs are sent to these: that they have several partitions."""
+    def news(self, queues: Iterable[str]) -> Steps[None]:
+        """What is to be done before the first jobs are sent to these: some have several partitions."""
+        if not self.settings.partitions:
+            return
+        wanted = set(queues) - self._told
         for queue, count in self.settings.partitions:
-            if queue not in self._told and queue in queues:
-                yield spread(partition(self.settings.namespace, queue), count)
+            if queue in wanted:
+                yield from spread_out(self.settings, queue, count)
                 self._told.add(queue)
 
 
@@ -257,8 +258,7 @@ class Quaff(Registry):
         return detour.current()
 
     def _deliver(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
-        for news in self.news(each.id.queue for each in submissions):
-            self.store.run(news)
+        self.store.go(self.news(each.id.queue for each in submissions))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):
@@ -269,18 +269,16 @@ class Quaff(Registry):
         """As ``send``, in a coroutine."""
         if self._open_batch.get() is not None or self.detour() is not None:
             return self.send(submissions)
-        for news in self.news(each.id.queue for each in submissions):
-            await self.store.aio.run(news)
+        await self.store.aio.go(self.news(each.id.queue for each in submissions))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):
                 delivery.note(places, await self.store.aio.run(call))
         return delivery.jobs()
 
-    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
-        """What the server has to be told before jobs are sent to these queues; nearly always nothing."""
-        backend = self.backend
-        return backend.news(set(queues)) if backend.settings.partitions else iter(())
+    def news(self, queues: Iterable[str]) -> Steps[None]:
+        """What is to be done before jobs are sent to these queues; nearly always nothing."""
+        return self.backend.news(queues)
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
         backend = self.backend

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -24,12 +24,11 @@ from quaff.model.flow import After, Node, Policy, Shape, TaskSignature
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
 from quaff.plan import terms_of
-from quaff.store.client import Store
+from quaff.store.client import Steps, Store
 from quaff.store.flows import Graph, graph
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
-from quaff.store.transitions import Call
-from quaff.tending import Site, Steps, call_off, join, read, run_again
+from quaff.tending import Site, call_off, join, read, run_again
 from quaff.waiting import aended, ended, until_of
 
 R = TypeVar("R")
@@ -73,7 +72,7 @@ class Application(Protocol):
         """Where it goes instead of to the server."""
         ...
 
-    def news(self, queues: Iterable[str]) -> Iterator[Call[bool]]:
+    def news(self, queues: Iterable[str]) -> Steps[None]:
         """What the server has to be told before jobs are sent to these queues."""
         ...
 
@@ -129,7 +128,7 @@ class Flow(Generic[R]):
 
     def graph(self) -> list[FlowNode]:
         """Its jobs, in the order in which they were added. Raises JobNotFound, ServerUnavailable."""
-        nodes = self._run(read(self._site)).nodes
+        nodes = self._store.go(read(self._site)).nodes
         after: dict[int, dict[str, str]] = {node.place: {} for node in nodes}
         for node in nodes:
             for place, policy in node.children:
@@ -146,7 +145,7 @@ class Flow(Generic[R]):
         Raises:
             JobNotFound: none has that name; ServerUnavailable.
         """
-        return self._job(self._id_of(self._site.named(self._run(read(self._site)).nodes, name)))
+        return self._job(self._id_of(self._site.named(self._store.go(read(self._site)).nodes, name)))
 
     def result(self, timeout: float | None = None) -> R:
         """Wait for the end and give what comes of it: a chain its last value, a group a list, a workflow a dict.
@@ -162,14 +161,14 @@ class Flow(Generic[R]):
         """
         for _ in ended(self._store, [(self._site.home, self._site.id.raw)], until_of(timeout)):
             pass
-        value: R = self._shaped(*self._run(self._outcome(timeout)))
+        value: R = self._shaped(*self._store.go(self._outcome(timeout)))
         return value
 
     async def aresult(self, timeout: float | None = None) -> R:
         """As ``result``, in a coroutine."""
         async for _ in aended(self._store, [(self._site.home, self._site.id.raw)], until_of(timeout)):
             pass
-        shape, nodes = await self._arun(self._outcome(timeout))
+        shape, nodes = await self._store.aio.go(self._outcome(timeout))
         value: R = await aside(self._answers.far(node.record for node in nodes), self._shaped, shape, nodes)
         return value
 
@@ -182,7 +181,7 @@ class Flow(Generic[R]):
         Raises:
             JobNotFound, ServerUnavailable
         """
-        return self._run(call_off(self._site, outcome.cancelled(reason), terms_of(self._settings)))
+        return self._store.go(call_off(self._site, outcome.cancelled(reason), terms_of(self._settings)))
 
     def requeue(self, from_: str | None = None) -> bool:
         """Run again what has not succeeded and what depends on it.
@@ -197,7 +196,7 @@ class Flow(Generic[R]):
             ConfigurationError: what it had done was undone.
             JobNotFound, ServerUnavailable
         """
-        return self._run(run_again(self._site, terms_of(self._settings), from_))
+        return self._store.go(run_again(self._site, terms_of(self._settings), from_))
 
     def add(self, call: TaskSignature[T], *, after: After = (), if_failed: Policy = "fail", name: str = "") -> Job[T]:
         """Add a job while the flow runs. From a job of the flow: what waits for that one waits for the new one, too.
@@ -213,35 +212,15 @@ class Flow(Generic[R]):
                 the job that adds.
             JobNotFound: the flow has ended, or no job has that name; and as ``Task.delay``.
         """
-        return self._job(str(self._run(self._joining(call, after, if_failed, name))))
+        return self._job(str(self._store.go(self._joining(call, after, if_failed, name))))
 
     async def aadd(
         self, call: TaskSignature[T], *, after: After = (), if_failed: Policy = "fail", name: str = ""
     ) -> Job[T]:
         """As ``add``, in a coroutine."""
-        return self._job(str(await self._arun(self._joining(call, after, if_failed, name))))
+        return self._job(str(await self._store.aio.go(self._joining(call, after, if_failed, name))))
 
     # The steps of these
-
-    def _run(self, steps: Steps[T]) -> T:
-        answer: Any = None
-        while True:
-            try:
-                call = steps.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            answer = self._store.run(call)
-
-    async def _arun(self, steps: Steps[T]) -> T:
-        answer: Any = None
-        while True:
-            try:
-                call = steps.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            answer = await self._store.aio.run(call)
 
     def _ask(self) -> Graph:
         return self._site.known(self._store.run(graph(self._site.home, self._site.id.raw, most=0)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from quaff.checks import check_name, check_order, check_values, waits_of
 from quaff.errors import ConfigurationError, JobNotFound, did_you_mean
@@ -13,14 +13,14 @@ from quaff.model.ids import JobId
 from quaff.model.states import JobState
 from quaff.plan import seed_of
 from quaff.store.assurance import answer_of, assured
+from quaff.store.client import Steps
 from quaff.store.flows import ENDED, FULL, GROWN, WIDE, Graph, Terms, advance, graph, grow, plant
 from quaff.store.keys import Partition
-from quaff.store.transitions import BATCH, STEP, Call, cancel
+from quaff.store.transitions import BATCH, STEP, cancel
 
 T = TypeVar("T")
 
 #: Calls to send, one after the other, each with its answer; what comes of it all.
-Steps: TypeAlias = Generator[Call[Any], Any, T]
 
 #: Nodes in one answer that brings their results: each may be as large as MAX_RESULT.
 _WITH_RESULTS = 50

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain as chained
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -17,9 +16,9 @@ from quaff.model.flow import After, NodeResult, Policy, Shape, TaskSignature, le
 from quaff.model.ids import JobId
 from quaff.plan import Plan, Waits, places_of, terms_of, under
 from quaff.store.assurance import answer_of
+from quaff.store.client import Steps
 from quaff.store.flows import plant
 from quaff.store.keys import partition
-from quaff.store.transitions import Call
 from quaff.task import Task
 
 R = TypeVar("R")
@@ -43,26 +42,20 @@ class Part(ABC, Generic[R]):
             ConfigurationError: a cycle, a name that no job has, an option that a job of a flow cannot have.
             TypeError, MessageTooLarge, ServerUnavailable, QueueFull, DurabilityNotConfirmed: as ``Task.delay``.
         """
-        app, id, calls = self._planted()
-
-        def send() -> None:
-            for call in calls:
-                _sure(app.store.run(call), id)
-
+        app, id, steps = self._planted()
         where = app.detour()
-        send() if where is None else where.plant(send)
+        app.store.go(steps) if where is None else where.plant(lambda: app.store.go(steps))
         return app.flow(str(id))
 
     async def adelay(self) -> Flow[R]:
         """As ``delay``, in a coroutine."""
-        app, id, calls = self._planted()
+        app, id, steps = self._planted()
         if app.detour() is not None:
             return self.delay()
-        for call in calls:
-            _sure(await app.store.aio.run(call), id)
+        await app.store.aio.go(steps)
         return app.flow(str(id))
 
-    def _planted(self) -> tuple[Application, JobId, Iterator[Call[Any]]]:
+    def _planted(self) -> tuple[Application, JobId, Steps[None]]:
         tasks = [each.task for each in _signatures([self])]
         if not tasks:
             raise ConfigurationError(f"this {type(self).__name__.lower()} has no task in it: there is nothing to send.")
@@ -84,7 +77,13 @@ class Part(ABC, Generic[R]):
             seeds=plan.seeds(),
             durability=durability.strongest(task.durability for task in tasks),
         )
-        return app, id, chained(app.news(task.settings.queue for task in tasks), calls)
+
+        def steps() -> Steps[None]:
+            yield from app.news(task.settings.queue for task in tasks)
+            for call in calls:
+                _sure((yield call), id)
+
+        return app, id, steps()
 
 
 class Chain(Part[R]):

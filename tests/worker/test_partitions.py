@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
-from quaff import ConfigurationError, IdConflict, Quaff, Unique, chain, group
+from quaff import ConfigurationError, IdConflict, Quaff, QueueFull, Unique, chain, group
 from quaff.model import ids
 from quaff.store.keys import partition
 from quaff.task import Task
@@ -90,6 +91,51 @@ def test_a_worker_learns_of_partitions_that_another_program_uses(stage: Stage, s
     assert sorted(quaff.wait_all(jobs, 40)) == sorted([*range(60)] * (len(jobs) // 60))
     assert "more partitions than this worker knew" in worker.output
     assert worker.stop() == 0
+
+
+def test_what_holds_a_queue_up_holds_up_its_new_partitions_too(stage: Stage) -> None:
+    """A pause, a block and a capacity that were there before the queue was spread; lifted, they are lifted in all."""
+    one = stage.quaff.queue("default")
+    one.pause()
+    one.set_capacity(jobs=40)
+    stage.quaff.tasks["echo"].delay(0)
+    stage.quaff.block(stage.quaff.tasks["mark"], tag="never")
+    spread = spread_over(stage, 4)
+    stage.worker("-p", "1", "-Q", "default,slow")
+    jobs = spread.tasks["echo"].map([(n,) for n in range(60)])
+    marked = spread.tasks["mark"].map([("never",)] * 12)
+    with pytest.raises(QueueFull):
+        spread.tasks["echo"].map([(n,) for n in range(400)])
+    spread.tasks["echo"].options(queue="slow").delay(1).result(20)
+    assert one.stats().running == 0
+    assert all(job.state == "queued" for job in jobs)
+    assert one.resume()
+    assert spread.wait_all(jobs, 30) == list(range(60))
+    assert stage.runs("never") == []
+    assert stage.quaff.unblock(stage.quaff.tasks["mark"], tag="never")
+    spread.wait_all(marked, 30)
+
+
+def test_a_pause_of_the_same_moment_reaches_partitions_that_come_up(stage: Stage) -> None:
+    """Whichever is first: of a hundred pairs none leaves a partition that goes on."""
+    for number in range(100):
+        name = f"q{number}"
+        quaff = Quaff(stage.url, namespace=stage.namespace, partitions={name: 3})
+        task = quaff.task(lambda: None, name="nothing", queue=name)
+        ready = threading.Barrier(2)
+
+        def pause(name: str = name, ready: threading.Barrier = ready) -> None:
+            ready.wait(10)
+            stage.quaff.queue(name).pause()
+
+        thread = threading.Thread(target=pause)
+        thread.start()
+        ready.wait(10)
+        task.map([()] * 6)
+        thread.join(10)
+        homes = [partition(stage.namespace, name, each).key("meta") for each in range(3)]
+        assert [stage.raw().hget(home, "paused") for home in homes] == [b"0"] * 3
+        quaff.store.endpoint.abandon_pool()
 
 
 def test_the_partitions_of_the_first_queue_take_turns(stage: Stage) -> None:

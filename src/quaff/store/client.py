@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Generator, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
@@ -23,6 +23,9 @@ from quaff.store.transitions import Call
 from quaff.store.wire import amake_sure, exchange, make_sure, receive, send
 
 T = TypeVar("T")
+
+#: Calls of which each may follow from the answer to the one before.
+Steps: TypeAlias = "Generator[Call[Any], Any, T]"
 
 
 class Store:
@@ -50,6 +53,17 @@ class Store:
         """Send one call. Raises ServerUnavailable, NoAnswer, QueueFull or StoreError."""
         result: T = self.run_many((call,))[0]
         return result
+
+    def go(self, steps: Steps[T]) -> T:
+        """Take steps of which each may follow from the answer to the one before; errors as ``run``, and theirs."""
+        answer: Any = None
+        while True:
+            try:
+                call = steps.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            answer = self.run(call)
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip to each node; errors as ``run``."""
@@ -123,6 +137,17 @@ class AsyncStore:
         """Send one call; errors as ``Store.run``."""
         result: T = (await self.run_many((call,)))[0]
         return result
+
+    async def go(self, steps: Steps[T]) -> T:
+        """As ``Store.go``."""
+        answer: Any = None
+        while True:
+            try:
+                call = steps.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            answer = await self.run(call)
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip to each node; errors as ``Store.run``."""

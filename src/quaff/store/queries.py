@@ -121,6 +121,31 @@ def partitions(first: Partition) -> Call[int]:
     return Call(load("partitions"), first, (), int)
 
 
+class Brakes(NamedTuple):
+    """What holds a queue up, as its first partition has it.
+
+    Attributes:
+        paused: empty: it is not; ``b"0"``: for good; else Unix milliseconds at which that is over.
+        lasts_ms: until then.
+        jobs, size: the most it takes; None: as many as come.
+    """
+
+    paused: bytes
+    lasts_ms: int
+    jobs: int | None
+    size: int | None
+
+
+def brakes(first: Partition) -> Call[Brakes]:
+    """What holds a queue up."""
+    return Call(
+        load("brakes"),
+        first,
+        (),
+        lambda reply: Brakes(reply[0], reply[1], *(int(most) if most else None for most in reply[2:])),
+    )
+
+
 def stats(partition: Partition) -> Call[dict[str, int]]:
     """How many jobs are where, and the counters, by name."""
     return Call(

@@ -7,14 +7,14 @@ import re
 from quaff.store.keys import NAMES
 from quaff.store.scripts import Script, load
 
-_ASKS = "lookup graph watch follow stats partitions"
+_ASKS = "lookup graph watch follow stats partitions brakes"
 _SEES = "jobs listing series"
 _SENDING = "enqueue enqueue_routed spread plant advance"
 #: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
 ROLES: dict[str, tuple[str, ...]] = {
     "producer": tuple(f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS}".split()),
     "dashboard": tuple(
-        f"lookup graph stats partitions letters blocks changes schedules asked holds recall {_SEES}".split()
+        f"lookup graph stats partitions brakes letters blocks changes schedules asked holds recall {_SEES}".split()
     ),
     "operator": tuple(
         f"{_SENDING} cancel requeue rerun discard record prioritize pause purge limit capacity block schedule signal "

@@ -214,8 +214,7 @@ def wait_for_server(app: Quaff, control: Control) -> None:
     while True:
         try:
             app.store.run(probe)
-            for call in app.news(app.queue_names()):
-                app.store.run(call)
+            app.store.go(app.news(app.queue_names()))
         except ConfigurationError as error:
             # Such as an embedded server whose program is nowhere: that does not pass.
             control.say(Word(said="failed", text=str(error)))
