@@ -88,7 +88,7 @@ class Quaff(Registry):
 
     @property
     def schedules(self) -> Schedules:
-        """The schedules on the server: add, pause, look at them."""
+        """The schedules on the server, to be added, paused and looked at."""
         return Schedules(self)
 
     def job(self, id_or_key: str) -> Job[Any]:

@@ -139,7 +139,7 @@ class CurrentJob(Durable):
 
     @property
     def scheduled_for(self) -> datetime | None:
-        """The nominal instant, for an occurrence of a schedule: an aware datetime in UTC."""
+        """The nominal instant of an occurrence of a schedule (an aware datetime in UTC)."""
         ms = self._attempt().scheduled_ms
         return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
 

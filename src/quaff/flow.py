@@ -105,7 +105,7 @@ class Flow(Generic[R]):
 
     @property
     def id(self) -> str:
-        """The flow's id: ``quaff.flow(id)`` makes the handle again anywhere."""
+        """The flow's id, of which ``quaff.flow(id)`` makes the handle again anywhere."""
         return str(self._site.id)
 
     @property

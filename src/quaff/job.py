@@ -66,7 +66,7 @@ class Job(Remembering, Generic[R]):
 
     @property
     def id(self) -> str:
-        """The job's id: ``quaff.job(id)`` makes the handle again anywhere."""
+        """The job's id, of which ``quaff.job(id)`` makes the handle again anywhere."""
         return str(self._id)
 
     def become(self, other: Job[Any]) -> None:

@@ -141,11 +141,13 @@ _CALLBACKS: dict[str, tuple[Policy, str, bool]] = {
 class Workflow(Part[dict[str, Any]]):
     """Jobs by name, as ``workflow()`` makes one, in any order that has no circle::
 
-    flow = workflow()
-    flow.add("fetch", fetch.s(url))
-    flow.add("resize", resize.s(flow["fetch"], width=100))
-    flow.add("mail", mail.si(), after=["resize"], if_failed="ignore")
-    flow.delay().result()["resize"]
+        flow = workflow()
+        flow.add("fetch", fetch.s(url))
+        flow.add("resize", resize.s(flow["fetch"], width=100))
+        flow.add("mail", mail.si(), after=["resize"], if_failed="ignore")
+        flow.delay().result()["resize"]
+
+    ``flow["fetch"]`` stands for the result of that job.
     """
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ from quaff.errors import ConfigurationError
 #: Seconds. A pause longer than a year is a slip in the arithmetic, not a plan.
 LONGEST = 366 * 24 * 3600.0
 
-Seconds: TypeAlias = "float | timedelta"
+Seconds: TypeAlias = float | timedelta
 #: Also as a text: ``"2d"``, ``"1h30m"``.
-Duration: TypeAlias = "float | timedelta | str"
+Duration: TypeAlias = float | timedelta | str
 
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 _TEXT = re.compile(r"(?:\d+[wdhms])+", re.ASCII)
