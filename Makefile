@@ -6,6 +6,8 @@
 #   make check                          lint, format, types, floors, changelog
 #   make bench [PEERS=1]                Quaff beside bare loops, and beside other queues (15 and 45 minutes)
 #   make chaos [DURATION=60] [SEED=1]   all that can go wrong, card after card, with a seed to deal them again
+#   make docs                           the site, in docs/_build/html; a warning is an error
+#   make pictures                       the dashboard's pictures in the docs, anew (needs Chromium)
 #   make clean
 # Each sets up .venv by itself, and again whenever pyproject.toml has changed. PYTHON=… picks another interpreter.
 
@@ -22,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright is as new as the venv: do not ask the network about it
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example test engines check bench chaos clean
+.PHONY: help demo example test engines check bench chaos docs pictures clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -62,15 +64,25 @@ bench: $(VENV)/run.stamp
 chaos: $(VENV)/test.stamp
 	$(VENV)/bin/python -m tests.chaos --duration $(DURATION) --seed $(SEED) $(ARGS)
 
+docs: $(VENV)/docs.stamp
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -n docs docs/_build/html
+	@echo "quaff: docs/_build/html/index.html"
+
+pictures: $(VENV)/test.stamp
+	@folder=$$(mktemp -d) && mkdir -p docs/pictures && \
+	CI=true PICTURES=$$folder $(VENV)/bin/python -m pytest -n0 tests/browser/test_dashboard.py && \
+	cp $$folder/dashboard-overview-light.png docs/pictures/ && rm -r $$folder
+
 clean:
-	rm -rf $(VENV) .quaff .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf docs/_build $(VENV) .quaff .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# run: what a user has. test: and what the tests need. check: and the linters (with them a node, 200 MB).
+# run: what a user has. test: and what the tests need. check: and the linters (with them a node, 200 MB). docs: and Sphinx.
 $(VENV)/run.stamp: EXTRAS := -e '.[dev,speed]'
 $(VENV)/example.stamp: EXTRAS := -e '.[dev,sqlalchemy]' -r examples/shop/requirements.txt
 $(VENV)/test.stamp: EXTRAS := -e '.[dev,speed]' --group test
 $(VENV)/check.stamp: EXTRAS := -e '.[dev,speed]' --group check
+$(VENV)/docs.stamp: EXTRAS := -e '.[dev,speed,quart,asgi,sqlalchemy]' --group docs
 
 $(VENV)/%.stamp: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "quaff: no Python >= 3.11 found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
