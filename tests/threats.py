@@ -45,7 +45,6 @@ CATALOGUE: dict[str, dict[int, str]] = {
 
 #: What cannot be shown yet, and what it waits for.
 NOT_YET: dict[int, str] = {
-    24: "a release",
     25: "a bound on how many queues and labels there may be",
 }
 
