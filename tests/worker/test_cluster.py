@@ -65,11 +65,11 @@ def test_queues_on_all_nodes_are_served_by_one_worker(site: Site) -> None:
     wait_until(lambda: any(run.tag == "beat" for run in ledger.runs(site.folder)), 10, "an occurrence")
 
 
-def test_one_queue_is_spread_over_the_nodes(site: Site) -> None:
+def test_one_queue_is_spread_over_the_nodes(cluster: Cluster, site: Site) -> None:
     """F40: its partitions lie on all of them; the worker, which was told nothing, finds out and serves them all."""
     site.worker("-Q", "hot")
-    spread = Quaff(site.cluster.url, namespace=site.namespace, partitions={"hot": 12})
-    owners = {site.cluster.owner(partition(site.namespace, "hot", number).slot) for number in range(12)}
+    spread = Quaff(site.url, namespace=site.namespace, partitions={"hot": 12})
+    owners = {cluster.owner(partition(site.namespace, "hot", number).slot) for number in range(12)}
     assert len(owners) == 3
     add = Task(spread, "add", engineapp.quaff.tasks["add"].fn, site.quaff.tasks["add"].options(queue="hot").settings)
     jobs = add.map([(number,) for number in range(300)])

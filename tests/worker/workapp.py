@@ -726,7 +726,7 @@ class Choosy:
     name: str
 
     def __post_init__(self) -> None:
-        if "quaff.worker.process" in sys.modules or "quaff.worker.runners" in sys.modules:
+        if "STAGE" in os.environ:  # as the workers of a stage have it, and its tests do not
             raise LookupError("not in a worker")
 
 

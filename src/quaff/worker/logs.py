@@ -40,7 +40,8 @@ class TextFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name that logging looks for
         """Without a traceback, which comes after it."""
         job = about_the_job()
-        if not job:
+        # What the worker itself says of a job names it.
+        if not job or record.name.startswith("quaff."):
             return super().formatMessage(record)
         which = f"{job['job_id']} {job['job_task']}, attempt {job['job_attempt']}, queue {job['job_queue']}"
         return f"{super().formatMessage(record)} [{which}]"
