@@ -13,7 +13,7 @@ from quaff import JobFailed
 from tests.helpers import Program, wait_until
 
 ROOT = Path(__file__).parents[2]
-JOBS = 10_000 if os.environ.get("FULL") else 1000
+JOBS = 10_000 if os.environ.get("FULL") else 400
 
 
 @pytest.mark.timeout(600 if os.environ.get("FULL") else 120)

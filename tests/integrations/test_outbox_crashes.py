@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 from tests.helpers import Program, python, wait_until
 
 ROOT = Path(__file__).parents[2]
-REQUESTS = 1000 if os.environ.get("FULL") else 100
+REQUESTS = 1000 if os.environ.get("FULL") else 60
 #: Of a hundred requests.
 FATES = {"fine": 55, "rollback": 30, "flush": 5, "commit": 5, "publish": 5}
 

@@ -50,14 +50,14 @@ def flowing(producer: Producer, count: int = 50) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_worker_outlives_its_primaries(tmp_path: Path, start_worker: Start) -> None:
-    """F20, F21, F37, F69: five (FULL=1, else two), with jobs flowing; each comes back, and no job is lost."""
+    """F20, F21, F37, F69: five (FULL=1, else one), with jobs flowing; each comes back, and no job is lost."""
     sentinels = Sentinels()
     try:
         site = Site(sentinels.url, tmp_path / "ledger", start_worker)
         worker = site.worker(LEASE="5")
         producer = Producer(site, "a", sentinels.primary, replicas=2)
         try:
-            for _ in range(5 if FULL else 2):
+            for _ in range(5 if FULL else 1):
                 flowing(producer)
                 old = sentinels.primary()
                 old.kill()
@@ -123,7 +123,7 @@ def _node(cluster: Cluster, slot: int) -> Server | None:
 
 @pytest.mark.timeout(120)
 def test_a_migration_that_is_held_refuses_in_time_and_heals_at_once(tmp_path: Path, start_worker: Start) -> None:
-    """F40, F41, F69: a slot that stays half moved for 30 s (FULL=1, else 5): typed errors, nothing lost, a probe."""
+    """F40, F41, F69: a slot that stays half moved for 30 s (FULL=1, else 3): typed errors, nothing lost, a probe."""
     cluster = Cluster()
     try:
         site = Site(cluster.url, tmp_path / "ledger", start_worker, spread(cluster))
@@ -139,7 +139,7 @@ def test_a_migration_that_is_held_refuses_in_time_and_heals_at_once(tmp_path: Pa
             here.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[target])
             keys = here.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
             _migrate(cluster, here, target, keys[: len(keys) // 2])
-            until = time.monotonic() + (30 if FULL else 5)
+            until = time.monotonic() + (30 if FULL else 3)
             while time.monotonic() < until:
                 refused = len(producer.refused)
                 wait_until(lambda refused=refused: len(producer.refused) > refused, 5, "a refusal")
