@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +86,22 @@ def test_web_server_and_worker_speak_in_one_log(running: Keep, place: Path) -> N
     dev = start(running, place, "--no-reload", "--web", WEB_COMMAND)
     wait_until(lambda: any("web" in line and "web is up" in line for line in dev.output.splitlines()), 10)
     assert any(line.startswith("worker") and "ready" in line for line in dev.output.splitlines())
+
+
+def test_the_dashboard_is_there_too(running: Keep, place: Path) -> None:
+    """For this machine, at the URL that the log has; it comes when the worker is ready, and again after a change."""
+    dev = start(running, place, "--web", WEB_COMMAND)
+
+    def urls() -> list[str]:
+        return re.findall(r"^board .*?(http://127\.0\.0\.1:\d+/)", dev.output, re.MULTILINE)
+
+    url = wait_until(lambda: next(iter(urls()), ""), 20, "the dashboard")
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert b"Overview" in answer.read()
+    (place / "tasks.py").write_text(TASKS + "\n# changed\n")
+    again = wait_until(lambda: len(urls()) > 1 and urls()[-1], 30, "the dashboard after a change")
+    with urllib.request.urlopen(again, timeout=10) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

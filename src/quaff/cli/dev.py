@@ -1,4 +1,4 @@
-"""``quaff dev``: web application, worker and embedded server, one log, one Ctrl+C, begun anew on every change."""
+"""``quaff dev``: web application, worker, dashboard and embedded server, one log, one Ctrl+C, anew on every change."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import selectors
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,14 +26,26 @@ from quaff.worker.reloading import NO_BYTECODE, check_installed, watch
 
 #: Seconds that running jobs get at a restart, and that a part gets to end before it is killed.
 _GRACE, _END = 3, 6
-_COLOURS = {"web": "cyan", "worker": "green", "dev": "yellow"}
+_COLOURS = {"web": "cyan", "worker": "green", "board": "magenta", "dev": "yellow"}
+#: What a worker says when it can work, once.
+_READY = b"quaff.worker ready: "
+#: Where the dashboard is, if nobody else is there.
+_BOARD = 9180
 
 
 class Part:
-    """One program of the ensemble."""
+    """One program of the ensemble.
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    Args:
+        name: in the log.
+        command: starts it.
+        late: it waits until the worker is ready, which says what is wrong with the application; and the others can do
+            without it.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], *, late: bool = False) -> None:
         self.name = name
+        self.late = late
         self._command = command
         self._told = False
         self.process: subprocess.Popen[bytes] | None = None
@@ -112,8 +125,10 @@ class Ensemble:
         for part in self._parts:
             part.tell(signal.SIGTERM)
 
-    def _start(self) -> None:
+    def _start(self, *, late: bool = False) -> None:
         for part in self._parts:
+            if part.late is not late:
+                continue
             output = part.start()
             assert part.process is not None
             self._guard.add(part.process.pid)
@@ -128,19 +143,20 @@ class Ensemble:
             self._show(0.05)
         for part in self._parts:
             part.end(until)
-            assert part.process is not None
-            self._guard.discard(part.process.pid)
+            if part.process is not None:
+                self._guard.discard(part.process.pid)
+                part.process = None
         self._show(0.0)
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
 
     def _tell_who_ended(self) -> bool:
-        """Say once of each part that has ended by itself that it has; True if one had."""
+        """Say once of each part that has ended by itself that it has; True if one had that the others need."""
         ended = [part for part in self._parts if part.has_ended()]
         for part in ended:
             what = "" if self._directory is None else "; waiting for a change (Ctrl+C ends)"
             self._say(f"the {part.name} has ended{what}")
-        return bool(ended)
+        return any(not part.late for part in ended)
 
     def _show(self, timeout: float) -> None:
         for key, _ in self._selector.select(timeout):
@@ -154,6 +170,8 @@ class Ensemble:
             rest[:] = last
             for line in lines:
                 self._say(line.decode(errors="replace"), name)
+                if name == "worker" and _READY in line and not self._stops:
+                    self._start(late=True)
 
     @staticmethod
     def _say(text: str, name: str = "dev") -> None:
@@ -164,6 +182,13 @@ def worker_command(app: str, processes: int) -> list[str]:
     """The worker as a program."""
     told = ["-p", str(processes), "--grace", str(_GRACE), "-l", "debug"]
     return [sys.executable, "-m", "quaff", "worker", "-A", app, *told]
+
+
+def board_command(app: str) -> list[str]:
+    """The dashboard as a program; at another port where its own is taken."""
+    with socket.socket() as probe:
+        port = 0 if probe.connect_ex(("127.0.0.1", _BOARD)) == 0 else _BOARD
+    return [sys.executable, "-m", "quaff", "dashboard", "-A", app, "-p", str(port)]
 
 
 def check_module(app: str) -> None:
@@ -195,6 +220,8 @@ def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> 
     parts = [Part("worker", worker_command(app, processes))]
     if web:
         parts.append(Part("web", web))
+    if importlib.util.find_spec("flask"):  # which the dashboard is made with
+        parts.append(Part("board", board_command(app), late=True))
     sys.exit(Ensemble(parts, Path.cwd() if reload else None).run())
 
 
@@ -204,5 +231,5 @@ def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> 
 @click.option("-p", "--processes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Worker processes.")
 @click.option("--reload/--no-reload", default=True, help="Start anew when a Python file changes.")
 def dev(app: str, web: str | None, processes: int, reload: bool) -> None:
-    """Web application, worker and embedded server, with one log and one Ctrl+C."""
+    """Web application, worker, dashboard and embedded server, with one log and one Ctrl+C."""
     start(app, shlex.split(web) if web else None, processes, reload)

@@ -75,7 +75,7 @@ for _each in (worker, info, queues, top, jobs, cron, call, pause, resume, purge,
 @click.option("--reload/--no-reload", default=True, help="Start anew when a Python file changes.")
 @click.pass_context
 def dev(context: click.Context, host: str, port: int, processes: int, reload: bool) -> None:
-    """Web application, worker and embedded server, with one log and one Ctrl+C.
+    """Web application, worker, dashboard and embedded server, with one log and one Ctrl+C.
 
     -h and -p are those of flask run.
     """
