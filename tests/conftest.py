@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             above = item.cls.__doc__ if item.cls else ""
             found = ID.findall(f"{above} {item.function.__doc__}")
             item.extra_keyword_matches.update(found)
+    early = {item.path for item in items if item.get_closest_marker("early")}
+    items.sort(key=lambda item: item.path not in early)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(tempfile.mkdtemp(prefix="qd", dir="/tmp"))
 
 
+@pytest.mark.early
 @pytest.mark.timeout(300)
 def test_every_file_is_counted_though_a_process_is_killed_half_way(
     running: Callable[[Program], Program], folder: Path

@@ -41,6 +41,7 @@ def log_in(page: Page, url: str, name: str) -> None:
     page.wait_for_url(re.compile("/uploads$|/quaff/$"))
 
 
+@pytest.mark.early
 @pytest.mark.timeout(120)
 def test_the_shop_is_used_by_a_customer_a_seller_and_staff(
     visit: Visit, running: Callable[[Program], Program], folder: Path

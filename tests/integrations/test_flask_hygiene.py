@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 JOBS = 10_000 if os.environ.get("FULL") else 400
 
 
+@pytest.mark.early
 @pytest.mark.timeout(600 if os.environ.get("FULL") else 120)
 def test_each_attempt_has_a_context_of_its_own_that_is_torn_down(
     server_url: str,

@@ -36,6 +36,7 @@ def ask(port: int, number: int, fate: str) -> int:
         connection.close()
 
 
+@pytest.mark.early
 @pytest.mark.timeout(600 if os.environ.get("FULL") else 120)
 def test_each_committed_order_is_shipped_once_and_no_other(
     database: str,

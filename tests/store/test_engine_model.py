@@ -402,6 +402,7 @@ class Engine(World, RuleBasedStateMachine):
         self.agrees(self.desk.dump())
 
 
+@pytest.mark.early
 @pytest.mark.timeout(240)  # thousands of calls, and other tests beside them
 def test_any_order_of_calls_keeps_every_invariant(server_url: str) -> None:
     """The real scripts on a real server and the model agree after every step (F2, F28, F32, F54, F61, F66)."""

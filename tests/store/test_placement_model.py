@@ -179,6 +179,7 @@ class Lanes(RuleBasedStateMachine):
         raise AssertionError(f"jobs that nobody is handed: {places}")
 
 
+@pytest.mark.early
 @pytest.mark.timeout(240)  # thousands of calls, and other tests beside them
 def test_any_order_of_calls_keeps_limits_turns_and_unique_keys(server_url: str) -> None:
     """I1, I11, I15, I17, with retries, crashes, lapses, cancellations and changed priorities."""

@@ -55,6 +55,7 @@ def test_the_promise_holds_whatever_happens(running: Callable[[Program], Program
     assert any(each.startswith("without: clock") for each in run.stdout) == (FAKETIME is None)
 
 
+@pytest.mark.early
 @pytest.mark.timeout(120)
 def test_the_harness_goes_red_without_the_fence(running: Callable[[Program], Program]) -> None:
     """The late run of a worker that stood still is then recorded, though another one has the job. F2."""

@@ -210,6 +210,7 @@ async def _refused_without_a_rest(quaff: Quaff, add: Any) -> None:
             assert not (connection.is_connected and await connection.can_read())
 
 
+@pytest.mark.early
 def test_a_node_that_stands_still_holds_up_its_own_queues_only(
     tmp_path: Path, start_worker: Callable[..., Program]
 ) -> None:

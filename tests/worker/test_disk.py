@@ -94,6 +94,7 @@ def test_a_server_without_a_file_loses_what_it_had_not_saved_and_nothing_else(
         site.close()
 
 
+@pytest.mark.early
 def test_a_full_memory_refuses_new_jobs_and_all_others_end_and_make_room(
     tmp_path: Path, start_worker: Callable[..., Program]
 ) -> None:

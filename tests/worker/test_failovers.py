@@ -77,6 +77,7 @@ def test_a_worker_outlives_its_primaries(tmp_path: Path, start_worker: Start) ->
         sentinels.end()
 
 
+@pytest.mark.early
 @pytest.mark.timeout(120)
 def test_a_node_of_a_cluster_that_dies_is_replaced_under_a_worker(tmp_path: Path, start_worker: Start) -> None:
     """F20, F40, F42, F69: its replica takes over; no replicated job is lost, and the other queues go on meanwhile."""

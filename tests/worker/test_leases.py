@@ -97,6 +97,7 @@ def test_a_job_of_silent_workers_ends_as_poison_after_four_starts(stage: Stage) 
     assert len(stage.runs("unlucky")) == 4
 
 
+@pytest.mark.early
 def test_a_supervisor_without_its_server_keeps_its_processes(own_server: tuple[Callable[[], Stage], int]) -> None:
     """F25: a server that does not answer for 19 s, longer than an embedded one is waited for, costs no process."""
     new_stage, server = own_server

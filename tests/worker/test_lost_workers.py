@@ -15,6 +15,7 @@ from tests.worker.support import Stage, after, children, kill, side_by_side, tre
 LOST = 35.0  # seconds: after the kill if another worker serves the queues, else after the next one is ready
 
 
+@pytest.mark.early
 @pytest.mark.timeout(120)
 def test_the_jobs_of_a_lost_machine_run_again_within_35_seconds(new_stage: Callable[[], Stage]) -> None:
     """F1: supervisor, guard and processes are killed at once; lease and intervals as they are by default."""

@@ -20,6 +20,7 @@ KINDS = {
 }
 
 
+@pytest.mark.early
 @pytest.mark.timeout(120)  # seventeen processes that die and are started again, beside other tests
 def test_poison_of_each_kind_starts_three_times_among_a_thousand_good_jobs(stage: Stage) -> None:
     """F3, F12, F54 (pain 5): the true reason; each good job is done, in two starts at most; the supervisors live."""
