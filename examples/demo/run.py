@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from http.client import HTTPException
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,13 +30,15 @@ from quaff import ConfigurationError
 WORKERS = 2
 PATIENCE = 60.0  # seconds without any result after which what is missing counts as lost
 BAR = 40
+MOST = 3000  # files: enough to look at, also where many packages are installed
 
 
 def real_files() -> list[File]:
-    """Every Python file of the standard library, its tests included, and of this environment's packages."""
+    """Every Python file of the standard library, its tests included, and of this environment's packages, up to MOST."""
     paths = sysconfig.get_paths()
     roots = dict.fromkeys(Path(paths[name]).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return [File(f"{root.name}/{path.relative_to(root).as_posix()}", path) for root in roots for path in _below(root)]
+    found = ((root, path) for root in roots for path in _below(root))
+    return [File(f"{root.name}/{path.relative_to(root).as_posix()}", path) for root, path in islice(found, MOST)]
 
 
 def _below(root: Path) -> Iterator[Path]:
