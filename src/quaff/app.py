@@ -53,8 +53,6 @@ class Backend:
 
     def news(self, queues: Iterable[str]) -> Steps[None]:
         """What is to be done before the first jobs are sent to these: some have several partitions."""
-        if not self.settings.partitions:
-            return
         wanted = set(queues) - self._told
         for queue, count in self.settings.partitions:
             if queue in wanted:
@@ -258,7 +256,8 @@ class Quaff(Registry):
         return detour.current()
 
     def _deliver(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
-        self.store.go(self.news(each.id.queue for each in submissions))
+        if self.settings.partitions:
+            self.store.go(self.news(each.id.queue for each in submissions))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):
@@ -269,7 +268,8 @@ class Quaff(Registry):
         """As ``send``, in a coroutine."""
         if self._open_batch.get() is not None or self.detour() is not None:
             return self.send(submissions)
-        await self.store.aio.go(self.news(each.id.queue for each in submissions))
+        if self.settings.partitions:
+            await self.store.aio.go(self.news(each.id.queue for each in submissions))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):

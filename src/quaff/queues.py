@@ -156,7 +156,7 @@ class Queue:
 
     def stats(self) -> QueueStats:
         """How many jobs are where."""
-        return stats_of(self._store.run_many([stats(home) for home in self._homes()]))
+        return stats_of(self._store, self._homes())[self.name]
 
     def set_limit(self, limit: Limit, *, task: str | None = None, only: str | None = None) -> None:
         """Give a limit of this queue other numbers than the code has, from now on and until ``reset_limit``.
@@ -222,11 +222,10 @@ class Queue:
         for name, given in (("jobs", jobs), ("size", size)):
             if given is not None and (type(given) is not int or given < 1):
                 raise ConfigurationError(f"set_capacity({name}={given!r}): give a whole number from 1, or None.")
-        homes = self._homes()
+        count = len(self._homes())
         # Each takes its part of that, rounded up; jobs are spread evenly.
-        share = {"jobs": jobs and -(-jobs // len(homes)), "size": size and -(-size // len(homes))}
-        for home in homes:
-            self._store.run(capacity(home, **share, who=somebody()))
+        share = {"jobs": jobs and -(-jobs // count), "size": size and -(-size // count)}
+        self._everywhere(lambda home: capacity(home, **share, who=somebody()))
 
     def block(self, rule: bytes, *, on: bool) -> bool:
         """Apply a rule of ``Quaff.block``, or lift it; False if it was so before."""
@@ -245,7 +244,9 @@ class Queue:
         return [Change(datetime.fromtimestamp(ms / 1000, UTC), who, what, about) for ms, who, what, about in found]
 
     def _homes(self) -> list[Partition]:
-        return homes_of(self._store, self._settings, self.name)
+        """All of its partitions, those included that it has in another program's settings, or had once."""
+        count = max(self._store.run(partitions(self._first)), self._settings.partitions.of(self.name))
+        return [partition(self._settings.namespace, self.name, number) for number in range(count)]
 
     def _everywhere(self, change: Callable[[Partition], Call[bool]]) -> bool:
         """Make a change in each partition; whether one was otherwise before."""
@@ -257,16 +258,6 @@ class Queue:
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"
-
-
-def homes_of(store: Store, settings: Settings, queue: str) -> list[Partition]:
-    """All partitions of a queue, those included that it has in another program's settings, or had once.
-
-    Raises:
-        ServerUnavailable
-    """
-    known = store.run(partitions(partition(settings.namespace, queue)))
-    return [partition(settings.namespace, queue, number) for number in range(max(known, settings.partitions.of(queue)))]
 
 
 def spread_out(settings: Settings, queue: str, count: int) -> Steps[None]:
@@ -294,7 +285,23 @@ def spread_out(settings: Settings, queue: str, count: int) -> Steps[None]:
                 yield block(home, rule, on=rule in rules, who=who, words=str(blocking.decode(rule)))
 
 
-def stats_of(found: Sequence[Mapping[str, int]]) -> QueueStats:
+def stats_of(store: Store, homes: Sequence[Partition]) -> dict[str, QueueStats]:
+    """How many jobs of each queue are where, in one round trip.
+
+    Args:
+        homes: all partitions of these queues.
+
+    Raises:
+        ServerUnavailable
+    """
+    found: dict[str, list[Mapping[str, int]]] = {}
+    answers = store.run_many([stats(home) for home in homes]) if homes else []
+    for home, numbers in zip(homes, answers, strict=True):
+        found.setdefault(home.queue, []).append(numbers)
+    return {queue: _together(several) for queue, several in found.items()}
+
+
+def _together(found: Sequence[Mapping[str, int]]) -> QueueStats:
     """What the script has counted in each partition, as one: paused where all are, and the oldest head."""
     numbers = {name: sum(each[name] for each in found) for name in found[0]}
     del numbers["paused"], numbers["head_ms"]

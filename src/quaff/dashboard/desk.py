@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, abort, g, redirect, render_template, request, url_for
 
-from quaff.dashboard import charts, words
+from quaff.dashboard import charts
 from quaff.inspector import Inspector
 
 if TYPE_CHECKING:
@@ -42,18 +42,12 @@ class Desk:
     def __init__(self, quaff: Quaff, name: str, queues: Sequence[str] | None = None) -> None:
         self.quaff = quaff
         self.inspector = Inspector(quaff, queues)
-        self._queues = queues
         self._name = name
 
     @property
     def may_act(self) -> bool:
         """Whether who asks may change something, and see arguments."""
         return bool(g.get("quaff_role") == "admin")
-
-    @property
-    def queue_names(self) -> Sequence[str]:
-        """Those that are shown."""
-        return self.quaff.queue_names() if self._queues is None else self._queues
 
     def require_admin(self) -> None:
         """Refuse a viewer."""
@@ -76,7 +70,6 @@ class Desk:
             said=said.format(n=count if count.isdigit() else "?"),
             desk=self,
             charts=charts,
-            words=words,
             here=request.endpoint.rpartition(".")[2] if request.endpoint else "",
             **context,
         )

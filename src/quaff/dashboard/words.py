@@ -50,11 +50,6 @@ def size(count: float | None) -> str:
     return f"{count:.0f} B"
 
 
-def percent(part: float, whole: float) -> str:
-    """``2.5 %``; nothing of nothing is a dash."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
 def plural(count: int, word: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"

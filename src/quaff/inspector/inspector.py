@@ -27,8 +27,8 @@ from quaff.inspector.shapes import (
 from quaff.job import Job, found_of
 from quaff.model import ids
 from quaff.model.filters import Filter, parse
-from quaff.queues import Change, Queue, stats_of
-from quaff.store.queries import stats
+from quaff.queues import Change, Queue, QueueStats, stats_of
+from quaff.store.keys import Partition
 
 _MINUTES = 60
 
@@ -62,21 +62,30 @@ class Inspector:
         return self._queues(self._counted.workers(), self._counted.buckets(self._homes.queues, "m", "", _MINUTES))
 
     def _queues(self, workers: Sequence[WorkerRow], minutes: Mapping[str, Sequence[Bucket]]) -> list[QueueRow]:
-        homes = self._homes.of()
-        answers = self._homes.store.run_many([stats(home) for home in homes]) if homes else []
-        found: dict[str, list[dict[str, int]]] = {}
-        for home, numbers in zip(homes, answers, strict=True):
-            found.setdefault(home.queue, []).append(numbers)
         return [
             QueueRow(
                 name=name,
-                stats=stats_of(several),
+                stats=numbers,
                 recent=counted.total(minutes[name]),
                 ended=[each.counts.ended for each in minutes[name]],
                 workers=sum(name in worker.queues for worker in workers),
             )
-            for name, several in found.items()
+            for name, numbers in self.stats().items()
         ]
+
+    @property
+    def queue_names(self) -> Sequence[str]:
+        """The queues that it looks into."""
+        return self._homes.queues
+
+    @property
+    def homes(self) -> list[Partition]:
+        """All of their partitions."""
+        return self._homes.of()
+
+    def stats(self) -> dict[str, QueueStats]:
+        """How many jobs of each queue are where, and no more than that."""
+        return stats_of(self._homes.store, self.homes)
 
     def workers(self) -> list[WorkerRow]:
         """The workers that serve these queues, each as it said of itself some seconds ago."""

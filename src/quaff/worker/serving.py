@@ -8,7 +8,6 @@ from quaff.queues import QueueStats, stats_of
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
-from quaff.store.queries import stats
 from quaff.store.transitions import Kept, Rules
 from quaff.worker.control import Word
 from quaff.worker.courier import Courier
@@ -62,11 +61,7 @@ class Serving:
 
     def stats(self) -> dict[str, QueueStats]:
         """How many jobs of each queue are where; from any thread. Raises as ``Store.run``."""
-        homes = [*self._partitions]
-        found: dict[str, list[dict[str, int]]] = {}
-        for home, numbers in zip(homes, self._store.run_many([stats(home) for home in homes]), strict=True):
-            found.setdefault(home.queue, []).append(numbers)
-        return {queue: stats_of(several) for queue, several in found.items()}
+        return stats_of(self._store, [*self._partitions])
 
     def grown(self) -> Sequence[tuple[str, int]]:
         """All partitions, by queue and number, if there are more than when this was asked before; else nothing.

@@ -49,7 +49,7 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
 
 def totals(desk: Desk) -> dict[str, int]:
     """How many jobs are in each state, as far as that is counted."""
-    rows = [each.stats for each in desk.inspector.queues()]
+    rows = desk.inspector.stats().values()
     return {
         "queued": sum(each.queued for each in rows),
         "scheduled": sum(each.scheduled for each in rows),
@@ -64,7 +64,7 @@ def vocabulary(desk: Desk) -> list[str]:
     tasks = sorted({task.name for task in desk.quaff.tasks.values()})
     return [
         *(f"{name}:" for name in filters.FIELDS),
-        *(f"queue:{name}" for name in desk.queue_names),
+        *(f"queue:{name}" for name in desk.inspector.queue_names),
         *(f"task:{name}" for name in tasks),
         *("since:1h", "since:1d", "since:7d", "error:timeout", "error:poison"),
     ]

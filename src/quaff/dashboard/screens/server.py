@@ -6,7 +6,6 @@ from flask import Blueprint, Response
 
 from quaff.dashboard.desk import Desk
 from quaff.doctor.examine import examine
-from quaff.queues import homes_of
 
 _CHANGES = 100
 
@@ -16,7 +15,5 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
 
     @blueprint.get("/server")
     def server() -> Response:
-        quaff = desk.quaff
-        homes = [home for name in desk.queue_names for home in homes_of(quaff.store, quaff.settings, name)]
-        changes = desk.inspector.changes(_CHANGES)
-        return desk.page("server.html", "Server", findings=examine(quaff, homes), changes=changes)
+        findings = examine(desk.quaff, desk.inspector.homes)
+        return desk.page("server.html", "Server", findings=findings, changes=desk.inspector.changes(_CHANGES))
