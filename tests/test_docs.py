@@ -47,15 +47,20 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str, 
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_python_on_each_page_runs_from_top_to_bottom(page: Path, workplace: Path, start_worker: Start) -> None:
+def test_the_python_on_each_page_runs_from_top_to_bottom(
+    page: Path, workplace: Path, start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Blocks that open with a file name are written there, and a worker runs their tasks; the others are executed."""
     scope: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page, "python"):
         name = FILE.match(block)
         if name:
+            module = name[1].removesuffix(".py")
             (workplace / name[1]).write_text(block)
+            # Another test may have imported one of that name.
+            monkeypatch.delitem(sys.modules, module, raising=False)
             if "quaff.task" in block:
-                start_worker(name[1].removesuffix(".py"), "-p", "1", cwd=workplace)
+                start_worker(module, "-p", "1", cwd=workplace)
         else:
             exec(compile(block, str(page), "exec"), scope)
 
