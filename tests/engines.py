@@ -113,11 +113,12 @@ class Sentinels:
     """One primary, two replicas and three sentinels, which call it ``shop``.
 
     Args:
-        down_after: milliseconds of silence after which a server counts as down.
+        down_after: milliseconds of silence after which a server counts as down. Half a second is too little: on a busy
+            machine each new primary was silent for that long, and they passed the place around.
         tls: as of ``Server``.
     """
 
-    def __init__(self, *, down_after: int = 500, tls: Path | None = None) -> None:
+    def __init__(self, *, down_after: int = 1500, tls: Path | None = None) -> None:
         # Who comes back has to have what it had, or a primary that is back before it is missed takes all with it.
         options = ("--appendonly", "yes")
         first = Server(*options, tls=tls)
@@ -129,6 +130,10 @@ class Sentinels:
             "sentinel failover-timeout shop 3000",
         )
         self.sentinels = [Server(sentinel="\n".join(lines) + "\n", tls=tls) for _ in range(3)]
+        for each in self.sentinels:
+            # They look at servers every ten seconds, and again at one that came back after four more notices of theirs:
+            # with others on the machine that is half a minute in which a test sees nothing happen.
+            each.redis.execute_command("SENTINEL", "DEBUG", "INFO-PERIOD", 500, "PUBLISH-PERIOD", 500)
         wait_until(self.settled, _LONG, "sentinels that know each other")
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
         self.url = f"redis{'s' if tls else ''}+sentinel://{hosts}/shop{query(tls)}"
