@@ -42,7 +42,7 @@ example: $(VENV)/example.stamp
 # pytest says 5 where it found no test: with ARGS one of the two may have none of those asked for, not both.
 test: $(VENV)/test.stamp
 	@$(VENV)/bin/python -m pytest -m 'not alone' $(ARGS); together=$$?; \
-	$(VENV)/bin/python -m pytest -m alone -n0 $(ARGS); alone=$$?; \
+	$(VENV)/bin/python -m pytest -m alone -n2 $(ARGS); alone=$$?; \
 	case $$together,$$alone in 0,0|0,5|5,0) ;; *) exit 1 ;; esac
 	@$(if $(ENGINE)$(ARGS),,for engine in $(ENGINES); do \
 		echo "quaff: $$engine"; ENGINE=$$engine $(VENV)/bin/python -m pytest -q -n0 -m everywhere tests/worker/test_rights.py || exit 1; done)

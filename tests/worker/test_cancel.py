@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tests.helpers import gone, wait_until
 from tests.worker.support import Stage, after, children, side_by_side
 
 NewStage = Callable[[], Stage]
+FULL = bool(os.environ.get("FULL"))
 
 
 def cancelled(job: Job[object], timeout: float = 15.0) -> str:
@@ -127,10 +129,10 @@ def test_what_was_asked_to_stop_does_not_come_back_from_a_crash(stage: Stage) ->
     assert worker.process.poll() is None
 
 
-def test_ten_thousand_races_end_each_in_one_state_that_never_changes(stage: Stage) -> None:
-    """F60: cancelled while it is sent, starts, runs, fails, is tried again or finishes."""
+def test_thousands_of_races_end_each_in_one_state_that_never_changes(stage: Stage) -> None:
+    """F60: cancelled while it is sent, starts, runs, fails, is tried again or finishes; ten thousand with FULL=1."""
     stage.worker("-p", "2", "-c", "4", MAX_RESULT="1000")
-    count, batch = 10_000, 250
+    count, batch = 10_000 if FULL else 3_000, 250
     chosen = random.Random(60)
     ends: dict[str, int] = {}
 
