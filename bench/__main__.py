@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import environments, report
+from bench import environments, history, report
 from bench.contestant import OWN, PEERS, Contestant, Failed
 from bench.machine import machine
 from bench.plan import DRAINS, FULL, QUICK
@@ -30,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=3, help="rounds [3]")
     parser.add_argument("--quick", action="store_true", help="small sizes: to see that all works, not for figures")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where to [bench/results, by date]")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where to [bench/results, by date and time]")
     given = parser.parse_args()
     peers = () if given.peers is None else given.peers or PEERS
     for names, known in ((peers, PEERS), (given.only, (*MEASURES, *(f"drain {cell.name}" for cell in DRAINS)))):
@@ -65,9 +65,11 @@ def main() -> int:
         run(results, contestants, given.only, given.rounds, sizes, folder)
     about["load_after"] = os.getloadavg()[0]
     if given.out or not given.quick:
-        path = given.out or FOLDER / f"{about['date'][:10]}{'-peers' if peers else ''}.json"
+        path = given.out or FOLDER / f"{about['date'][:16].replace(':', '')}{'-peers' if peers else ''}.json"
         results.write(path)
         report.write(path)
+        if not given.out:
+            history.write()
     print(report.text(results))
     return any(each.queue in OWN for each in results.failures())
 

@@ -38,8 +38,11 @@ class Target:
         found = self.got(results)
         if found is None:
             return f"{head}nothing, not measured"
-        reached = found >= self.want if self.sense == ">=" else found <= self.want
-        return f"{head}{found:.3g}, {'ok' if reached else 'short'}{self.remark(results)}"
+        return f"{head}{found:.3g}, {'ok' if self.reached(found) else 'short'}{self.remark(results)}"
+
+    def reached(self, found: float) -> bool:
+        """Whether this figure is on the right side of the bound."""
+        return found >= self.want if self.sense == ">=" else found <= self.want
 
 
 def _ours(measure: str, scenario: str, figure: str, scale: float = 1) -> Callable[[Results], float | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import history, report
 from bench.results import FOLDER, Results, published, read
 from bench.targets import NOOP, TARGETS
 from tests.helpers import Program, python
@@ -38,6 +38,11 @@ def test_one_process_drains_no_worse_beside_the_bare_loop_than_was_published(
     assert bench.wait(200) == 0, bench.output
     assert by_bare_loop(read(told)) >= KEPT * by_bare_loop(published()), bench.output
     assert f"target {TARGETS[1].name}: want" in "\n".join(bench.stdout)
+
+
+def test_the_page_of_what_was_measured_has_every_run_that_was_kept() -> None:
+    """Otherwise: ``python -m bench.history``."""
+    assert history.PAGE.read_text() == history.page()
 
 
 def test_the_published_table_is_what_its_readings_say() -> None:
