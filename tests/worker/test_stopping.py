@@ -91,10 +91,14 @@ def test_jobs_claimed_in_advance_go_back_at_no_cost(stage: Stage) -> None:
     assert [attempt.number for attempt in jobs[-1].info().attempts] == [1]
 
 
-@pytest.mark.parametrize(("blocker", "kind"), [("gate", "mark"), ("block_loop_until", "amark")])
-def test_jobs_behind_a_running_one_go_back_at_no_cost(stage: Stage, blocker: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("blocker", "kind", "threads"),
+    # With forty threads as well there is room for all of them in one claim, so they come to the event loop together.
+    [("gate", "mark", "1"), ("block_loop_until", "amark", "1"), ("block_loop_until", "amark", "40")],
+)
+def test_jobs_behind_a_running_one_go_back_at_no_cost(stage: Stage, blocker: str, kind: str, threads: str) -> None:
     """They were claimed with it and never begun: another worker begins them, as attempt 1, while it still runs."""
-    worker = stage.worker("-p", "1", "-c", "1", "--grace", LONG)
+    worker = stage.worker("-p", "1", "-c", threads, "--grace", LONG)
     if kind == "mark":
         stage.learn_tiny()
     tasks, path = stage.quaff.tasks, stage.file()

@@ -190,7 +190,8 @@ class Loop(Runner):
     def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
         super().__init__(executor, starts, home, size, report)
         self._free = deque(range(size))
-        self._tasks: dict[asyncio.Task[None], Ready | None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unbegun: set[asyncio.Task[None]] = set()
         self._deaf = False
         self._loop = _new_loop()
         threading.Thread(target=self._turn, name="quaff-async", daemon=True).start()
@@ -227,26 +228,28 @@ class Loop(Runner):
         self._begin_waiting()
 
     def _begin_waiting(self) -> None:
-        while self.waiting and len(self._tasks) < self.size and self._may_start():
-            try:
-                job = self.waiting.popleft()
-            except IndexError:
-                return
-            task = self._loop.create_task(self._run(job), context=Context())
-            self._tasks[task] = job
+        # A job waits until its task takes its first step: behind one that blocks the loop it can still be given back.
+        while len(self._unbegun) < len(self.waiting) and len(self._tasks) < self.size and self._may_start():
+            task = self._loop.create_task(self._run(), context=Context())
+            self._tasks.add(task)
+            self._unbegun.add(task)
             task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        job = self._tasks.pop(task)
-        if job is not None:
-            # Cancelled by another task before its first step: once it has begun _run ends in a report.
-            self.waiting.append(job)
+        self._tasks.remove(task)
+        self._unbegun.discard(task)  # another task may have cancelled it before its first step
         self._begin_waiting()
 
-    async def _run(self, job: Ready) -> None:
+    async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks[task] = None
+        self._unbegun.remove(task)
+        if not self._may_start():
+            return
+        try:
+            job = self.waiting.popleft()
+        except IndexError:
+            return
         slot = self._free.popleft()
         run = self._begin(slot, job)
         run.task = task
