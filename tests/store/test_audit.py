@@ -14,6 +14,7 @@ from quaff.audit.closeup import REACH, walk
 from quaff.audit.report import Row, report
 from quaff.audit.rules import INVARIANTS, NO_REMEDY
 from quaff.cli import program
+from quaff.errors import StoreError
 from quaff.model import ids
 from quaff.model.limits import Concurrency, FairBy, Unique
 from quaff.model.placement import Placement, Wishes, placement
@@ -309,6 +310,22 @@ def test_a_busy_server_gives_no_finding(desk: Desk, server_url: str) -> None:
             each.join()
     assert errors == []
     assert desk.dump().number("succeeded") > 200
+
+
+def test_a_full_server_never_looks_sound(desk: Desk, jobs: dict[str, bytes]) -> None:
+    """Redis 7.0 refuses a transaction while its memory is full: then an audit says so, and shows no empty picture."""
+    a_waiting_job_is_lost(desk, jobs)
+    desk.redis.config_set("maxmemory", 1)
+    try:
+        found = {row.name for row in audit(desk)}
+    except StoreError as error:
+        assert "used memory > 'maxmemory'" in str(error)  # noqa: PT017  either is right: an answer, or none
+    else:
+        assert "no place" in found
+    finally:
+        desk.redis.config_set("maxmemory", 0)
+    audit(desk, repair=True)
+    audit(desk, repair=True)
 
 
 def test_a_violation_is_found_among_jobs_that_are_on_the_move(desk: Desk, jobs: dict[str, bytes]) -> None:

@@ -108,6 +108,12 @@ def entries(line: Line, key: bytes) -> list[bytes]:
 
 
 def atomically(line: Line, commands: Sequence[Command]) -> list[Any]:
-    """The replies to commands that run as one; None where there is an error instead."""
+    """The replies to commands that run as one; None where there is an error instead.
+
+    Raises:
+        StoreError: the server refuses to run them.
+    """
     replies = line.ask([("MULTI",), *commands, ("EXEC",)])[-1]
-    return [None if isinstance(reply, Exception) else reply for reply in replies or [None] * len(commands)]
+    if replies is None:
+        raise StoreError(f"the server does not let this program read several keys at one moment: {line.refused}")
+    return [None if isinstance(reply, Exception) else reply for reply in replies]

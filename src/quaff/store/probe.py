@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError, TryAgainError
+from redis.exceptions import ExecAbortError, ResponseError, TryAgainError
 
 from quaff.errors import ServerUnavailable
 from quaff.store.connect import Endpoint
@@ -103,7 +103,8 @@ class Line:
         try:
             return self._connection.read_response(timeout=patience.left)
         except ResponseError as error:
-            self.refused = str(error)
+            if not isinstance(error, ExecAbortError):  # which says no more than that another one was refused
+                self.refused = str(error)
             if self._home is not None and isinstance(error, (REDIRECTIONS, *STALE, TryAgainError)):
                 self._elsewhere = error
                 if self._endpoint.slots is not None:
