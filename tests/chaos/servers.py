@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +12,23 @@ from typing import Any
 
 import redis
 
+from quaff.store import embedded
 from tests.chaos import ledger
 from tests.chaos.verdict import Window
 from tests.engines import Server
 from tests.helpers import wait_until
 from tests.proxy import Proxy
 
-#: Debian's library for wrong clocks (package faketime); without it clocks stay right.
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+def _clocks() -> Path | None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    version = subprocess.run([embedded.find_binary(), "--version"], capture_output=True, check=True).stdout
+    return None if b"malloc=jemalloc" in version else library
+
+
+#: Debian's library for wrong clocks (package faketime); without it clocks stay right, and with it a server that has
+#: jemalloc, as Debian's own, waits for itself at its start: that asks for the time before the library is there.
+FAKETIME = _clocks()
 #: Seconds: for a replica to catch up, and of acknowledged writes that a server keeps back while its disk is busy.
 CAUGHT_UP, STALLED = 15.0, 2.0
 _OPTIONS = "--appendonly yes --appendfsync everysec --unixsocket sock --repl-diskless-sync-delay 0".split()
