@@ -163,7 +163,7 @@ def test_comparing_notes_takes_nothing_from_a_busy_process(stage: Stage) -> None
     ]
     # A server that has forgotten a script is told it, and runs it after what was sent behind it.
     raw = stage.raw()
-    for job in jobs:
+    for job in jobs[::4]:
         raw.script_flush()
         job.result(timeout=40)
     assert not [line for line in worker.stderr if "has lost" in line or "too late" in line], worker.output
