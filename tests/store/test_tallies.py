@@ -91,6 +91,24 @@ def test_there_is_room_for_so_many_and_the_first_to_go_makes_room(desk: Desk) ->
     assert desk.redis.lindex(desk.key("recent"), 0) == b"%016d" % 1499
 
 
+@pytest.mark.parametrize(
+    ("tasks", "minutes", "hours"), [(1, 1440, 336), (34, 1440, 336), (100, 500, 336), (200, 250, 250), (1000, 60, 50)]
+)
+def test_all_tasks_have_room_alike_and_all_together_a_whole_day(
+    desk: Desk, tasks: int, minutes: int, hours: int
+) -> None:
+    """With more tasks minutes are kept for a shorter time, an hour at least, so that they stay within their bound."""
+    known(desk)
+    desk.redis.hset(desk.key("tasks"), mapping={f"t{each}": b"\x80" for each in range(tasks)})
+    desk.redis.zadd(desk.key("tasks_until"), {f"t{each}": now(desk) + HOUR for each in range(tasks)})
+    assert tell(desk, 1, {"t0": {"s": 1}, "": {"s": 1}})
+    left = {
+        field.decode()[0] + field.decode().partition(":")[2]: round((at - now(desk)) / 60_000)
+        for field, at in desk.redis.zrange(desk.key("series_until"), 0, -1, withscores=True)
+    }
+    assert left == {"mt0": minutes, "ht0": 60 * hours, "m": 1440, "h": 60 * 336}
+
+
 def test_a_sweep_removes_what_has_been_for_long_enough(desk: Desk) -> None:
     """Minutes after a day, hours and the rest after fourteen, in steps; a worker when it falls silent."""
     known(desk)

@@ -104,6 +104,9 @@ class Inspector:
     ) -> list[Bucket]:
         """What was counted minute by minute (kept for a day) or hour by hour (for fourteen), the oldest first.
 
+        Of a single task, where a partition has more than 34 (or 148) of them, minutes (or hours) are kept for a shorter
+        time, an hour (or a day) at least; what was kept no longer is none.
+
         Args:
             queue: of this one; None: of all together.
             task: of this task; empty: of all together.

@@ -5,14 +5,14 @@
 --   many attempts and how many jobs that were given up, what it is (text), the id of one job (text); then what is known of
 --   jobs that have succeeded, the last one last
 -- Answer: 1 done; 0 it was done before, or the process is gone for good
--- Guarantees: the same tally counts once. There are no more tasks, kinds of failures, minutes and hours than their bounds.
+-- Guarantees: the same tally counts once. There are no more tasks, kinds of failures, and minutes and hours of tasks, than their bounds.
 -- KEYS: claims told tasks tasks_until series series_until failures failures_until recent
 -- @include schema
 -- @include clock
 -- @include shelve
 
 local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
-local MOST_SERIES, MOST_TASKS, MOST_FAILURES, MOST_RECENT = 50000, 1000, 500, 1000
+local MOST_TASKS, MOST_FAILURES, MOST_RECENT = 1000, 500, 1000
 local SAMPLES = 5
 local process, number, now = ARGV[1], tonumber(ARGV[2]), clock()
 -- Nothing would ever remove the number of one that is not known any more.
@@ -26,13 +26,20 @@ local function added(text, numbers)
   return sums
 end
 
+-- Minutes are kept for a day and hours for fourteen; where that would be more than SERIES each, for as long as all tasks have room alike,
+-- an hour and a day at least. Of all tasks together always so long. MOST_SERIES is beyond all of that: for what was shelved while
+-- there were fewer tasks.
+local SERIES, MOST_SERIES = 50000, 120000
+local known = math.max(1, redis.call('HLEN', k.tasks))
+local function lasts(task, least, most) return task == '' and most or math.max(least, math.min(most, math.floor(SERIES / known))) end
+
 local at = 5
 for _ = 1, tonumber(ARGV[3]) do
   local task, numbers = ARGV[at], cmsgpack.unpack(ARGV[at + 1])
   at = at + 2
   local minute, hour = 'm' .. math.floor(now / MINUTE) .. ':' .. task, 'h' .. math.floor(now / HOUR) .. ':' .. task
-  shelve(k.series, k.series_until, minute, cmsgpack.pack(added(redis.call('HGET', k.series, minute), numbers)), now + DAY, MOST_SERIES)
-  shelve(k.series, k.series_until, hour, cmsgpack.pack(added(redis.call('HGET', k.series, hour), numbers)), now + 14 * DAY, MOST_SERIES)
+  shelve(k.series, k.series_until, minute, cmsgpack.pack(added(redis.call('HGET', k.series, minute), numbers)), now + lasts(task, 60, 1440) * MINUTE, MOST_SERIES)
+  shelve(k.series, k.series_until, hour, cmsgpack.pack(added(redis.call('HGET', k.series, hour), numbers)), now + lasts(task, 24, 336) * HOUR, MOST_SERIES)
   if task ~= '' then
     local sums = added(redis.call('HGET', k.tasks, task), numbers)
     sums.last = now
