@@ -298,11 +298,11 @@ def stats_of(store: Store, homes: Sequence[Partition]) -> dict[str, QueueStats]:
     answers = store.run_many([stats(home) for home in homes]) if homes else []
     for home, numbers in zip(homes, answers, strict=True):
         found.setdefault(home.queue, []).append(numbers)
-    return {queue: _together(several) for queue, several in found.items()}
+    return {queue: together(several) for queue, several in found.items()}
 
 
-def _together(found: Sequence[Mapping[str, int]]) -> QueueStats:
-    """What the script has counted in each partition, as one: paused where all are, and the oldest head."""
+def together(found: Sequence[Mapping[str, int]]) -> QueueStats:
+    """What the script has counted in each partition of a queue, as one: paused where all are, and the oldest head."""
     numbers = {name: sum(each[name] for each in found) for name in found[0]}
     del numbers["paused"], numbers["head_ms"]
     paused = min(each["paused"] for each in found)

@@ -139,7 +139,7 @@ def _screen(quaff: Quaff, inspector: Inspector, width: int | None = None) -> lis
 
     head = f"{plain(quaff.store.endpoint.where)}  namespace {quaff.settings.namespace}  {time.strftime('%H:%M:%S')}"
     try:
-        seen, failures = inspector.overview(), inspector.failures()
+        seen = inspector.overview()
     except ServerUnavailable as error:
         return [head, "", plain(error)]
     ended = [each.counts.ended for each in seen.throughput]
@@ -148,10 +148,8 @@ def _screen(quaff: Quaff, inspector: Inspector, width: int | None = None) -> lis
     lines += (
         ["", *table(_WORKERS, [_worker(row) for row in seen.workers], width)] if seen.workers else ["", "no workers"]
     )
-    if failures:
-        rows = [
-            (each.task, each.error, each.frame, each.attempts, ago(each.last_at), each.message) for each in failures[:5]
-        ]
+    if seen.failures:
+        rows = [(row.task, row.error, row.frame, row.attempts, ago(row.last_at), row.message) for row in seen.failures]
         lines += ["", *table(("FAILS", "WITH", "IN", ">TIMES", "LAST", "SAYS"), rows, width)]
     return lines
 

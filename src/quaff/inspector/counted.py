@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,10 @@ from quaff.model.codec import readable
 from quaff.model.counts import Counts
 from quaff.model.ids import JobId
 from quaff.model.presence import WorkerWord
-from quaff.store.tallies import PAGE, Entry, listing, numbers_of, read_kind, series
+from quaff.queues import QueueStats
+from quaff.queues import together as stats_together
+from quaff.store.keys import Partition
+from quaff.store.tallies import PAGE, Entry, Kept, Survey, listing, numbers_of, read_kind, series, survey
 
 #: Pages of one list.
 _PAGES = 10
@@ -23,6 +26,15 @@ _MS = {"m": 60_000, "h": 3_600_000}
 _what = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
 
 Unit = Literal["m", "h"]
+
+
+class Surveyed(NamedTuple):
+    """What the first screen shows: of each queue where its jobs are and its minutes; workers; the latest failures."""
+
+    stats: dict[str, QueueStats]
+    minutes: dict[str, list[Bucket]]
+    workers: list[WorkerRow]
+    failures: list[FailureGroup]
 
 
 def instant(ms: float) -> datetime:
@@ -36,38 +48,41 @@ class Counted:
     def __init__(self, homes: Homes) -> None:
         self._homes = homes
 
-    def _listed(
-        self, what: Literal["tasks", "failures", "workers"], queue: str | None = None, pages: int = _PAGES
-    ) -> list[tuple[str, Entry]]:
+    def _listed(self, what: Kept, queue: str | None = None, among: str = "") -> list[tuple[str, Entry]]:
         """Entries with their queue; a page of each partition in one round trip."""
         found: list[tuple[str, Entry]] = []
         open_ = dict.fromkeys(self._homes.of(queue), 0)
-        for _ in range(pages):
-            calls = [listing(home, what, skip=skip) for home, skip in open_.items()]
+        for _ in range(_PAGES):
+            calls = [listing(home, what, skip=skip, among=among) for home, skip in open_.items()]
             answers = self._homes.store.run_many(calls) if calls else []
-            for home, (_, entries) in zip([*open_], answers, strict=True):
-                found += ((home.queue, entry) for entry in entries)
+            for home, page in zip([*open_], answers, strict=True):
+                found += ((home.queue, entry) for entry in page.entries)
                 open_[home] += PAGE
-                if len(entries) < PAGE:
+                if page.looked_at < PAGE:
                     del open_[home]
         return found
+
+    def survey(self, minutes: int, failures: int) -> Surveyed:
+        """What the first screen shows, in one round trip; so many minutes, and kinds of failures."""
+        homes = self._homes.of()
+        calls = [survey(home, minutes=minutes, failures=failures) for home in homes]
+        answers: list[Survey] = self._homes.store.run_many(calls) if calls else []
+        seen = [*zip(homes, answers, strict=True)]
+        standing: dict[str, list[dict[str, int]]] = {}
+        for home, each in seen:
+            standing.setdefault(home.queue, []).append(each.standing)
+        return Surveyed(
+            {queue: stats_together(several) for queue, several in standing.items()},
+            _by_queue(homes, [(each.present, each.minutes) for _, each in seen], "m", minutes),
+            _workers(entry for _, each in seen for entry in each.workers),
+            _groups((home.queue, kind) for home, each in seen for kind in each.failures)[:failures],
+        )
 
     def buckets(self, queues: Sequence[str], unit: Unit, task: str, count: int) -> dict[str, list[Bucket]]:
         """What was counted, by queue, the oldest first."""
         homes = [home for queue in queues for home in self._homes.of(queue)]
         answers = self._homes.store.run_many([series(home, unit, task, count) for home in homes]) if homes else []
-        found: dict[str, list[list[dict[str, int]]]] = {}
-        present = 0
-        for home, (number, numbers) in zip(homes, answers, strict=True):
-            present = max(present, number)
-            found.setdefault(home.queue, []).append(numbers)
-        return {
-            queue: [
-                Bucket(instant((present - age) * _MS[unit]), counts.read(counts.merge(each[age] for each in several)))
-                for age in reversed(range(count))
-            ]
-            for queue, several in found.items()
-        }
+        return _by_queue(homes, answers, unit, count)
 
     def tasks(self) -> list[TaskRow]:
         """See ``Inspector.tasks``."""
@@ -78,18 +93,13 @@ class Counted:
 
     def failures(self, queue: str | None, task: str | None) -> list[FailureGroup]:
         """See ``Inspector.failures``."""
-        rows = (_group(where, entry) for where, entry in self._listed("failures", queue))
-        kept = [row for row in rows if row is not None and task in (None, row.task)]
-        return sorted(kept, key=lambda row: row.last_at, reverse=True)
+        # How what is kept of a kind begins: whoever else has it in its text is left out below.
+        among = "" if task is None else msgspec.json.encode((task,)).decode()[:-1] + ","
+        return [group for group in _groups(self._listed("failures", queue, among)) if task in (None, group.task)]
 
-    def workers(self) -> list[WorkerRow]:
-        """See ``Inspector.workers``."""
-        words: dict[bytes, WorkerWord] = {}
-        for _, entry in self._listed("workers"):
-            word = readable(presence.decode, entry.data, None)
-            if word is not None:
-                words.setdefault(entry.name, word)
-        return sorted((_worker(id, word) for id, word in words.items()), key=lambda row: (row.name, row.started_at))
+    def workers(self, queue: str | None = None) -> list[WorkerRow]:
+        """See ``Inspector.workers``; those that serve this queue alone."""
+        return _workers(entry for _, entry in self._listed("workers", queue))
 
 
 def total(buckets: Iterable[Bucket]) -> Counts:
@@ -100,6 +110,37 @@ def total(buckets: Iterable[Bucket]) -> Counts:
 def together(several: Iterable[Sequence[Bucket]]) -> list[Bucket]:
     """The same minutes of several queues as one."""
     return [Bucket(each[0].at, total(each)) for each in zip(*several, strict=True)]
+
+
+def _by_queue(
+    homes: Sequence[Partition], answers: Sequence[tuple[int, list[dict[str, int]]]], unit: Unit, count: int
+) -> dict[str, list[Bucket]]:
+    found: dict[str, list[list[dict[str, int]]]] = {}
+    present = 0
+    for home, (number, numbers) in zip(homes, answers, strict=True):
+        present = max(present, number)
+        found.setdefault(home.queue, []).append(numbers)
+    return {
+        queue: [
+            Bucket(instant((present - age) * _MS[unit]), counts.read(counts.merge(each[age] for each in several)))
+            for age in reversed(range(count))
+        ]
+        for queue, several in found.items()
+    }
+
+
+def _groups(listed: Iterable[tuple[str, Entry]]) -> list[FailureGroup]:
+    rows = (_group(queue, entry) for queue, entry in listed)
+    return sorted((row for row in rows if row is not None), key=lambda row: row.last_at, reverse=True)
+
+
+def _workers(listed: Iterable[Entry]) -> list[WorkerRow]:
+    words: dict[bytes, WorkerWord] = {}
+    for entry in listed:
+        word = None if entry.name in words else readable(presence.decode, entry.data, None)
+        if word is not None:
+            words[entry.name] = word
+    return sorted((_worker(id, word) for id, word in words.items()), key=lambda row: (row.name, row.started_at))
 
 
 def _task(name: str, several: Sequence[tuple[str, dict[str, int]]]) -> TaskRow:

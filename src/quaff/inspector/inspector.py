@@ -9,7 +9,7 @@ from quaff.errors import ConfigurationError, JobNotFound
 from quaff.info import info_of
 from quaff.inspector import counted
 from quaff.inspector.bulk import MOST, Action, Bulk, Matching, Step
-from quaff.inspector.counted import Counted
+from quaff.inspector.counted import Counted, Surveyed
 from quaff.inspector.homes import Application, Homes
 from quaff.inspector.letters import DeadLetter, Letters
 from quaff.inspector.listing import Listing, arguments_of, read_message
@@ -30,7 +30,8 @@ from quaff.model.filters import Filter, parse
 from quaff.queues import Change, Queue, QueueStats, stats_of
 from quaff.store.keys import Partition
 
-_MINUTES = 60
+#: Minutes, and kinds of failures, on the first screen.
+_MINUTES, _LATEST = 60, 5
 
 
 class Inspector:
@@ -51,27 +52,18 @@ class Inspector:
     # Queues and workers
 
     def overview(self) -> Overview:
-        """Queues, the last hour by the minute, and the workers."""
-        workers = self._counted.workers()
-        minutes = self._counted.buckets(self._homes.queues, "m", "", _MINUTES)
-        queues = self._queues(workers, minutes)
-        return Overview(queues=queues, throughput=counted.together(minutes.values()), workers=workers)
+        """Queues, the last hour by the minute, the workers and the latest failures; one round trip."""
+        seen = self._counted.survey(_MINUTES, _LATEST)
+        return Overview(
+            queues=_queue_rows(seen),
+            throughput=counted.together(seen.minutes.values()),
+            workers=seen.workers,
+            failures=seen.failures,
+        )
 
     def queues(self) -> list[QueueRow]:
         """Each queue: where its jobs are, what it did in the last hour, and who serves it."""
-        return self._queues(self._counted.workers(), self._counted.buckets(self._homes.queues, "m", "", _MINUTES))
-
-    def _queues(self, workers: Sequence[WorkerRow], minutes: Mapping[str, Sequence[Bucket]]) -> list[QueueRow]:
-        return [
-            QueueRow(
-                name=name,
-                stats=numbers,
-                recent=counted.total(minutes[name]),
-                ended=[each.counts.ended for each in minutes[name]],
-                workers=sum(name in worker.queues for worker in workers),
-            )
-            for name, numbers in self.stats().items()
-        ]
+        return _queue_rows(self._counted.survey(_MINUTES, 0))
 
     @property
     def queue_names(self) -> Sequence[str]:
@@ -180,8 +172,8 @@ class Inspector:
                 rows.append(row)
         return rows
 
-    def _began(self) -> Mapping[str, datetime]:
-        return {job.id: job.started_at for worker in self._counted.workers() for job in worker.jobs}
+    def _began(self, queue: str) -> Mapping[str, datetime]:
+        return {job.id: job.started_at for worker in self._counted.workers(queue) for job in worker.jobs}
 
     # Steering
 
@@ -232,6 +224,19 @@ class Inspector:
     def discard_failed(self, *, queue: str | None = None, task: str | None = None, error: str | None = None) -> int:
         """Delete those that ``failed`` would give, thirty at a time; how many. Errors as there."""
         return self._letters.discard(queue, task, error)
+
+
+def _queue_rows(seen: Surveyed) -> list[QueueRow]:
+    return [
+        QueueRow(
+            name=name,
+            stats=numbers,
+            recent=counted.total(seen.minutes[name]),
+            ended=[each.counts.ended for each in seen.minutes[name]],
+            workers=sum(name in worker.queues for worker in seen.workers),
+        )
+        for name, numbers in seen.stats.items()
+    ]
 
 
 def _row_of(detail: JobDetail) -> JobRow:

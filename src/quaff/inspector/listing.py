@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from quaff.model.message import Message, Where
 from quaff.model.outcome import Outcome
 from quaff.model.states import BY_LETTER, JobState
 from quaff.store.keys import Partition
-from quaff.store.tallies import Jobs, Place, Seen, jobs, read_ended
+from quaff.store.tallies import Place, Seen, jobs, read_ended
 from quaff.store.transitions import attempt_of
 
 #: The most jobs that one page looks at, and that one call does.
@@ -43,12 +43,21 @@ PLACES: dict[JobState, tuple[Place, ...]] = {
 
 
 class Stop(NamedTuple):
-    """Where a page goes on: the queue, its partition, the place, and the position there."""
+    """Where a page goes on: the queue, its partition, the places that are left there, the position in the first."""
 
     queue: str
     number: int
-    place: Place
+    places: tuple[Place, ...]
     position: bytes = b""
+
+    def follows(self, other: Stop) -> bool:
+        """Whether it lies on the way through that one."""
+        return self[:2] == other[:2] and self.places[0] in other.places
+
+    def behind(self, place: Place | None, position: bytes) -> Stop:
+        """Farther on; None: at the end."""
+        left = self.places[self.places.index(place) :] if place else ()
+        return self._replace(places=left, position=position)
 
 
 class Listing:
@@ -56,92 +65,85 @@ class Listing:
 
     Args:
         homes: whose.
-        running: gives when running jobs began, by their id; asked once for a page that has any.
+        running: gives when the running jobs of a queue began, by their id; asked where a page has any.
     """
 
-    def __init__(self, homes: Homes, running: Callable[[], Mapping[str, datetime]]) -> None:
+    def __init__(self, homes: Homes, running: Callable[[str], Mapping[str, datetime]]) -> None:
         self._homes = homes
         self._running = running
 
     def page(self, wanted: Filter, limit: int, cursor: str | None) -> JobPage:
         """See ``Inspector.jobs``."""
         route = self._route(wanted)
-        position = b""
         if cursor:
             stop = _stop_of(cursor)
-            here = next((at for at, each in enumerate(route) if each[:3] == stop[:3]), None)
+            here = next((at for at, each in enumerate(route) if stop.follows(each)), None)
             if here is None:
                 raise ConfigurationError("the cursor is not of this filter: begin with the first page.")
-            route, position = route[here:], stop.position
+            places = route[here].places
+            route = [stop._replace(places=places[places.index(stop.places[0]) :]), *route[here + 1 :]]
+        # Of several states in one place as many have to be looked at as for any other wish.
+        narrow = wanted.narrow or not _whole(wanted.states)
         rows: list[JobRow] = []
         # An empty place costs a round trip, so it counts for the bound, and not for who reads the number.
         looked = empty = 0
-        began: Mapping[str, datetime] | None = None
-        for number, stop in enumerate(route):
-            home = self._home(stop)
-            while True:
+        began: Mapping[str, datetime] = {}
+        for each in route:
+            stop, home = each, self._home(each)
+            while stop.places:
                 if len(rows) >= limit or looked + empty >= LOOK:
-                    return JobPage(rows, _cursor_of(stop._replace(position=position)), looked)
-                most = limit - len(rows) if not wanted.narrow else min(CALL, LOOK - looked)
-                found = self._homes.store.run(jobs(home, stop.place, position, most))
-                if stop.place == "held" and found.seen and began is None:
-                    began = self._running()
-                some = self._meant(wanted, home, stop.place, found, began or {})
-                if len(rows) + len(some) > limit:
-                    # As far as the last one that fits, so that the next page begins with the one after it.
-                    most = 1 + some[limit - len(rows) - 1][0]
-                    found = self._homes.store.run(jobs(home, stop.place, position, most))
-                    some = self._meant(wanted, home, stop.place, found, began or {})
-                looked += len(found.seen)
+                    return JobPage(rows, _cursor_of(stop), looked)
+                most = limit - len(rows) if not narrow else min(CALL, LOOK - looked)
+                found = self._homes.store.run(jobs(home, stop.places, stop.position, most))
+                if any(seen.place == "held" for seen in found.seen):
+                    began = self._running(home.queue)
                 empty += not found.seen
-                rows += (row for _, row in some[: limit - len(rows)])
-                position = found.on
-                if not position:
-                    break
-            position = b""
-            if number == len(route) - 1:
-                break
+                for seen in found.seen:
+                    if len(rows) == limit:
+                        break
+                    looked += 1
+                    stop = stop.behind(seen.place, seen.on)
+                    row = self._row(home, seen, began)
+                    if _is_meant(wanted, row):
+                        rows.append(row)
+                else:
+                    stop = stop.behind(found.place, found.on)
         return JobPage(rows, None, looked)
 
     def _route(self, wanted: Filter) -> list[Stop]:
         states = wanted.states or tuple(PLACES)
-        places: dict[Place, None] = {}
-        for state, several in PLACES.items():
-            if state in states:
-                places.update(dict.fromkeys(several))
+        several = dict.fromkeys(places for state, places in PLACES.items() if state in states and places)
         homes = [home for home in self._homes.of() if wanted.has_queue(home.queue)]
-        return [Stop(home.queue, home.number, place) for place in places for home in homes]
+        return [Stop(home.queue, home.number, places) for places in several for home in homes]
 
     def _home(self, stop: Stop) -> Partition:
         return next(home for home in self._homes.of(stop.queue) if home.number == stop.number)
 
-    def _meant(
-        self, wanted: Filter, home: Partition, place: Place, found: Jobs, began: Mapping[str, datetime]
-    ) -> list[tuple[int, JobRow]]:
-        """Those of a page that are meant, with their number in it."""
-        kept: list[tuple[int, JobRow]] = []
-        for number, seen in enumerate(found.seen):
-            row = self._row(home, place, seen, began)
-            if wanted.states and row.state not in wanted.states:
-                continue
-            error = f"{row.error or ''} {row.reason or ''}"
-            if wanted.has(row.task, row.id, error, row.message or "", row.at):
-                kept.append((number, row))
-        return kept
-
-    def _row(self, home: Partition, place: Place, seen: Seen, began: Mapping[str, datetime]) -> JobRow:
+    def _row(self, home: Partition, seen: Seen, began: Mapping[str, datetime]) -> JobRow:
         id = JobId(home.queue, home.number, seen.id)
         sent = read_message(self._homes, id, seen.message)
         record = outcome.read(seen.record) if seen.record else None
         created = (sent.created_ms if sent else 0) or ids.created_ms(seen.id)
         known = _Known(str(id), home.queue, sent, created, seen, record, began.get(str(id)))
-        row = _SHOWN[place](known)
+        row = _SHOWN[seen.place](known)
         return msgspec.structs.replace(
             row,
             task=row.task or (sent.task if sent else None),
             created_at=instant(created) if created else None,
             arguments=arguments_of(self._homes, sent),
         )
+
+
+def _whole(states: Collection[JobState]) -> bool:
+    """Whether all jobs in the places of these states are in one of them."""
+    places = {PLACES[state] for state in states}
+    return not states or all(state in states for state, each in PLACES.items() if each in places)
+
+
+def _is_meant(wanted: Filter, row: JobRow) -> bool:
+    if wanted.states and row.state not in wanted.states:
+        return False
+    return wanted.has(row.task, row.id, f"{row.error or ''} {row.reason or ''}", row.message or "", row.at)
 
 
 def read_message(homes: Homes, id: JobId, data: bytes) -> Message | None:
@@ -257,12 +259,15 @@ _SHOWN: dict[Place, Callable[[_Known], JobRow]] = {
 
 
 def _cursor_of(stop: Stop) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(stop)).rstrip(b"=").decode()
+    # The places behind it follow from the filter.
+    at = (stop.queue, stop.number, stop.places[0], stop.position)
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(at)).rstrip(b"=").decode()
 
 
 def _stop_of(cursor: str) -> Stop:
     try:
         data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        return msgspec.msgpack.decode(data, type=Stop)
+        queue, number, place, position = msgspec.msgpack.decode(data, type=tuple[str, int, Place, bytes])
     except (ValueError, msgspec.DecodeError):
         raise ConfigurationError(f"{cursor[:40]!r} is no cursor: it is what the page before has given.") from None
+    return Stop(queue, number, (place,), position)

@@ -180,8 +180,9 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """All on one screen: queues, the last hour by the minute (the oldest first), and the workers."""
+    """All on one screen: queues, the last hour by the minute (the oldest first), workers, the five latest failures."""
 
     queues: list[QueueRow]
     throughput: list[Bucket]
     workers: list[WorkerRow]
+    failures: list[FailureGroup]

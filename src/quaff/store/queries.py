@@ -148,12 +148,12 @@ def brakes(first: Partition) -> Call[Brakes]:
 
 def stats(partition: Partition) -> Call[dict[str, int]]:
     """How many jobs are where, and the counters, by name."""
-    return Call(
-        load("stats"),
-        partition,
-        (),
-        lambda reply: dict(zip((name.decode() for name in reply[::2]), reply[1::2], strict=True)),
-    )
+    return Call(load("stats"), partition, (), named)
+
+
+def named(flat: list[Any]) -> dict[str, int]:
+    """Numbers by the names before them."""
+    return dict(zip((name.decode() for name in flat[::2]), flat[1::2], strict=True))
 
 
 def blocks(partition: Partition) -> Call[tuple[int, list[bytes]]]:

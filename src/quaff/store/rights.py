@@ -8,7 +8,7 @@ from quaff.store.keys import NAMES
 from quaff.store.scripts import Script, load
 
 _ASKS = "lookup graph watch follow stats partitions brakes"
-_SEES = "jobs listing series"
+_SEES = "jobs listing series survey"
 _SENDING = "enqueue enqueue_routed spread plant advance"
 #: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
 ROLES: dict[str, tuple[str, ...]] = {

@@ -9,11 +9,12 @@ import msgspec
 
 from quaff.model.codec import readable
 from quaff.store.keys import Partition
+from quaff.store.queries import named
 from quaff.store.scripts import load
 from quaff.store.transitions import Call
 
 #: Names of failures, workers and tasks in one page.
-PAGE = 100
+PAGE = 500
 
 _pack = msgspec.msgpack.Encoder().encode
 _numbers = msgspec.msgpack.Decoder(dict[str, int]).decode
@@ -67,21 +68,57 @@ class Entry(NamedTuple):
     data: bytes
 
 
-def listing(
-    partition: Partition, what: Literal["tasks", "failures", "workers"], *, until_ms: int | None = None, skip: int = 0
-) -> Call[tuple[int, list[Entry]]]:
-    """The server's clock, and a page of PAGE, the last to go first.
+#: What is kept by names, and goes by itself.
+Kept = Literal["tasks", "failures", "workers"]
+
+
+class Listed(NamedTuple):
+    """A page of what is kept, and of how many entries it was taken; fewer than PAGE: it is the last one."""
+
+    looked_at: int
+    entries: list[Entry]
+
+
+def listing(partition: Partition, what: Kept, *, skip: int = 0, among: str = "") -> Call[Listed]:
+    """A page of PAGE, the last to go first.
 
     Args:
-        until_ms: only what goes by then; skip: of these, how many to leave out.
+        skip: how many to leave out.
+        among: only those in which this text is.
     """
-    args = (what.encode(), b"+inf" if until_ms is None else b"%d" % until_ms, b"%d" % skip, b"%d" % PAGE)
+    args = (what.encode(), b"%d" % skip, b"%d" % PAGE, among.encode())
+    return Call(load("listing"), partition, args, lambda reply: Listed(reply[0], _entries(reply[1:])))
 
-    def read(reply: list[Any]) -> tuple[int, list[Entry]]:
-        now, *rest = reply
-        return now, [Entry(*each) for each in zip(rest[::3], map(int, rest[1::3]), rest[2::3], strict=True)]
 
-    return Call(load("listing"), partition, args, read)
+def _entries(flat: list[Any]) -> list[Entry]:
+    return [Entry(*each) for each in zip(flat[::3], map(int, flat[1::3]), flat[2::3], strict=True)]
+
+
+class Survey(NamedTuple):
+    """What the first screen shows of a partition.
+
+    Attributes:
+        standing: as of ``queries.stats``.
+        present, minutes: as of ``series``.
+        workers, failures: the last to go first.
+    """
+
+    standing: dict[str, int]
+    present: int
+    minutes: list[dict[str, int]]
+    workers: list[Entry]
+    failures: list[Entry]
+
+
+def survey(partition: Partition, *, minutes: int, failures: int) -> Call[Survey]:
+    """All of it in one look; the failures that happened last, so many."""
+
+    def read(reply: list[Any]) -> Survey:
+        standing, (present, *counted), workers, kinds = reply
+        minutes = [numbers_of(each) for each in counted]
+        return Survey(named(standing), present, minutes, _entries(workers), _entries(kinds))
+
+    return Call(load("survey"), partition, (b"%d" % minutes, b"%d" % PAGE, b"%d" % failures), read)
 
 
 def series(
@@ -97,10 +134,15 @@ def numbers_of(data: bytes) -> dict[str, int]:
     return readable(_numbers, data, {}) if data else {}
 
 
+#: Where jobs are, as the pages of ``jobs`` call it.
+Place = Literal["held", "solo", "prio", "ready", "backlog", "parked", "sched", "dead", "recent", "called_off"]
+
+
 class Seen(NamedTuple):
     """A job as a page of its place shows it.
 
     Attributes:
+        on: from where to go on behind it.
         id: its 16 bytes.
         detail: what the place says of it: the token of one that is held; when it is due, or was given up, in
             milliseconds; of one that has ended ``ended``'s bytes.
@@ -108,6 +150,8 @@ class Seen(NamedTuple):
         tries: what is counted of its attempts, as ``lib/tries.lua`` has it.
     """
 
+    place: Place
+    on: bytes
     id: bytes
     detail: bytes
     message: bytes
@@ -115,27 +159,29 @@ class Seen(NamedTuple):
     tries: bytes
 
 
-#: Where jobs are, as the pages of ``jobs`` call it.
-Place = Literal["held", "solo", "prio", "ready", "backlog", "parked", "sched", "dead", "recent", "called_off"]
-
-
 class Jobs(NamedTuple):
-    """A page: the server's clock, from where to go on (empty at the end), and the jobs."""
+    """A page: the server's clock, in which place to go on (None at the end), from where there, and the jobs."""
 
     now_ms: int
+    place: Place | None
     on: bytes
     seen: list[Seen]
 
 
-def jobs(partition: Partition, place: Place, start: bytes, most: int) -> Call[Jobs]:
-    """A page of the jobs in one place; ``start``: empty, or what the page before says."""
+def jobs(partition: Partition, places: Sequence[Place], start: bytes, most: int) -> Call[Jobs]:
+    """A page of the jobs in some places, one after the other.
+
+    Args:
+        start: from where in the first of them: empty, or what a page before says.
+    """
 
     def read(reply: list[Any]) -> Jobs:
-        now, on, *rest = reply
-        seen = [Seen(*each) for each in zip(*(rest[at::5] for at in range(5)), strict=True)]
-        return Jobs(int(now), on, seen)
+        now, place, on, *rest = reply
+        flat = zip(*(rest[at::7] for at in range(7)), strict=True)
+        seen = [Seen(each[0].decode(), *each[1:]) for each in flat]
+        return Jobs(int(now), place.decode() or None, on, seen)
 
-    return Call(load("jobs"), partition, (place.encode(), start, b"%d" % most), read)
+    return Call(load("jobs"), partition, (b"%d" % most, start, *(place.encode() for place in places)), read)
 
 
 _ended = msgspec.msgpack.Decoder(tuple[str, float, float]).decode

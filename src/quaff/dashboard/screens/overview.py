@@ -27,5 +27,5 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
             hour=hour,
             rate=last.ended / (_RECENT * 60),
             chart=series.chart(found.throughput, "Attempts that ended in each minute of the last hour"),
-            failures=desk.inspector.failures()[:_RECENT],
+            failures=found.failures,
         )
