@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from quaff import ConfigurationError, DeadLetter, Inspector, Job, JobNotFound
+from quaff import ConfigurationError, DeadLetter, Inspector, Job, JobNotFound, ServerUnavailable
 from quaff.model import outcome
 from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.states import JobState
@@ -278,3 +278,40 @@ def test_an_action_on_ids_touches_those_alone_that_the_rest_of_the_filter_means(
     nowhere = one.id.replace("default-0-", "default-7-")
     assert inspector.matching("cancel", f"id:{nowhere}").ids == []
     assert [step.done for step in inspector.act("cancel", [nowhere, one.id])] == [0, 1]
+
+
+def test_what_went_wrong_first_is_what_is_told_of_an_action(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what was done by then cannot be written down any more."""
+    jobs = stage.many("mark", [("x",)] * 70)
+    inspector = Inspector(stage.quaff)
+    steps = inspector.act("cancel", [job.id for job in jobs])
+    assert next(steps).done == 30
+
+    errors = iter(("the first error", "the second error"))
+
+    def away(_: object) -> None:
+        raise ServerUnavailable(next(errors))
+
+    monkeypatch.setattr(stage.quaff.store, "run", away)
+    with pytest.raises(ServerUnavailable, match="the first error"):
+        next(steps)
+
+
+def test_what_was_done_until_somebody_leaves_off_is_in_the_list_of_changes(stage: Stage) -> None:
+    """One entry for all of it, of a purge as of all else."""
+    stage.many("mark", [("x",)] * 70)
+    inspector, queue = Inspector(stage.quaff), stage.quaff.queue("default")
+    purging = queue.purging()
+    assert [next(purging), next(purging)] == [(70, 10, 10), (70, 20, 20)]
+    purging.close()  # type: ignore[attr-defined]
+    steps = inspector.act("cancel", inspector.matching("cancel", "").ids)
+    assert next(steps).done == 30
+    steps.close()  # type: ignore[attr-defined]
+    assert queue.purge() == 20
+    assert [(change.what, change.about) for change in queue.changes()] == [
+        ("purge", "20 jobs"),
+        ("cancel", "30 of 50 jobs"),
+        ("purge", "20 jobs"),
+    ]
+    assert queue.purge() == 0
+    assert len(queue.changes()) == 3, "nothing was done"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -15,14 +15,15 @@ import msgspec
 
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, UnknownTask, did_you_mean
-from quaff.model import blocking, outcome
+from quaff.model import blocking
 from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, Limit, RateLimit
 from quaff.model.placement import declared_as, limit_name
 from quaff.model.times import Seconds, seconds
+from quaff.stepwise import Step, purged, written_down
 from quaff.store.client import Steps, Store
 from quaff.store.keys import Partition, partition
-from quaff.store.operations import block, capacity, limit, pause, purge, spread
+from quaff.store.operations import block, capacity, limit, pause, record, spread
 from quaff.store.queries import Brakes, blocks, brakes, changes, partitions, stats
 from quaff.store.transitions import Call
 
@@ -138,21 +139,16 @@ class Queue:
         Args:
             scheduled: also what waits for its time, retries included.
         """
-        return sum(self._purge(home, scheduled=scheduled) for home in self._homes())
+        return max((step.done for step in self.purging(scheduled=scheduled)), default=0)
 
-    def _purge(self, home: Partition, *, scheduled: bool) -> int:
-        record = outcome.cancelled("the queue was purged")
-        ttl_ms, window_ms = int(self._settings.result_ttl * 1000), int(self._settings.key_window * 1000)
-        total = 0
-        # What is sent meanwhile must not make this endless: no more than there were at the start.
-        left: int | None = None
-        while left is None or left > 0:
-            gone, waiting = self._store.run(
-                purge(home, outcome=record, ttl_ms=ttl_ms, window_ms=window_ms, scheduled=scheduled, who=somebody())
-            )
-            total += gone
-            left = waiting if left is None else min(left - gone, waiting)
-        return total
+    def purging(self, *, scheduled: bool = False) -> Iterator[Step]:
+        """As ``purge``, and every few jobs how far it has come; nothing is done before the first step is taken."""
+        who = somebody()
+
+        def write(done: int) -> None:
+            self._store.run(record(self._first, who=who, what="purge", about=f"{done} jobs"))
+
+        return written_down(purged(self._store, self._settings, self._homes(), scheduled=scheduled), write)
 
     def stats(self) -> QueueStats:
         """How many jobs are where."""

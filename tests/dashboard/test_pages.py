@@ -137,7 +137,7 @@ def test_each_action_does_what_it_says(own_site: Site, worker: Program) -> None:
     assert "Nothing had to be done" in act(f"/jobs/{failed.id}/requeue")
     waiting = [own_site.send("mail.send", 1, "x") for _ in range(3)]
     assert "Cancel 3 jobs" in client.get("/queues/mail/purge").text
-    assert "3 jobs that waited were cancelled" in act("/queues/mail/purge")
+    assert "<b>3 cancelled.</b>" in act("/queues/mail/purge")
     assert {job.state for job in waiting} == {"cancelled"}
     assert "goes on" in act("/queues/mail/resume")
     assert not quaff.queue("mail").stats().paused
@@ -202,8 +202,19 @@ def test_what_is_parked_is_purged_too(own_site: Site, worker: Program) -> None:
     own_site.send("give", 1)
     wait_until(lambda: own_site.quaff.queue("default").stats().parked == 1, 20, "a job that was put aside")
     assert "Purge …" in client.get("/queues/default").text
-    assert "Cancel 1 jobs" in client.get("/queues/default/purge").text
-    assert "n=1" in client.post("/queues/default/purge", headers=OURS).headers["Location"]
+    assert "Cancel 1 job<" in client.get("/queues/default/purge").text
+    assert "<b>1 cancelled.</b>" in client.post("/queues/default/purge", headers=OURS).text
+
+
+def test_a_long_purge_says_how_far_it_is_and_is_one_change(own_site: Site) -> None:
+    """In steps, a line now and then while they are done."""
+    client = own_site.client()
+    own_site.quaff.tasks["give"].map([(n,) for n in range(700)])
+    page = client.post("/queues/default/purge", headers=OURS).text
+    assert re.findall(r"<p>(\d+) of 700 looked at", page) == ["300", "600"]
+    assert "<b>700 cancelled.</b>" in page
+    (change,) = own_site.quaff.queue("default").changes()
+    assert (change.what, change.about, change.who) == ("purge", "700 jobs", "dashboard@127.0.0.1")
 
 
 def test_a_call_is_copied_if_all_of_it_is_shown(own_site: Site) -> None:

@@ -271,7 +271,7 @@ def everything(desk: Desk) -> None:
     for first in steps:
         desk.cancel(*ids[first : first + STEP])
     crowd(desk, count)
-    while run(purge(desk.home, outcome=b"", ttl_ms=1, window_ms=1, scheduled=True, who="me"))[0]:
+    while run(purge(desk.home, outcome=b"", ttl_ms=1, window_ms=1, scheduled=True))[0]:
         pass
     desk.dump()
 

@@ -49,7 +49,7 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
     assert first == {
         **dict.fromkeys(("enqueue", "enqueue_routed", "arrive", "plant", "grow"), "#!lua"),
         **dict.fromkeys(
-            "lookup graph holds asked letters stats changes schedules blocks recall partitions brakes jobs "
+            "lookup graph holds asked stats changes schedules blocks recall partitions brakes jobs "
             "listing series survey".split(),
             "#!lua flags=no-writes,allow-oom",
         ),

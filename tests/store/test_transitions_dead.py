@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quaff.model.states import JobState
 from quaff.store import transitions as t
-from quaff.store.queries import letters
+from quaff.store.tallies import jobs
 from quaff.store.transitions import STEP, Kept, Lease
 from tests.store.engine import HOUR, Desk, fifo, keyed, process_id
 
@@ -18,26 +18,9 @@ def fail(desk: Desk, *messages: bytes, record: bytes = b"outcome", ttl_ms: int =
     return ids
 
 
-def listed(desk: Desk, *, since_ms: int | None = None, skip: int = 0, count: int = 100) -> list[bytes]:
-    """The ids on one page."""
-    return [each.id for each in desk.store.run(letters(desk.home, since_ms=since_ms, skip=skip, count=count))]
-
-
-def test_dead_letters_are_listed_by_pages_the_newest_first(desk: Desk) -> None:
-    """Each with its time and outcome; the next page goes on where the last one ended."""
-    ids = [fail(desk, b"%d" % n)[0] for n in range(7)]
-    page = desk.store.run(letters(desk.home, since_ms=None, skip=0, count=3))
-    assert {each.outcome for each in page} == {b"outcome"}
-    found = [each.id for each in page]
-    while page:
-        last = page[-1].given_up_ms
-        same = sum(1 for each in found if desk.redis.zscore(desk.key("dead"), each) == last)
-        page = desk.store.run(letters(desk.home, since_ms=last, skip=same, count=3))
-        found += [each.id for each in page]
-    assert set(found) == set(ids)
-    assert len(found) == 7
-    scores = [desk.redis.zscore(desk.key("dead"), id) for id in found]
-    assert scores == sorted(scores, reverse=True)
+def listed(desk: Desk) -> list[bytes]:
+    """Their ids."""
+    return [each.id for each in desk.store.run(jobs(desk.home, ("dead",), b"", 500)).seen]
 
 
 def test_the_oldest_make_room_when_there_are_too_many(desk: Desk) -> None:

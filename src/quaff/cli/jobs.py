@@ -11,7 +11,9 @@ from quaff.cli.application import application, as_json, inspector_of, load_app
 from quaff.cli.printing import ago, plain, put_json, put_table, took
 
 if TYPE_CHECKING:
-    from quaff.inspector import Inspector
+    from collections.abc import Iterator
+
+    from quaff.inspector import Inspector, Step
     from quaff.inspector.bulk import Action
     from quaff.inspector.shapes import JobDetail, JobRow
     from quaff.model.progress import Progress
@@ -183,15 +185,21 @@ def _act(inspector: Inspector, action: Action, text: str, yes: bool, as_json: bo
         click.echo(f"{count:,} jobs match{more}")
     if count and not yes:
         confirm(f"{action} them?")
-    done = 0
-    for step in inspector.act(action, found.ids, reason="by quaff jobs cancel" if action == "cancel" else ""):
-        done = step.done
-        if sys.stderr.isatty():
-            click.echo(f"\r{step.seen:,} of {step.total:,}", nl=step.seen == step.total, err=True)
+    done = go_through(inspector.act(action, found.ids, reason="by quaff jobs cancel" if action == "cancel" else ""))
     if as_json:
         put_json({"matched": count, "done": done, "more": found.more})
     elif count:
         click.echo(f"{done:,} {_DONE[action]}")
+
+
+def go_through(steps: Iterator[Step]) -> int:
+    """Take them all, and tell whoever sits there how far it is; how many jobs were touched."""
+    done = 0
+    for step in steps:
+        done = step.done
+        if sys.stderr.isatty():
+            click.echo(f"\r{step.seen:,} of {step.total:,}", nl=step.seen == step.total, err=True)
+    return done
 
 
 def confirm(question: str) -> None:

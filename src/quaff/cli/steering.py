@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from quaff.cli.application import load_app
-from quaff.cli.jobs import confirm
+from quaff.cli.jobs import confirm, go_through
 from quaff.cli.printing import put_json
 
 _app = click.option("-A", "--app", metavar="MODULE:OBJECT", help="The application. [QUAFF_URL, pyproject.toml]")
@@ -50,5 +50,5 @@ def purge(queue: str, app: str | None, scheduled: bool, yes: bool, as_json: bool
         click.echo(f"{count:,} jobs wait in queue {queue}")
     if count and not yes:
         confirm("cancel them?")
-    done = found.purge(scheduled=scheduled) if count else 0
+    done = go_through(found.purging(scheduled=scheduled)) if count else 0
     put_json({"matched": count, "done": done}) if as_json else click.echo(f"{done:,} cancelled")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 DONE = {
     "paused": "The queue is paused: what runs goes on, nothing new is started.",
     "resumed": "The queue goes on.",
-    "purged": "{n} jobs that waited were cancelled.",
     "cancelled": "{n} jobs were cancelled, or asked to stop.",
     "requeued": "{n} jobs are in line again.",
     "discarded": "{n} dead letters were deleted.",

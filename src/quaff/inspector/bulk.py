@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from quaff.model.filters import Filter
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
 from quaff.queues import somebody
+from quaff.stepwise import Step, written_down
 from quaff.store.keys import Partition, partition
 from quaff.store.operations import record
 from quaff.store.transitions import STEP, Call, cancel, discard, requeue
@@ -33,19 +35,14 @@ STATES: dict[Action, tuple[JobState, ...]] = {
 MOST, LOOKED = 100_000, 1_000_000
 
 
+_Make = Callable[[Partition, Sequence[bytes]], Call[list[Any]]]
+
+
 class Matching(NamedTuple):
     """The jobs that are meant, by their ids; ``more``: there are more than these, or there may be."""
 
     ids: list[str]
     more: bool
-
-
-class Step(NamedTuple):
-    """How far it has come: of ``total`` jobs ``seen`` were tried, and with ``done`` it was done."""
-
-    total: int
-    seen: int
-    done: int
 
 
 class Bulk:
@@ -95,28 +92,26 @@ class Bulk:
             by_home.setdefault(home, []).append(id.raw)
         seen = done = 0
         for home, raw in by_home.items():
-            before = done
-            try:
-                for at in range(0, len(raw), STEP):
-                    some = raw[at : at + STEP]
-                    answers = self._homes.store.run(call(home, some))
-                    seen += len(some)
-                    done += sum(answer in good for answer in answers)
-                    yield Step(len(chosen), seen, done)
-            finally:
-                # Also where nobody goes on to the end: what was done is done.
-                if done > before:
-                    self._record(home, action, raw, done - before, reason)
+            for step in written_down(
+                self._each(call, good, home, raw), partial(self._record, home, action, raw, reason)
+            ):
+                yield Step(len(chosen), seen + step.seen, done + step.done)
+            seen, done = seen + step.seen, done + step.done
 
-    def _record(self, home: Partition, action: Action, raw: Sequence[bytes], done: int, reason: str) -> None:
+    def _each(self, call: _Make, good: tuple[Any, ...], home: Partition, raw: Sequence[bytes]) -> Iterator[Step]:
+        done = 0
+        for at in range(0, len(raw), STEP):
+            some = raw[at : at + STEP]
+            done += sum(answer in good for answer in self._homes.store.run(call(home, some)))
+            yield Step(len(raw), at + len(some), done)
+
+    def _record(self, home: Partition, action: Action, raw: Sequence[bytes], reason: str, done: int) -> None:
         what = str(JobId(home.queue, home.number, raw[0])) if len(raw) == 1 else f"{done} of {len(raw)} jobs"
         first = partition(home.namespace, home.queue)
         about = f"{what}, {reason}" if reason else what
         self._homes.store.run(record(first, who=somebody(), what=action, about=about))
 
-    def _call(
-        self, action: Action, reason: str
-    ) -> tuple[Callable[[Partition, Sequence[bytes]], Call[list[Any]]], tuple[Any, ...]]:
+    def _call(self, action: Action, reason: str) -> tuple[_Make, tuple[Any, ...]]:
         """What to send, and which answers mean that it was done."""
         if action == "retry":
             return requeue, (b"q",)

@@ -8,7 +8,7 @@ from datetime import datetime
 from quaff.errors import ConfigurationError, JobNotFound
 from quaff.info import info_of
 from quaff.inspector import counted
-from quaff.inspector.bulk import MOST, Action, Bulk, Matching, Step
+from quaff.inspector.bulk import MOST, Action, Bulk, Matching
 from quaff.inspector.counted import Counted, Surveyed
 from quaff.inspector.homes import Application, Homes
 from quaff.inspector.letters import DeadLetter, Letters
@@ -28,6 +28,7 @@ from quaff.job import Job, found_of
 from quaff.model import ids
 from quaff.model.filters import Filter, parse
 from quaff.queues import Change, Queue, QueueStats, stats_of
+from quaff.stepwise import Step
 from quaff.store.keys import Partition
 
 #: Minutes, and kinds of failures, on the first screen.
@@ -219,11 +220,16 @@ class Inspector:
 
     def requeue_failed(self, *, queue: str | None = None, task: str | None = None, error: str | None = None) -> int:
         """Send back those that ``failed`` would give, thirty at a time; how many. Errors as there."""
-        return self._letters.requeue(queue, task, error)
+        return self._to_failed("retry", queue, task, error)
 
     def discard_failed(self, *, queue: str | None = None, task: str | None = None, error: str | None = None) -> int:
         """Delete those that ``failed`` would give, thirty at a time; how many. Errors as there."""
-        return self._letters.discard(queue, task, error)
+        return self._to_failed("discard", queue, task, error)
+
+    def _to_failed(self, action: Action, queue: str | None, task: str | None, error: str | None) -> int:
+        # All are read before the first is touched: what fails again meanwhile is not met twice.
+        chosen = [letter.id for letter in self._letters.failed(queue, task, error)]
+        return max((step.done for step in self._bulk.act(action, chosen, "")), default=0)
 
 
 def _queue_rows(seen: Surveyed) -> list[QueueRow]:

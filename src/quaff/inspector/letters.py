@@ -1,19 +1,23 @@
-"""Dead letters: found, sent back and deleted, one or all that match."""
+"""Dead letters, one after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
+from quaff.inspector.counted import instant
 from quaff.inspector.homes import Homes
-from quaff.model import message, outcome
+from quaff.inspector.listing import read_message
+from quaff.model import outcome
 from quaff.model.ids import JobId
-from quaff.model.message import Where
 from quaff.store.keys import Partition
-from quaff.store.queries import Letter, letters, lookup
-from quaff.store.transitions import STEP, discard, requeue
+from quaff.store.queries import lookup
+from quaff.store.tallies import Seen, jobs
+
+#: Read at once.
+_PAGE = 100
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -46,68 +50,38 @@ class Letters:
     def failed(self, queue: str | None, task: str | None, error: str | None) -> Iterator[DeadLetter]:
         """Those that match."""
         for home in self._homes.of(queue):
-            for page in self._pages(home):
-                yield from (found for _, found in page if _is(found, task, error))
+            for seen in self._dead(home):
+                if _is(letter := self._read(home, seen), task, error):
+                    yield letter
 
-    def requeue(self, queue: str | None, task: str | None, error: str | None) -> int:
-        """Send them back; how many."""
-        return sum(
-            answers.count(b"q")
-            for home, ids in self._matching(queue, task, error)
-            for answers in [self._homes.store.run(requeue(home, ids))]
-        )
-
-    def discard(self, queue: str | None, task: str | None, error: str | None) -> int:
-        """Delete them; how many."""
-        return sum(
-            answers.count(1)
-            for home, ids in self._matching(queue, task, error)
-            for answers in [self._homes.store.run(discard(home, ids))]
-        )
-
-    def _matching(
-        self, queue: str | None, task: str | None, error: str | None
-    ) -> Iterator[tuple[Partition, list[bytes]]]:
-        """Ids by the page. All are read before the first is touched: what fails again meanwhile is not met twice."""
-        for home in self._homes.of(queue):
-            found = [letter.id for page in self._pages(home) for letter, each in page if _is(each, task, error)]
-            for at in range(0, len(found), STEP):
-                yield home, found[at : at + STEP]
-
-    def _pages(self, home: Partition) -> Iterator[list[tuple[Letter, DeadLetter]]]:
-        since: int | None = None
-        seen: set[bytes] = set()
+    def _dead(self, home: Partition) -> Iterator[Seen]:
+        start = b""
         while True:
-            # Those of the last page's last moment come again at first.
-            page = self._homes.store.run(letters(home, since_ms=since, skip=len(seen), count=STEP))
-            if not page:
+            page = self._homes.store.run(jobs(home, ("dead",), start, _PAGE))
+            yield from page.seen
+            if page.place is None:
                 return
-            yield [(letter, self._read(home, letter)) for letter in page]
-            last = page[-1].given_up_ms
-            seen = (seen if last == since else set()) | {letter.id for letter in page if letter.given_up_ms == last}
-            since = last
+            start = page.on
 
-    def _read(self, home: Partition, letter: Letter) -> DeadLetter:
-        kept = outcome.read(letter.outcome) if letter.outcome else None
+    def _read(self, home: Partition, seen: Seen) -> DeadLetter:
+        id, data, record = JobId(home.queue, home.number, seen.id), seen.message, seen.record
+        if not record:
+            # It is kept no longer, or too large for a page.
+            found = self._homes.store.run(lookup(home, seen.id, all=True))
+            data, record = found.message, found.record
+        kept = outcome.read(record) if record else None
         failure = kept.attempt.error if kept else None
+        # A worker that was killed could not tell which task it was.
+        sent = None if kept and kept.task else read_message(self._homes, id, data)
         return DeadLetter(
-            id=str(JobId(home.queue, home.number, letter.id)),
+            id=str(id),
             queue=home.queue,
-            task=(kept.task if kept else "") or self._task_of(home, letter.id),
-            failed_at=datetime.fromtimestamp(letter.given_up_ms / 1000, UTC),
+            task=(kept.task if kept else "") or (sent.task if sent else None),
+            failed_at=instant(float(seen.detail)),
             reason=failure.reason if failure else "",
             error=failure.type if failure else "",
             message=failure.message if failure else "",
         )
-
-    def _task_of(self, home: Partition, id: bytes) -> str | None:
-        """From the message, for a job whose worker could not tell: it was killed."""
-        try:
-            data, settings = self._homes.store.run(lookup(home, id, all=True)).message, self._homes.settings
-            where = Where(settings.namespace, JobId(home.queue, home.number, id))
-            return message.decode(data, seals=settings.seals, where=where).task
-        except (message.CorruptMessage, message.NewerMessage):
-            return None
 
 
 def _is(letter: DeadLetter, task: str | None, error: str | None) -> bool:

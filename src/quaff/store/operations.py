@@ -13,11 +13,11 @@ def pause(partition: Partition, *, on: bool, lasts_ms: int, who: str) -> Call[bo
 
 
 def purge(
-    partition: Partition, *, outcome: bytes, ttl_ms: int, window_ms: int, scheduled: bool, who: str
+    partition: Partition, *, outcome: bytes, ttl_ms: int, window_ms: int, scheduled: bool
 ) -> Call[tuple[int, int]]:
     """One step of cancelling what waits: how many were, and how many still wait."""
     # Part of a step: each of them ends.
-    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, b"%d" % (STEP // 3), b"%d" % scheduled, who.encode())
+    args = (outcome, b"%d" % ttl_ms, b"%d" % window_ms, b"%d" % (STEP // 3), b"%d" % scheduled)
     return Call(load("purge"), partition, args, lambda reply: (reply[0], reply[1]))
 
 

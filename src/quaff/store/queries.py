@@ -166,20 +166,6 @@ def changes(partition: Partition, most: int) -> Call[list[tuple[int, str, str, s
     return Call(load("changes"), partition, (b"%d" % most,), lambda reply: [_change(entry) for entry in reply])
 
 
-class Letter(NamedTuple):
-    """A dead letter: its id, when it was given up (Unix milliseconds), and its outcome (empty where none is kept)."""
-
-    id: bytes
-    given_up_ms: int
-    outcome: bytes
-
-
-def letters(partition: Partition, *, since_ms: int | None, skip: int, count: int) -> Call[list[Letter]]:
-    """A page of dead letters, the newest first, from that moment back; ``skip``: those to leave out."""
-    args = (b"+inf" if since_ms is None else b"%d" % since_ms, b"%d" % skip, b"%d" % count)
-    return Call(load("letters"), partition, args, _letters)
-
-
 _change = msgspec.msgpack.Decoder(tuple[int, str, str, str]).decode
 
 _STATES = {
@@ -246,7 +232,3 @@ def at_home(here: Found, there: Found) -> Found:
         lines=there.lines,
         steps=there.steps or here.steps,
     )
-
-
-def _letters(reply: list[Any]) -> list[Letter]:
-    return [Letter(id, int(at), outcome) for id, at, outcome in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]

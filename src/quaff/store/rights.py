@@ -14,16 +14,16 @@ _SENDING = "enqueue enqueue_routed spread plant advance"
 ROLES: dict[str, tuple[str, ...]] = {
     "producer": tuple(f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS}".split()),
     "dashboard": tuple(
-        f"lookup graph stats partitions brakes letters blocks changes schedules asked holds recall {_SEES}".split()
+        f"lookup graph stats partitions brakes blocks changes schedules asked holds recall {_SEES}".split()
     ),
     "operator": tuple(
         f"{_SENDING} cancel requeue rerun discard record prioritize pause purge limit capacity block schedule signal "
-        f"forget letters blocks changes schedules mend correct {_SEES} {_ASKS}".split()
+        f"forget blocks changes schedules mend correct {_SEES} {_ASKS}".split()
     ),
     "worker": tuple(
         f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS} "
         "claim settle release reap sweep heartbeat holds asked declare fire schedules blocks note append step receive "
-        "tally present recall outgoing sent arrive returned requeue rerun discard letters".split()
+        "tally present recall outgoing sent arrive returned requeue rerun discard record jobs".split()
     ),
 }
 #: What connections are opened and listened on with, and scripts loaded and called.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import cast
 
-from flask import Blueprint, Response, abort, render_template, request, stream_with_context
-from markupsafe import Markup
+from flask import Blueprint, Response, abort, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from quaff.dashboard.desk import Desk
+from quaff.dashboard.streams import streamed
 from quaff.dashboard.words import plural
-from quaff.errors import QuaffError
-from quaff.inspector import Action, Step
+from quaff.inspector import Action
 from quaff.model.states import JobState
 
 _PAST = {"retry": "requeued", "discard": "discarded", "cancel": "cancelled"}
@@ -23,8 +20,6 @@ _WHAT = {
     "cancel": "Cancel {}? What runs is asked to stop.",
 }
 _REASON = "from the dashboard"
-#: A line for each so many jobs.
-_LINE = 300
 
 
 def add(blueprint: Blueprint, desk: Desk) -> None:
@@ -39,13 +34,17 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
             abort(400, "This form was not made by this page.")
         action = cast(Action, word)
         if not all:
-            steps = list(desk.inspector.act(action, request.form.getlist("id"), reason=_REASON))
-            done = steps[-1].done if steps else 0
+            steps = desk.inspector.act(action, request.form.getlist("id"), reason=_REASON)
+            done = max((step.done for step in steps), default=0)
             return desk.done(_PAST[action] if done else "nothing", "jobs", q=text or None, state=state, n=done)
         found = desk.inspector.matching(action, f"{text} state:{state}")
         if "sure" not in request.form:
             return _ask(desk, action, text, state, len(found.ids), more=found.more)
-        return _streamed(desk, action, found.ids, desk.url("jobs", q=text or None, state=state))
+        title = f"{action.capitalize()} {plural(len(found.ids), 'job')}"
+        steps = desk.inspector.act(action, found.ids, reason=_REASON)
+        return streamed(
+            desk, steps, len(found.ids), title, _PAST[action], desk.url("jobs", q=text or None, state=state)
+        )
 
 
 def _ask(desk: Desk, action: Action, text: str, state: str, count: int, *, more: bool) -> Response:
@@ -60,31 +59,3 @@ def _ask(desk: Desk, action: Action, text: str, state: str, count: int, *, more:
         words_for_yes=f"{action.capitalize()} {plural(count, 'job')}",
         back=desk.url("jobs", q=text or None, state=state),
     )
-
-
-def _streamed(desk: Desk, action: Action, ids: Sequence[str], back: str) -> Response:
-    """The page is sent as it goes on, a line now and then; what is done is done, however it ends."""
-    whole = render_template(
-        "quaff/progress.html", layout="quaff/layout.html", title=f"{action.capitalize()} {plural(len(ids), 'job')}",
-        desk=desk, said="", here="bulk", back=back,
-    )  # fmt: skip
-    head, _, tail = whole.partition("<!--here-->")
-    steps = desk.inspector.act(action, ids, reason=_REASON)
-    lines = _lines(steps, Step(len(ids), 0, 0), _PAST[action])
-    return Response(stream_with_context(chain((head,), lines, (tail,))), mimetype="text/html")
-
-
-def _lines(steps: Iterator[Step], step: Step, past: str) -> Iterator[str]:
-    told, why = 0, ""
-    try:
-        for step in steps:
-            if step.seen - told >= _LINE:
-                told = step.seen
-                yield Markup("<p>{:,} of {:,} looked at, {:,} {}</p>\n").format(step.seen, step.total, step.done, past)
-    except QuaffError as error:  # half of the page is there already
-        why = f"Then it broke off: {error}"
-    if step.done < step.total:
-        why = why or "The others had changed meanwhile."
-        yield Markup("<p><b>{:,} of {:,} {}.</b> {}</p>").format(step.done, step.total, past, why)
-    else:
-        yield Markup("<p><b>{:,} {}.</b> {}</p>").format(step.done, past, why)

@@ -7,6 +7,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from quaff.dashboard import series
 from quaff.dashboard.desk import Desk
+from quaff.dashboard.streams import streamed
+from quaff.dashboard.words import plural
 
 
 def add(blueprint: Blueprint, desk: Desk) -> None:
@@ -45,20 +47,26 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
     @blueprint.get("/queues/<name>/purge")
     def queue_purge(name: str) -> Response:
         desk.require_admin()
-        stats = desk.quaff.queue(name).stats()
-        count = stats.queued + stats.parked
+        count = _waiting(desk, name)
         return desk.page(
             "sure.html",
             f"Purge {name}",
-            question=f"Cancel all that waits in line there, or is parked, {count:,} jobs just now? What runs goes on.",
+            question=f"Cancel all that waits in line there, or is parked, {plural(count, 'job')} just now? "
+            "What runs goes on.",
             action=desk.url("queue_purge", name=name),
             fields={},
             kind="danger",
-            words_for_yes=f"Cancel {count:,} jobs",
+            words_for_yes=f"Cancel {plural(count, 'job')}",
             back=desk.url("queue", name=name),
         )
 
     @blueprint.post("/queues/<name>/purge")
     def queue_purge_now(name: str) -> AnyResponse:
         desk.require_admin()
-        return desk.done("purged", "queue", name=name, n=desk.quaff.queue(name).purge())
+        steps, back = desk.quaff.queue(name).purging(), desk.url("queue", name=name)
+        return streamed(desk, steps, _waiting(desk, name), f"Purge {name}", "cancelled", back)
+
+
+def _waiting(desk: Desk, name: str) -> int:
+    stats = desk.quaff.queue(name).stats()
+    return stats.queued + stats.parked

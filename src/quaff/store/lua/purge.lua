@@ -1,14 +1,13 @@
 #!lua flags=allow-oom
 --- purge: queued -> cancelled, and with 'scheduled' scheduled | retrying -> cancelled; one step
--- ARGV: outcome to store, its ttl in ms, tombstone window in ms, most jobs in one call, '1' with what is scheduled, who does it
--- Answer: how many
+-- ARGV: outcome to store, its ttl in ms, tombstone window in ms, most jobs in one call, '1' with what is scheduled
+-- Answer: {how many, how many still wait}; whoever takes the steps writes them down (`record`)
 -- Guarantees: as cancel. What is sent meanwhile may be among them.
 -- KEYS: msg backlog prio parked sched ready solo
 -- @include schema
 -- @include clock
 -- @include ghosts
 -- @include withdraw
--- @include audit
 -- @include end
 local outcome, ttl, window, most, now = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), clock()
 local gone = 0
@@ -39,6 +38,5 @@ local function by_time(key) return redis.call('ZRANGEBYSCORE', key, '-inf', '+in
 -- One place a call, those that are handed out first, first.
 local _ = end_all(pop_ready(most)) or end_all({pop_solo()}) or withdraw_all(by_time(k.prio)) or withdraw_all(lanes())
   or withdraw_all(by_time(k.parked)) or (ARGV[5] == '1' and withdraw_all(by_time(k.sched)))
-if gone > 0 then audit(now, ARGV[6], 'purge', ms(gone)) end
 return {gone, redis.call('LLEN', k.ready) + redis.call('LLEN', k.solo) + redis.call('ZCARD', k.prio) + redis.call('ZCARD', k.backlog)
   + redis.call('ZCARD', k.parked) + (ARGV[5] == '1' and redis.call('ZCARD', k.sched) or 0)}
