@@ -168,6 +168,19 @@ def test_a_viewer_changes_nothing_and_sees_no_arguments(site: Site) -> None:
     assert "subject=" not in client.get("/jobs?state=scheduled").text
 
 
+def test_a_viewer_sees_no_values_in_rules_either(own_site: Site) -> None:
+    """Whose jobs are blocked: on the page of the queue, and in the lists of changes."""
+    quaff = own_site.quaff
+    quaff.block("mail.send", user=4711)
+    quaff.block("mail.send")
+    for url in ("/queues/mail", "/server"):
+        seen = own_site.client("viewer").get(url).text
+        assert "4711" not in seen
+        assert seen.count("mail.send(…)") >= 2
+        shown = own_site.client("admin").get(url).text
+        assert "mail.send(user=4711)" in shown
+
+
 def test_nobody_is_nobody(site: Site) -> None:
     """Whatever else ``auth`` gives than the two words."""
     for given in (None, "root", True, ""):

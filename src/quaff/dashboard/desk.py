@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
     from quaff.app import Quaff
+    from quaff.queues import Change
 
 #: What an action has done, by the word that its redirect carries; ``n`` is how many.
 DONE = {
@@ -52,6 +53,14 @@ class Desk:
         """Refuse a viewer."""
         if not self.may_act:
             abort(403, "You may look, and change nothing: auth= has given you the role of a viewer.")
+
+    def rule(self, text: str) -> str:
+        """What is blocked by hand, such as ``mails.send(user_id=7)``: whose jobs these are is for an admin to see."""
+        return text if self.may_act or "(" not in text else f"{text.partition('(')[0]}(…)"
+
+    def about(self, change: Change) -> str:
+        """Of what it was; names of limits are digests and say nothing."""
+        return self.rule(change.about) if change.what in ("block", "unblock") else change.about
 
     def url(self, endpoint: str, **values: Any) -> str:
         """Of another page, as this request sees it."""
