@@ -120,6 +120,21 @@ def test_a_dashboard_sees_all_and_changes_nothing(stage: Stage, as_role: As) -> 
     assert job.state == "scheduled"
 
 
+def test_a_job_that_is_named_is_found_without_asking_which_queues_there_are(stage: Stage, users: Any) -> None:
+    """S9: its id says where it is, so whoever may not look for keys needs neither -A nor -Q."""
+    job = stage.send("mark", "waits", delay=3600)
+    for role, words, says in (
+        ("dashboard", ("jobs", "show", job.id), "scheduled"),
+        ("dashboard", ("jobs", "ls", job.id), "scheduled"),
+        ("operator", ("jobs", "cancel", job.id, "--yes"), "1 cancelled"),
+    ):
+        env = {"QUAFF_URL": users(role), "QUAFF_NAMESPACE": stage.namespace}
+        said = CliRunner().invoke(program(), words, env=env)
+        assert said.exit_code == 0, said.output
+        assert says in said.stdout
+    assert job.state == "cancelled"
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_nobody_may_do_what_is_not_his(stage: Stage, users: Any, role: str) -> None:
     """S9: what reads, changes or stops the server, other programs' keys, and the keys of another application."""

@@ -100,9 +100,19 @@ def load_app(app: str | None) -> Quaff:
     return load(app)
 
 
-def inspector_of(app: str | None, queues: str | None) -> tuple[Quaff, Inspector]:
-    """The application, and what looks into its queues: those named, or all that are known; errors as ``homes_of``."""
+def inspector_of(app: str | None, queues: str | None, words: Sequence[str] = ()) -> tuple[Quaff, Inspector]:
+    """The application, and what looks into its queues: those named, or all that are known; errors as ``homes_of``.
+
+    Args:
+        words: of a filter. Where all are ids of jobs, these say which queues are meant, and nobody has to be asked.
+    """
+    from quaff.inspector import Inspector
+    from quaff.model.ids import parse
+
     quaff = load_app(app)
+    ids = [parse(word) for word in words] if queues is None else []
+    if ids and all(ids):
+        return quaff, Inspector(quaff, sorted({id.queue for id in ids if id}))
     return quaff, inspector_in(quaff, queues, told=app is not None)
 
 

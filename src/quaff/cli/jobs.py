@@ -51,7 +51,7 @@ def ls(
     filter: tuple[str, ...], app: str | None, queues: str | None, limit: int, cursor: str | None, as_json: bool
 ) -> None:
     """List the jobs that match, a page at a time."""
-    _, inspector = inspector_of(app, queues)
+    _, inspector = inspector_of(app, queues, filter)
     page = inspector.jobs(_text(filter), limit=limit, cursor=cursor)
     if as_json:
         put_json(page)
@@ -74,7 +74,7 @@ def _row(row: JobRow) -> tuple[object, ...]:
 @as_json
 def show(id: str, app: str | None, queues: str | None, as_json: bool) -> None:
     """Show one job: its attempts, arguments, error and log."""
-    _, inspector = inspector_of(app, queues)
+    _, inspector = inspector_of(app, queues, (id,))
     detail = inspector.job(id)
     if as_json:
         put_json(_document(detail))
@@ -171,7 +171,7 @@ def _acting(name: str, action: Action, words: str) -> None:
             raise click.UsageError("say which: a filter, ids of jobs, or --all.")
         if as_json and not yes:
             raise click.UsageError("--json asks nothing: add --yes.")
-        _, inspector = inspector_of(app, queues)
+        _, inspector = inspector_of(app, queues, filter)
         _act(inspector, action, _text(filter), yes, as_json)
 
     command.help = f"{words} They are counted first, and it is done some at a time."
