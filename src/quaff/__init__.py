@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from quaff.errors import LimitReached as LimitReached
     from quaff.errors import MessageTooLarge as MessageTooLarge
     from quaff.errors import NoCurrentJob as NoCurrentJob
+    from quaff.errors import NotAllowed as NotAllowed
     from quaff.errors import QuaffError as QuaffError
     from quaff.errors import QueueFull as QueueFull
     from quaff.errors import ResultCorrupt as ResultCorrupt
@@ -143,6 +144,7 @@ _HOME = {
     "SignalTimeout": "errors",
     "StepError": "errors",
     "StepInfo": "info",
+    "NotAllowed": "errors",
     "StoreError": "errors",
     "Retry": "model.steering",
     "Snooze": "model.steering",

@@ -16,6 +16,7 @@ QuaffError
 ├── NoCurrentJob                ``current_job`` is asked where no job runs (also a RuntimeError)
 ├── SignalTimeout               no signal came within ``wait_for(timeout=)`` (also a TimeoutError)
 ├── StoreError                  the server answered with something no retry can mend
+│   └── NotAllowed              its user may not do that
 └── JobError                    the answer about one job is not its value
     ├── JobNotFound             never existed, or record and tombstone are gone
     ├── JobFailed               it ran and failed; the reason and the traceback are data
@@ -189,6 +190,12 @@ class StoreError(QuaffError):
     """The server refused for a reason that trying again does not mend (rights, a damaged key, an old version)."""
 
     code = "QF020"
+
+
+class NotAllowed(StoreError):
+    """The user with whose name the server was asked has no right to that: the text has which one is missing."""
+
+    code = "QF023"
 
 
 class JobError(QuaffError):

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from quaff import Concurrency, Inspector, Quaff, StoreError, chain, group
 from quaff.cli import program
+from quaff.dashboard import create_dashboard
 from quaff.store.rights import ROLES, commands_of, rules
 from quaff.store.scripts import load
 from quaff.task import Task
@@ -118,6 +119,33 @@ def test_a_dashboard_sees_all_and_changes_nothing(stage: Stage, as_role: As) -> 
     with pytest.raises(StoreError):
         dashboard.tasks["mark"].delay("no")
     assert job.state == "scheduled"
+
+
+def test_a_page_says_which_right_is_missing(stage: Stage, as_role: As) -> None:
+    """S9, S20: a dashboard whose user may only look shows every page, and refuses what it cannot do with the reason."""
+    stage.quaff.tasks["mark"].options(delay=3600).delay("waits")
+    looks = as_role("dashboard")
+    client = create_dashboard(looks, auth=lambda _: "admin").test_client()
+    for url in ("/", "/jobs", "/queues", "/queues/default", "/failures", "/schedules", "/workers", "/tasks", "/server"):
+        assert client.get(url).status_code == 200, url
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    refused = client.post("/queues/default/pause", headers=ours)
+    assert refused.status_code == 403
+    assert "no permissions" in refused.text
+    assert "QF023" in refused.text
+    assert "quaff acl" in refused.text
+    name = f"{stage.namespace}-none"
+    for node in each_server(stage.url):
+        node.execute_command("ACL", "SETUSER", name, "reset", "on", ">secret", "+ping", "+client|setname")
+    nobody = Quaff(logged_in(stage.url, quote(name), "secret"), namespace=stage.namespace)
+    nobody.tasks.update(looks.tasks)
+    client = create_dashboard(nobody, auth=lambda _: "admin").test_client()
+    for url in ("/", "/jobs", "/queues/default", "/failures", "/schedules", "/workers", "/tasks"):
+        answer = client.get(url)
+        assert answer.status_code == 403, (url, answer.text)
+        assert "no permissions" in answer.text
+    for node in each_server(stage.url):
+        node.acl_deluser(name)
 
 
 def test_a_job_that_is_named_is_found_without_asking_which_queues_there_are(stage: Stage, users: Any) -> None:

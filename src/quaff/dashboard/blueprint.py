@@ -13,7 +13,7 @@ from quaff.dashboard import words
 from quaff.dashboard.access import Access, guard, same_site
 from quaff.dashboard.assets import assets, version
 from quaff.dashboard.desk import Desk
-from quaff.errors import ConfigurationError, JobNotFound, QuaffError, ServerUnavailable
+from quaff.errors import ConfigurationError, JobNotFound, NotAllowed, QuaffError, ServerUnavailable
 from quaff.queues import acting_as
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ SCREENS = ("overview", "jobs", "job", "queues", "failures", "schedules", "worker
 _ERRORS: dict[type[QuaffError], tuple[int, str]] = {
     ServerUnavailable: (503, "The server does not answer"),
     JobNotFound: (404, "Not found"),
+    NotAllowed: (403, "The server does not allow that"),
     ConfigurationError: (400, "That cannot be"),
 }
 _OTHER = (500, "That did not work")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from redis import exceptions as redis_errors
 
-from quaff.errors import ConfigurationError, QuaffError, QueueFull, ServerUnavailable, StoreError
+from quaff.errors import ConfigurationError, NotAllowed, QuaffError, QueueFull, ServerUnavailable, StoreError
 
 #: Replies that say "not now": the server refused before it began.
 _REFUSED = (
@@ -51,6 +51,9 @@ _ANSWERS = (
     redis_errors.AuthorizationError,
 )
 
+#: What a server says where a script may be called, and not all of its commands.
+_NO_RIGHT = "ACL failure in script"
+_GRANT = "`quaff acl ROLE` prints what its user has to be allowed: a dashboard looks, an operator acts."
 _LOG_IN = "Mend the user and the password in QUAFF_URL."
 _TRUST = (
     "If it is your own, name the authority that signed it: rediss://…?ssl_ca_certs=/path/to/ca.pem; "
@@ -131,7 +134,7 @@ class Patience:
         Raises:
             ServerUnavailable: time is out and nothing was applied; the text says what to do.
             NoAnswer: time is out and something may have been.
-            StoreError, QueueFull, ConfigurationError: no retry mends this.
+            StoreError, NotAllowed, QueueFull, ConfigurationError: no retry mends this.
         """
         for error, sent in troubles:
             self.in_doubt = self.in_doubt or (sent and not self.harmless and not _answered(error))
@@ -200,6 +203,8 @@ def sort_out(error: Exception, where: str) -> None:
             f"{where} has no such database ({error}): mend the number at the end of QUAFF_URL; most servers have 0 to "
             "15, a cluster only 0. Applications are kept apart by QUAFF_NAMESPACE."
         ) from None
+    if isinstance(error, redis_errors.NoPermissionError) or _NO_RIGHT in str(error):
+        raise NotAllowed(f"{where} refused: {str(error).rstrip('.')}. {_GRANT}") from error
     raise StoreError(f"{where} refused: {error}") from error
 
 
