@@ -153,8 +153,8 @@ def queue_daemon(app: Flask, rv_ttl: float = 500, processes: int = 1, concurrenc
             "queue_daemon() was called while its worker process imported the application: call it in a script of its "
             'own, or below `if __name__ == "__main__":`.'
         )
+    from quaff.worker.plan import Plan
     from quaff.worker.serve import serve
-    from quaff.worker.supervisor import Plan
 
     flags = {
         "concurrency": concurrency,

@@ -171,6 +171,26 @@ def test_jobs_are_found_and_acted_on(browser: Browser, board: Board, scripts: bo
     visit.context.close()
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "without-scripts"])
+def test_where_a_running_job_is_comes_to_its_page(browser: Browser, board: Board, scripts: bool) -> None:
+    """By itself, or with a reload where there are no scripts; nothing serious for axe on it."""
+    visit = Visit(browser.new_context(java_script_enabled=scripts))
+    page = visit.page
+    page.goto(f"{board.url}/jobs/{board.site.jobs['running'].id}")
+    page.click("text=Where is it?")
+    page.wait_for_selector("text=Its worker is asked")
+    if scripts:
+        page.wait_for_selector("pre:has-text('in wait_for')")
+        assert [each["id"] for each in _violations(page) if each["impact"] in ("serious", "critical")] == []
+        page.goto(f"{board.url}/tasks")
+        page.click("th >> text=Time in all")
+        page.wait_for_selector("th[aria-sort=descending]")
+    else:
+        wait_until(lambda: page.reload() and "in wait_for" in page.inner_text("main"), 10, "the stacks")
+    assert visit.complaints == []
+    visit.context.close()
+
+
 def test_it_is_gone_about_by_keys(visit: Visit, board: Board) -> None:
     """A filter by /, places by g and a letter, and what there is by ?."""
     page = visit.page

@@ -44,6 +44,12 @@ def tells() -> None:
     current_job.progress(3, 10, "half")
     current_job.log("a line")
 
+@quaff.task(name="holds")
+def holds(path: str) -> None:
+    import os, time
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
 @quaff.cron("0 7 * * *", tz="Europe/Vienna", name="daily")
 @quaff.task(name="tick")
 def tick() -> None: ...
@@ -109,6 +115,8 @@ NOBODY = "default-0-" + "0" * 32
         (0, ("info",), "no workers"),
         (0, ("jobs", "ls"), "no such jobs"),
         (1, ("jobs", "show", NOBODY), "QF031"),
+        (1, ("jobs", "stack", NOBODY), "does not run"),
+        (2, ("jobs", "stack", "nonsense"), "no job's id"),
         (2, ("jobs", "ls", "stat:failed"), "Did you mean 'state'?"),
         (2, ("jobs", "ls", "--no-such"), "No such option"),
         (2, ("jobs", "rm"), "--all"),
@@ -209,6 +217,22 @@ def test_jobs_are_listed_and_shown(shop: str, quaff: Quaff, worker: Program) -> 
     assert (told["id"], told["state"], told["task"]) == (jobs[0].id, "failed", "fails")
     assert told["attempts"][0]["started_at"].endswith("Z")
     assert told["arguments"] is None, "who does not know the task does not know what is sensitive"
+
+
+def test_where_a_running_job_is_in_its_code(shop: str, quaff: Quaff, worker: Program, tmp_path: Path) -> None:
+    """For people and for programs; without what it was called with. 1 for one that does not run."""
+    gate = tmp_path / "hunter2"
+    job = quaff.tasks["holds"].delay(str(gate))
+    wait_until(lambda: job.state is JobState.RUNNING, 20)
+    done = run("jobs", "stack", "-A", shop, job.id)
+    assert done.exit_code == 0, done.output
+    assert f"job {job.id}, holds, attempt 1, for " in done.stdout
+    assert "in holds\n" in done.stdout
+    assert "hunter2" not in done.stdout
+    assert document("jobs", "stack", "-A", shop, job.id).keys() == {"at", "worker", "pid", "text"}
+    gate.touch()
+    ended(job)
+    assert run("jobs", "stack", "-A", shop, job.id).exit_code == 1
 
 
 def test_what_is_done_to_many_is_counted_before(shop: str, quaff: Quaff, worker: Program) -> None:

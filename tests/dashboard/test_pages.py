@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from quaff import JobState, Quaff
+from quaff import Inspector, JobState, Quaff
 from quaff.dashboard import create_dashboard
 from quaff.dashboard.words import lasting, number, size
 from tests.dashboard import shop
@@ -28,6 +28,7 @@ PAGES = (
     "/schedules",
     "/workers",
     "/tasks",
+    "/tasks?by=time",
     "/tasks/mail.send",
     "/tasks/mail.send?span=week",
     "/server",
@@ -70,6 +71,18 @@ def test_every_page_answers_and_shows_hostile_text_as_text(site: Site) -> None:
         assert "hunter2" not in answer.text
     page = client.get(f"/jobs/{site.jobs['failed'].id}").text
     assert html.escape("<x-hostile", quote=False) in page
+
+
+def test_tasks_are_sorted_by_what_they_cost(site: Site) -> None:
+    """The most first; by name if nothing is said, or nonsense."""
+
+    def listed(by: str) -> list[str]:
+        return re.findall(r'<td><a href="/tasks/([\w.]+)"', site.client().get("/tasks", query_string={"by": by}).text)
+
+    seconds = {row.name: row.total.run.seconds for row in Inspector(site.quaff).tasks()}
+    assert listed("") == listed("nonsense") == sorted(seconds)
+    assert listed("time") == sorted(sorted(seconds), key=lambda name: -seconds[name])
+    assert listed("failures")[0] == "mail.send"
 
 
 @pytest.mark.parametrize("field", ["q", "state", "cursor", "done", "n", "span", "task"])
@@ -156,6 +169,26 @@ def test_each_action_does_what_it_says(own_site: Site, worker: Program) -> None:
     assert {"pause", "resume", "purge", "retry", "cancel", "discard"} <= {change.what for change in changes}
     assert {change.who for change in changes} == {"dashboard@127.0.0.1"}
     assert f"{again.id}, from the dashboard" in {change.about for change in changes}
+
+
+def test_where_a_running_job_is_in_its_code_an_admin_may_ask(own_site: Site, worker: Program) -> None:
+    """The answer comes by itself; a viewer sees none of it, nor anybody an argument."""
+    job = own_site.send("wait.for", str(own_site.gate))
+    wait_until(lambda: job.state == "running", 20)
+    admin, viewer, url = own_site.client(), own_site.client("viewer"), f"/jobs/{job.id}"
+    assert "Where is it?" in admin.get(url).text
+    assert "Where is it?" not in viewer.get(url).text
+    assert viewer.post(f"{url}/stack", headers=OURS).status_code == 403
+    assert "Its worker is asked" in admin.post(f"{url}/stack", headers=OURS, follow_redirects=True).text
+    page = wait_until(lambda: "in wait_for" in (text := admin.get(url).text) and text, 10, "the stacks")
+    assert f"job {job.id}, wait.for, attempt 1, for " in page
+    assert page.count(str(own_site.gate)) == page.count(f"path=&#39;{own_site.gate}") > 0, "it is among the arguments"
+    assert "in wait_for" not in viewer.get(url).text
+    (change,) = (each for each in own_site.quaff.queue("default").changes() if each.what == "stack")
+    assert (change.who, change.about) == ("dashboard@127.0.0.1", job.id)
+    own_site.gate.touch()
+    wait_until(lambda: job.state == "succeeded", 20)
+    assert "Nothing had to be done" in admin.post(f"{url}/stack", headers=OURS, follow_redirects=True).text
 
 
 def test_several_jobs_at_once_those_selected_or_all_that_match(own_site: Site) -> None:

@@ -50,7 +50,7 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
         **dict.fromkeys(("enqueue", "enqueue_routed", "arrive", "plant", "grow"), "#!lua"),
         **dict.fromkeys(
             "lookup graph holds asked stats changes schedules blocks recall partitions brakes jobs "
-            "listing series survey".split(),
+            "listing series survey dumped".split(),
             "#!lua flags=no-writes,allow-oom",
         ),
     }.get(path.stem, "#!lua flags=allow-oom")

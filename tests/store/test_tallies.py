@@ -9,6 +9,7 @@ import pytest
 
 from quaff.model.placement import Placement, Wishes, placement
 from quaff.model.states import JobState
+from quaff.store import operations as o
 from quaff.store import tallies as s
 from quaff.store.tallies import Failed, Jobs, Place
 from tests.store.engine import HOUR, Desk, process_id, unchanged
@@ -247,3 +248,54 @@ def test_a_page_brings_no_large_message(desk: Desk, size: int) -> None:
     desk.put(b"m" * size)
     (seen,) = desk.store.run(s.jobs(desk.home, ("ready",), b"", 10)).seen
     assert len(seen.message) == (size if size == 16_384 else 0)
+
+
+WORKER = b"w" * 8
+
+
+def test_a_worker_hears_what_is_asked_of_it_until_it_has_answered_or_the_time_is_over(desk: Desk) -> None:
+    """To drain one that is known; where a job is that runs. Nobody else is asked, and asking twice is asking once."""
+    (job,) = desk.put(b"m")
+
+    def heard(worker: bytes = WORKER) -> tuple[bool, list[bytes]]:
+        return desk.store.run(s.present(desk.home, worker, b"word", lasts_ms=60_000))
+
+    def drain(worker: bytes) -> bool:
+        return desk.store.run(o.drain(desk.home, worker, name="w", lasts_ms=60_000, who="me"))
+
+    def stack() -> bool:
+        return desk.store.run(o.stack(desk.home, job, name="j", lasts_ms=60_000, who="me"))
+
+    assert heard() == (False, [])
+    assert (drain(b"x" * 8), stack()) == (False, False)
+    (lease,) = desk.take(ME)
+    assert (drain(WORKER), stack(), stack()) == (True, True, True)
+    assert heard(b"x" * 8) == (False, [job])
+    assert heard() == (True, [job])
+    assert not desk.store.run(s.dump(desk.home, job, b"another token", b"late", lasts_ms=60_000))
+    assert stack()
+    assert desk.store.run(s.dumped(desk.home, job)) == (b"", True)
+    assert desk.store.run(s.dump(desk.home, job, lease.token, b"here", lasts_ms=60_000))
+    assert desk.store.run(s.dumped(desk.home, job)) == (b"here", False)
+    assert stack(), "what was said before is no answer"
+    assert desk.store.run(s.dumped(desk.home, job)) == (b"", True)
+    desk.redis.zadd(desk.key("requests"), {b"d" + WORKER: 1, b"s" + job: 1})
+    assert heard() == (False, [])
+    desk.sweep()
+    assert not desk.redis.exists(desk.key("requests"))
+
+
+def test_requests_and_answers_have_a_bound(desk: Desk) -> None:
+    """The first to go makes room."""
+    jobs = desk.put(*[b"m"] * 60)
+    leases = {lease.id: lease for lease in desk.take(ME, 60)}
+    for place, job in enumerate(jobs):
+        assert desk.store.run(o.stack(desk.home, job, name="j", lasts_ms=60_000 + place, who="me"))
+    assert desk.redis.zcard(desk.key("requests")) == 50
+    for place, job in enumerate(jobs):
+        assert desk.store.run(s.dump(desk.home, job, leases[job].token, b"here", lasts_ms=60_000 + place))
+    assert desk.redis.hlen(desk.key("dumps")) == desk.redis.zcard(desk.key("dumps_until")) == 20
+    assert desk.store.run(s.dumped(desk.home, jobs[-1])) == (b"here", False)
+    later(desk, "dumps", 70_000)
+    desk.sweep()
+    assert not desk.redis.exists(desk.key("dumps"), desk.key("dumps_until"))

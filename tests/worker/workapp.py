@@ -841,3 +841,32 @@ def odd_backoff(tag: str, what: str) -> None:
     """Fail with a backoff that is no time, gives up, or raises."""
     with ledger.run(tag):
         raise ValueError(what)
+
+
+# Jobs that have much to show
+
+
+@quaff.task(name="deep")
+def deep(tag: str, path: str) -> None:
+    """Wait for a file at the bottom of a recursion."""
+    with ledger.run(tag):
+        _deeper(500, path)
+
+
+def _deeper(depth: int, path: str) -> None:
+    if depth:
+        _deeper(depth - 1, path)
+    while not depth and not os.path.exists(path):
+        time.sleep(0.01)
+
+
+@quaff.task(name="wide")
+async def wide(tag: str, path: str) -> None:
+    """Wait for a file beside three hundred tasks that wait for longer."""
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(asyncio.sleep(600)) for _ in range(300)]
+        with ledger.run(tag):
+            while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240  a file has no event
+                await asyncio.sleep(0.01)
+        for each in waiting:
+            each.cancel()

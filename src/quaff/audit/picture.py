@@ -80,6 +80,9 @@ class Picture(NamedTuple):
     failures_until: dict[bytes, float]
     workers: dict[bytes, bytes]
     workers_until: dict[bytes, float]
+    requests: dict[bytes, float]
+    dumps: dict[bytes, bytes]
+    dumps_until: dict[bytes, float]
 
     def lines(self) -> tuple[list[bytes], list[bytes], Counter[bytes]]:
         """``ready`` and ``solo`` without their ghosts, and the ghosts that stand in no line."""

@@ -225,6 +225,6 @@ def miscounted(sizes: Mapping[str, int], number: Mapping[str, int]) -> Iterator[
 
 
 #: What is kept for people, each beside when it goes.
-_UNTIL = [(name, f"{name}_until") for name in ("tasks", "series", "failures", "workers")]
+_UNTIL = [(name, f"{name}_until") for name in ("tasks", "series", "failures", "workers", "dumps")]
 #: Those that the rule above needs.
 COUNTERS = "ghosts blocked enqueued requeued succeeded failed cancelled expired".split()

@@ -157,6 +157,34 @@ def watch(id: str, app: str | None, queues: str | None, timeout: float | None, a
     sys.exit(0 if job.state == "succeeded" else 1)
 
 
+@jobs.command("stack", short_help="Where a running job is in its code.")
+@click.argument("id")
+@application
+@click.option(
+    "--timeout", default=10.0, show_default=True, type=click.FloatRange(min=0), help="Seconds to wait for it."
+)
+@as_json
+def stack(id: str, app: str | None, queues: str | None, timeout: float, as_json: bool) -> None:
+    """Ask the worker that runs a job for all stacks of its process: places and lines of code, no values.
+
+    Exit code 1 if the job does not run, or its worker has not answered.
+    """
+    _, inspector = inspector_of(app, queues)
+    if not inspector.ask_stack(id):
+        click.echo(f"{plain(id)} does not run: quaff jobs show says how it stands", err=True)
+        sys.exit(1)
+    found = inspector.stack(id, timeout=timeout)
+    if found is None:
+        click.echo("its worker has not answered: the job has ended meanwhile, or the worker is cut off", err=True)
+        sys.exit(1)
+    if as_json:
+        put_json(found)
+        return
+    click.echo(f"{_time(found.at)} worker {plain(found.worker)}, process {found.pid}\n")
+    for line in found.text.splitlines():
+        click.echo(plain(line))
+
+
 def _acting(name: str, action: Action, words: str) -> None:
     @jobs.command(name, short_help=words, epilog=_HELP)
     @click.argument("filter", nargs=-1)

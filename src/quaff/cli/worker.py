@@ -81,9 +81,9 @@ def worker(
 ) -> None:
     """Run jobs until SIGTERM or Ctrl+C; a second one gives everything back at once."""
     from quaff.worker.listening import address
+    from quaff.worker.plan import Plan
     from quaff.worker.rotation import Wear
     from quaff.worker.serve import serve
-    from quaff.worker.supervisor import Plan
 
     flags: dict[str, str | int | float] = {} if concurrency is None else {"concurrency": concurrency}
     wear = Wear(max_jobs, max_memory, max_age)

@@ -10,6 +10,7 @@ from quaff.info import info_of
 from quaff.inspector import counted
 from quaff.inspector.bulk import MOST, Action, Bulk, Matching
 from quaff.inspector.counted import Counted, Surveyed
+from quaff.inspector.errands import Errands
 from quaff.inspector.homes import Application, Homes
 from quaff.inspector.letters import DeadLetter, Letters
 from quaff.inspector.listing import Listing, arguments_of, read_message
@@ -19,6 +20,7 @@ from quaff.inspector.shapes import (
     JobDetail,
     JobPage,
     JobRow,
+    JobStack,
     Overview,
     QueueRow,
     TaskRow,
@@ -49,6 +51,7 @@ class Inspector:
         self._listing = Listing(self._homes, self._began)
         self._bulk = Bulk(self._homes, self._listing, self._named)
         self._letters = Letters(self._homes)
+        self._errands = Errands(self._homes)
 
     # Queues and workers
 
@@ -203,6 +206,25 @@ class Inspector:
             ConfigurationError: one is no id.
         """
         return self._bulk.act(action, jobs, reason)
+
+    # Workers
+
+    def ask_stack(self, id: str) -> bool:
+        """Ask the worker that runs a job where it is in its code; False if the job does not run. It is in the list of
+        changes. Raises ConfigurationError: that is no id."""
+        return self._errands.ask_stack(id)
+
+    def stack(self, id: str, *, timeout: float = 0.0) -> JobStack | None:
+        """What came of ``ask_stack``, kept for five minutes while the job runs and after; None: nothing (yet).
+
+        Args:
+            id: the job's.
+            timeout: seconds to wait for an answer that was asked for.
+
+        Raises:
+            ConfigurationError: that is no id.
+        """
+        return self._errands.stack(id, timeout)
 
     # Dead letters
 

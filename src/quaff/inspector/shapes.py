@@ -179,6 +179,21 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[RunningRow]
 
 
+class JobStack(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a running job was in its code.
+
+    Attributes:
+        at: when.
+        worker, pid: who ran it.
+        text: the stacks of its process, its own first: places and lines of code, no values; 32 KiB at most.
+    """
+
+    at: datetime
+    worker: str
+    pid: int
+    text: str
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """All on one screen: queues, the last hour by the minute (the oldest first), workers, the five latest failures."""
 

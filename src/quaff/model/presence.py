@@ -1,4 +1,4 @@
-"""What a worker says of itself, every few seconds, in a few KiB at most."""
+"""What a worker says of itself, every few seconds, in a few KiB at most; and of one job, when somebody asks."""
 
 from __future__ import annotations
 
@@ -51,5 +51,15 @@ class WorkerWord(msgspec.Struct, array_like=True, frozen=True):
     jobs: list[RunningWord]
 
 
+class DumpWord(msgspec.Struct, array_like=True, frozen=True):
+    """Where a job was in its code: when that was (Unix ms), who ran it, and the stacks of its process."""
+
+    at_ms: int
+    worker: str
+    pid: int
+    text: str
+
+
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(WorkerWord).decode
+decode_dump = msgspec.msgpack.Decoder(DumpWord).decode

@@ -57,3 +57,18 @@ def acquire(partition: Partition, *, limit: str, numbers: str, cost: int, token:
 def leave(partition: Partition, *, limit: str, cost: int, token: bytes) -> Call[bool]:
     """Give it back."""
     return Call(load("leave"), partition, (limit.encode(), b"%d" % cost, token), bool)
+
+
+def drain(partition: Partition, worker: bytes, *, name: str, lasts_ms: int, who: str) -> Call[bool]:
+    """Ask a worker to finish what it runs and end; False if it has not been heard of."""
+    return _request(partition, b"d", worker, name, lasts_ms, who)
+
+
+def stack(partition: Partition, id: bytes, *, name: str, lasts_ms: int, who: str) -> Call[bool]:
+    """Ask where a running job is in its code; False if it does not run."""
+    return _request(partition, b"s", id, name, lasts_ms, who)
+
+
+def _request(partition: Partition, what: bytes, id: bytes, name: str, lasts_ms: int, who: str) -> Call[bool]:
+    args = (what, id, b"%d" % lasts_ms, who.encode(), name.encode())
+    return Call(load("request"), partition, args, bool)

@@ -8,7 +8,7 @@ from quaff.store.keys import NAMES
 from quaff.store.scripts import Script, load
 
 _ASKS = "lookup graph watch follow stats partitions brakes"
-_SEES = "jobs listing series survey"
+_SEES = "jobs listing series survey dumped"
 _SENDING = "enqueue enqueue_routed spread plant advance"
 #: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
 ROLES: dict[str, tuple[str, ...]] = {
@@ -18,12 +18,12 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "operator": tuple(
         f"{_SENDING} cancel requeue rerun discard record prioritize pause purge limit capacity block schedule signal "
-        f"forget blocks changes schedules mend correct {_SEES} {_ASKS}".split()
+        f"forget blocks changes schedules mend correct request {_SEES} {_ASKS}".split()
     ),
     "worker": tuple(
         f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS} "
         "claim settle release reap sweep heartbeat holds asked declare fire schedules blocks note append step receive "
-        "tally present recall outgoing sent arrive returned requeue rerun discard record jobs".split()
+        "tally present dump recall outgoing sent arrive returned requeue rerun discard record jobs".split()
     ),
 }
 #: What connections are opened and listened on with, and scripts loaded and called.
@@ -40,7 +40,7 @@ _HEARS = {
     "producer": ("watched", "followed"),
     "dashboard": (),
     "operator": ("watched", "followed"),
-    "worker": ("watched", "followed", "stop", "outbox"),
+    "worker": ("watched", "followed", "stop", "outbox", "requests"),
 }
 _WAITS_ON = {"worker": ("wake",)}
 #: Who sends jobs may wait for replicas. For ``fsync`` it takes CONFIG GET, which tells passwords: that is not for all.

@@ -55,9 +55,29 @@ def tally(
     return Call(load("tally"), partition, (*flat, *recent), bool, notes_only=True)
 
 
-def present(partition: Partition, worker: bytes, description: bytes, *, lasts_ms: int) -> Call[bool]:
-    """What a worker says of itself, for so long; 0: it leaves."""
-    return Call(load("present"), partition, (worker, lasts_ms, description), bool, notes_only=True)
+def present(
+    partition: Partition, worker: bytes, description: bytes, *, lasts_ms: int
+) -> Call[tuple[bool, list[bytes]]]:
+    """What a worker says of itself, for so long; 0: it leaves.
+
+    The answer is what is asked of it: to drain, and where these jobs are in their code, in case it runs them.
+    """
+
+    def read(reply: list[Any]) -> tuple[bool, list[bytes]]:
+        drain, *ids = reply
+        return drain == 1, ids
+
+    return Call(load("present"), partition, (worker, lasts_ms, description), read, notes_only=True)
+
+
+def dump(partition: Partition, id: bytes, token: bytes, text: bytes, *, lasts_ms: int) -> Call[bool]:
+    """Where a job is in its code, kept for so long; False if this attempt of it has ended."""
+    return Call(load("dump"), partition, (id, token, lasts_ms, text), bool, notes_only=True)
+
+
+def dumped(partition: Partition, id: bytes) -> Call[tuple[bytes, bool]]:
+    """What ``dump`` has kept of a job, empty if there is nothing, and whether somebody waits for it."""
+    return Call(load("dumped"), partition, (id,), lambda reply: (reply[0], reply[1] == 1))
 
 
 class Entry(NamedTuple):

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 import msgspec
 
 from quaff.model.ids import JobId
-from quaff.worker import starts
+from quaff.worker import starts, traces
 from quaff.worker.control import Control, Orders, Word
 from quaff.worker.starts import Start, Starts
 
@@ -68,15 +68,17 @@ class Child:
             opened.enter_context(theirs)
             on_failure = opened.enter_context(ExitStack())
             on_failure.callback(ours.close)
+            self._traces = traces.create()
+            on_failure.callback(os.close, self._traces)
             self._starts = Starts(descriptor)
             command = [sys.executable, "-P", "-m", "quaff.worker.process", str(theirs.fileno())]
             # A group of its own: Ctrl+C in the terminal reaches only the supervisor, and what tasks start ends with it.
             self._popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), descriptor), process_group=0
+                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), descriptor, self._traces), process_group=0
             )
             on_failure.pop_all()
         self.control = Control(ours)
-        own = msgspec.structs.replace(orders, process=self.id.hex(), starts=descriptor)
+        own = msgspec.structs.replace(orders, process=self.id.hex(), starts=descriptor, traces=self._traces)
         self.control.say(Word(said="orders", orders=own))
 
     @property
@@ -145,9 +147,25 @@ class Child:
         """What it has ended, and perhaps not told the server."""
         return self._starts.unsettled()
 
+    def shout(self) -> bool:
+        """Have it write its stacks, though it hears nothing; False where the application has that signal for itself."""
+        if self.introduction is None or not self.introduction.traces:
+            return False
+        traces.clear(self._traces)
+        try:
+            os.kill(self.pid, traces.SIGNAL)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def traces(self) -> str:
+        """What it has written."""
+        return traces.read(self._traces)
+
     def forget(self) -> None:
         """Its records are needed no more."""
         self._starts.close()
+        os.close(self._traces)
 
 
 def describe(code: int) -> tuple[str, str]:

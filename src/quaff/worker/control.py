@@ -27,6 +27,7 @@ class Orders(msgspec.Struct, kw_only=True):
         supervisor: its pid.
         worker: the worker's name, kept with each attempt.
         starts: the descriptor of the shared start records.
+        traces: that of the file for the stacks of an interpreter that is held up.
         metered: it tells what it counts.
         tell_after: it says so when that many jobs have ended in it; None: never.
     """
@@ -43,6 +44,7 @@ class Orders(msgspec.Struct, kw_only=True):
     log_format: str = "text"
     process: str = ""
     starts: int = -1
+    traces: int = -1
     tell_after: int | None = None
     metered: bool = False
 
@@ -50,11 +52,12 @@ class Orders(msgspec.Struct, kw_only=True):
 class Word(msgspec.Struct, kw_only=True):
     """A message either way.
 
-    ``said``: from the supervisor ``orders``, ``drain``, ``stop`` or ``cancel`` (``text`` is a token); from the
-    process ``loaded`` (it knows the application; ``text`` is a warning; ``schedules`` are those that its code
-    declares, each with the place of its queue), ``ready`` (it can claim), ``failed`` (``text``
-    says why it cannot start), ``closed`` (the server gave it up; it ends when its jobs have), ``done`` (``count`` jobs
-    have ended in it), ``counted`` (this, by queue and task, since the last time).
+    ``said``: from the supervisor ``orders``, ``drain``, ``stop``, ``cancel`` (``text`` is a token) or ``dump``
+    (``text`` is the token of the job that matters most, or empty); from the process ``loaded`` (it knows the
+    application; ``text`` is a warning; ``schedules`` are those that its code declares, each with the place of its
+    queue; ``traces``: it has a file for its stacks), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot
+    start), ``closed`` (the server gave it up; it ends when its jobs have), ``done`` (``count`` jobs have ended in it),
+    ``counted`` (this, by queue and task, since the last time), ``dumped`` (``text`` are its stacks).
     """
 
     said: str
@@ -67,6 +70,7 @@ class Word(msgspec.Struct, kw_only=True):
     queues: list[str] = []
     partitions: list[tuple[str, int]] = []
     slots: str = ""
+    traces: bool = False
     schedules: list[tuple[int, str, bytes]] = []
     signing_keys: tuple[bytes, ...] = ()
     encryption_keys: tuple[bytes, ...] = ()

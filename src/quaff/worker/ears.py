@@ -24,7 +24,8 @@ class Ears:
         endpoint: the server.
         partitions: what to listen to, by their places in the worker's list.
         tell: by the key of that name, which is also a channel: called with the place of the partition. ``stop``: a
-            running job was called off; ``outbox``: something is to be told to another partition.
+            running job was called off; ``outbox``: something is to be told to another partition; ``requests``:
+            something is asked of a worker.
     """
 
     def __init__(

@@ -142,8 +142,7 @@ class Chores:
     def introduce(self, presence: Presence) -> None:
         """Tell what this worker says of itself, too."""
         self._presence = presence
-        self._telling.at = 0.0
-        self._call.set()
+        self.hear()
 
     def add(self, process: bytes) -> None:
         """A process has started."""
@@ -164,6 +163,11 @@ class Chores:
     def deliver(self, place: int) -> None:
         """Something is to be told to another partition; from any thread."""
         self._delivering[place].at = 0.0
+        self._call.set()
+
+    def hear(self, _: int = 0) -> None:
+        """Something is asked of a worker, or can be answered; from any thread."""
+        self._telling.at = 0.0
         self._call.set()
 
     def declare(self, schedules: Sequence[tuple[int, str, bytes]]) -> None:

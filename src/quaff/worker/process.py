@@ -17,13 +17,15 @@ import traceback
 from collections import Counter
 from contextlib import suppress
 
+import msgspec
+
 from quaff.app import Quaff
 from quaff.errors import ConfigurationError, QuaffError, did_you_mean
 from quaff.model.source import Source
 from quaff.model.spread import check_spread
 from quaff.store.keys import partition
 from quaff.store.link import Link
-from quaff.worker import clearing
+from quaff.worker import clearing, stacks, traces
 from quaff.worker.batching import Batches
 from quaff.worker.capture import capture
 from quaff.worker.completer import Completer
@@ -77,6 +79,8 @@ class Process:
         home = Home(orders.supervisor)
         threads = Threads(executor, starts, home, settings.concurrency, completer.report)
         loop = Loop(executor, starts, home, settings.async_concurrency, completer.report)
+        self._runners, self._loop = (threads, loop), loop.loop
+        self._dump_asked = False
         self.queues = orders.queues or app.queue_names()
         for task in app.tasks.values():
             check_spread(task.name, task.settings, settings.partitions)
@@ -97,7 +101,7 @@ class Process:
         ]
         link = Link(app.backend.endpoint, settings.deadline)
         self._completer = completer
-        self._watch = Watch([threads, loop], settings.grace)
+        self._watch = Watch(self._runners, settings.grace)
         self._fetcher = Fetcher(
             id,
             link,
@@ -123,6 +127,9 @@ class Process:
         while not self._finished():
             if self._fetcher.step(min(_TURN, max(0.0, self._until - time.monotonic()))):
                 self._listen()
+            if self._dump_asked:
+                self._dump_asked = False
+                log.warning("%s: the stacks\n%s", traces.SIGNAL.name, self._stacks())
             if self._tell_after is not None and self._fetcher.done >= self._tell_after:
                 self._tell_after = None
                 self._control.say(Word(said="done", count=self._fetcher.done))
@@ -145,6 +152,17 @@ class Process:
                 self._give_up()
             elif word.said == "cancel":
                 self._watch.cancel(word.text.encode())
+            elif word.said == "dump" and self._control.has_room:
+                self._control.say(Word(said="dumped", text=self._stacks(word.text.encode())))
+
+    def ask_dump(self) -> None:
+        """Put the stacks into the log; from a signal handler."""
+        self._dump_asked = True
+        self._completer.wake()
+
+    def _stacks(self, wanted: bytes = b"") -> str:
+        running = [run for runner in self._runners for run in runner.running if run is not None]
+        return stacks.of_process(running, self._loop, wanted)
 
     def _count(self, counted: dict[str, dict[str, dict[str, int]]]) -> None:
         # A supervisor that hears nothing must not keep the jobs waiting: these are nothing but numbers.
@@ -197,7 +215,8 @@ def main() -> None:
     except BaseException:  # noqa: BLE001  user code at import: whatever it raises is told to the supervisor
         control.say(Word(said="failed", text=traceback.format_exc()))
         os._exit(HOPELESS)
-    control.say(introduction(app, process.queues, process.partitions))
+    told = introduction(app, process.queues, process.partitions)
+    control.say(msgspec.structs.replace(told, traces=traces.arm(orders.traces, process.ask_dump)))
     wait_for_server(app, control)
     control.say(Word(said="ready"))
     clearing.start(app)

@@ -128,11 +128,11 @@ class Steered:
     """Awaits a coroutine; a cancellation becomes ``error`` in it, where that is set."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._coroutine = coroutine
+        self.coroutine = coroutine
         self.error: BaseException | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._coroutine.__await__()
+        inner = self.coroutine.__await__()
         value: Any = None
         error: BaseException | None = None
         while True:

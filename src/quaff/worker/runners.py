@@ -185,7 +185,11 @@ class Threads(Runner):
 
 
 class Loop(Runner):
-    """Runs coroutine functions in one event loop of its own thread, as many at a time as there are slots."""
+    """Runs coroutine functions in one event loop of its own thread, as many at a time as there are slots.
+
+    Attributes:
+        loop: that.
+    """
 
     def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
         super().__init__(executor, starts, home, size, report)
@@ -193,13 +197,13 @@ class Loop(Runner):
         self._tasks: set[asyncio.Task[None]] = set()
         self._unbegun: set[asyncio.Task[None]] = set()
         self._deaf = False
-        self._loop = _new_loop()
+        self.loop = _new_loop()
         threading.Thread(target=self._turn, name="quaff-async", daemon=True).start()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
         """Put jobs in line and have the loop start them."""
         super().submit(jobs)
-        self._loop.call_soon_threadsafe(self._start)
+        self.loop.call_soon_threadsafe(self._start)
 
     def room(self, ahead: int) -> int:
         """None while a coroutine keeps the loop from turning."""
@@ -207,18 +211,18 @@ class Loop(Runner):
 
     def cut(self, run: Run, why: str) -> None:
         """Cancel its coroutine."""
-        self._loop.call_soon_threadsafe(run.cancel, why)
+        self.loop.call_soon_threadsafe(run.cancel, why)
 
     def take_back(self) -> list[Ready]:
         """What has not been started. The loop did not come to it in time: it gets no more before it turns again."""
         self._deaf = True
-        self._loop.call_soon_threadsafe(self._start)
+        self.loop.call_soon_threadsafe(self._start)
         return super().take_back()
 
     def _turn(self) -> None:
         while True:
             try:
-                self._loop.run_forever()
+                self.loop.run_forever()
             except BaseException as error:  # noqa: BLE001  asyncio hands SystemExit and KeyboardInterrupt of any task on
                 log.warning("a coroutine raised %s past its task; the event loop goes on", type(error).__name__)
             # A task may also have called loop.stop(). The loop is every coroutine's, so it goes on either way.
@@ -230,7 +234,7 @@ class Loop(Runner):
     def _begin_waiting(self) -> None:
         # A job waits until its task takes its first step: behind one that blocks the loop it can still be given back.
         while len(self._unbegun) < len(self.waiting) and len(self._tasks) < self.size and self._may_start():
-            task = self._loop.create_task(self._run(), context=Context())
+            task = self.loop.create_task(self._run(), context=Context())
             self._tasks.add(task)
             self._unbegun.add(task)
             task.add_done_callback(self._done)

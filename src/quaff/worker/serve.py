@@ -7,7 +7,8 @@ from pathlib import Path
 
 from quaff.worker import reloading
 from quaff.worker.logs import set_up
-from quaff.worker.supervisor import Plan, Supervisor
+from quaff.worker.plan import Plan
+from quaff.worker.supervisor import Supervisor
 
 
 def serve(plan: Plan, *, reload: bool = False) -> int:

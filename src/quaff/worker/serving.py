@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from quaff.queues import QueueStats, stats_of
 from quaff.store.client import Store
@@ -14,6 +14,7 @@ from quaff.worker.courier import Courier
 from quaff.worker.ears import Ears
 from quaff.worker.maintenance import Chores
 from quaff.worker.presence import Presence
+from quaff.worker.starts import Start
 from quaff.worker.timekeeping import Timekeeper
 
 
@@ -59,6 +60,11 @@ class Serving:
         """The queue of a partition, by its place in the worker's list."""
         return self._partitions[place].queue
 
+    def answer(self, start: Start, pid: int, text: str) -> None:
+        """Where a job is in its code, for whoever has asked."""
+        self.presence.answer(start, pid, text)
+        self.chores.hear()
+
     def stats(self) -> dict[str, QueueStats]:
         """How many jobs of each queue are where; from any thread. Raises as ``Store.run``."""
         return stats_of(self._store, [*self._partitions])
@@ -75,5 +81,9 @@ class Serving:
 
     def _listen(self) -> None:
         first, self._heard = self._heard, len(self._partitions)
-        calls = {"stop": self.chores.hurry, "outbox": self.chores.deliver}
+        calls: dict[str, Callable[[int], None]] = {
+            "stop": self.chores.hurry,
+            "outbox": self.chores.deliver,
+            "requests": self.chores.hear,
+        }
         Ears(self._endpoint, dict(enumerate(self._partitions[first:], first)), calls)

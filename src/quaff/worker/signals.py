@@ -9,9 +9,10 @@ from types import FrameType
 
 
 class Signals:
-    """Collects SIGINT, SIGTERM, SIGHUP and SIGCHLD; ``fileno`` becomes readable when one has come.
+    """Collects SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGCHLD; ``fileno`` becomes readable when one has come.
 
-    SIGHUP asks for a reload. A terminal that is closed sends it too: where there is one it is a stop like the others.
+    SIGUSR1 asks for the stacks, SIGHUP for a reload. A terminal that is closed sends SIGHUP, too: where there is one it
+    is a stop like the others.
     """
 
     def __init__(self) -> None:
@@ -19,10 +20,11 @@ class Signals:
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
         self._stops: list[int] = []
-        self._reload = False
+        self._reload = self._dump = False
         self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._note if os.isatty(2) else self._note_reload)
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._note_dump)
         self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def restore(self) -> None:
@@ -39,6 +41,9 @@ class Signals:
     def _note_reload(self, _: int, __: FrameType | None) -> None:
         self._reload = True
 
+    def _note_dump(self, _: int, __: FrameType | None) -> None:
+        self._dump = True
+
     def ask_reload(self) -> None:
         """As SIGHUP does, from any thread."""
         self._reload = True
@@ -48,6 +53,11 @@ class Signals:
     def take_reload(self) -> bool:
         """Whether a reload was asked for since the last call."""
         asked, self._reload = self._reload, False
+        return asked
+
+    def take_dump(self) -> bool:
+        """Whether the stacks were asked for since the last call."""
+        asked, self._dump = self._dump, False
         return asked
 
     def fileno(self) -> int:

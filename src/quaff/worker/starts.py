@@ -55,11 +55,7 @@ def create() -> int:
     Raises:
         OSError: there is no room.
     """
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("quaff-starts", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile(prefix="quaff-") as file:
-            descriptor = os.dup(file.fileno())
+    descriptor = memory_file("quaff-starts")
     try:
         # Written, not only made longer: a page that the system cannot give later would end both processes by SIGBUS.
         os.write(descriptor, bytes(RECORDS * _SIZE))
@@ -67,6 +63,14 @@ def create() -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def memory_file(name: str) -> int:
+    """A file that is on no disk, where the system has such. Raises OSError."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile(prefix="quaff-") as file:
+        return os.dup(file.fileno())
 
 
 class Starts:

@@ -13,9 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
 
@@ -23,13 +21,14 @@ from quaff.store.urls import mask
 from quaff.worker import orphans
 from quaff.worker.child import Child, describe, say_what_runs
 from quaff.worker.control import Orders, Word
+from quaff.worker.dumps import Dumps
 from quaff.worker.guarding import Guard
 from quaff.worker.health import Health
 from quaff.worker.limits import Limits
-from quaff.worker.listening import Address
 from quaff.worker.maintenance import Chores, Death
+from quaff.worker.plan import Plan
 from quaff.worker.process import DONE, HOPELESS
-from quaff.worker.rotation import Rotation, Wear
+from quaff.worker.rotation import Rotation
 from quaff.worker.serving import Serving
 from quaff.worker.signals import Signals
 from quaff.worker.starts import Start
@@ -44,37 +43,8 @@ _ECHO = 0.1
 #: Seconds between two starts of a process that does not stay: the first pause and the longest; and how long it must
 #: have lived for the next pause to be the first one again.
 _PAUSE, _LONGEST_PAUSE, _SETTLED = 0.2, 5.0, 1.0
-#: Seconds between two looks at what runs too long.
-_LOOK = 0.5
-
-
-class Plan(NamedTuple):
-    """What a worker is to do.
-
-    Attributes:
-        app: ``module:object``.
-        queues: None serves every queue that the tasks name, and ``default``.
-        weights: by queue: how many turns it has while others have one; empty: those of ``queues`` come in their order.
-        processes: None takes the setting.
-        grace: seconds; None takes the setting.
-        flags: settings of the command line.
-        name: kept with each attempt; host name and pid by default.
-        level, log_format: of the log.
-        wear: when a process is replaced.
-        health: where to tell how it is; None: nowhere.
-    """
-
-    app: str
-    queues: list[str] | None = None
-    weights: Mapping[str, int] = MappingProxyType({})
-    processes: int | None = None
-    grace: float | None = None
-    flags: Mapping[str, str | int | float] = MappingProxyType({})
-    name: str = ""
-    level: str = "info"
-    log_format: str = "text"
-    wear: Wear = Wear()
-    health: Address | None = None
+#: Seconds between two looks at what runs too long, and while stacks are waited for.
+_LOOK, _SOON = 0.5, 0.1
 
 
 class Supervisor:
@@ -116,6 +86,7 @@ class Supervisor:
         self._chores: Chores | None = None
         self._limits: Limits | None = None
         self._rotation: Rotation | None = None
+        self._dumps = Dumps()
         self._announced = False
         self._stops: list[int] = []
         self._stopped_at = 0.0
@@ -144,6 +115,7 @@ class Supervisor:
                 self._limits.enforce(self._children, self._chores)
             if self._serving is not None:
                 self._serving.presence.look(self._children, stopping=bool(self._stops))
+                self._dumps.look(self._children, self._serving)
             self._health.look(self._children, self._wanted, self._serving, stopping=bool(self._stops))
             self._listen()
         for child in self._children:
@@ -190,6 +162,7 @@ class Supervisor:
     def _listen(self) -> None:
         """Wait for a signal, a word of a child, or the next deadline."""
         timeout = _LOOK if self._introduction or self._children else _PAUSE
+        timeout = _SOON if self._dumps.open else timeout
         leaving = [child.leaves_at for child in self._children if child.leaves_at is not None]
         for at in (self._start_at, *leaving):
             if at > (now := time.monotonic()):
@@ -213,6 +186,8 @@ class Supervisor:
                 child.jobs_done = word.count
             elif word.said == "counted":
                 self._health.add(word.counted)
+            elif word.said == "dumped" and self._serving is not None:
+                self._dumps.heard(child, word.text, self._serving)
             elif word.said == "failed":
                 child.hopeless = word.text
 
@@ -259,6 +234,8 @@ class Supervisor:
     # Ending
 
     def _act_on_signals(self) -> None:
+        if self._signals.take_dump():
+            self._dumps.ask(self._children)
         if self._rotation is not None and not self._stops and self._signals.take_reload():
             log.info("replacing all processes, one at a time")
             self._rotation.reload(self._children)

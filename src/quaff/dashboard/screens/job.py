@@ -33,6 +33,7 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
             info=info,
             arguments=detail.arguments,
             result=_result(desk, id) if desk.may_act and info.state is JobState.SUCCEEDED else None,
+            stack=desk.inspector.stack(id) if desk.may_act and info.state is JobState.RUNNING else None,
             timeline=_timeline(info),
             frames=folded(info.error.traceback) if info.error and info.error.traceback else [],
             call=_call(info, detail.arguments),
@@ -54,6 +55,12 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
     @blueprint.post("/jobs/<id>/discard")
     def job_discard(id: str) -> AnyResponse:
         return desk.done("discarded" if act("discard", id) else "nothing", "jobs", n=1)
+
+    @blueprint.post("/jobs/<id>/stack")
+    def job_stack(id: str) -> AnyResponse:
+        desk.require_admin()
+        desk.inspector.job(id)
+        return desk.done("asked" if desk.inspector.ask_stack(id) else "nothing", "job", id=id)
 
 
 _COLOURS = {"succeeded", "failed", "crashed", "lapsed", "running"}

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Response, request
 
 from quaff.dashboard import charts, series, words
 from quaff.dashboard.desk import Desk
+from quaff.inspector.shapes import TaskRow
 from quaff.model.counts import Counts
 from quaff.model.histogram import Histogram, bound
 
 #: Minutes and hours of each.
 _SPANS: dict[str, tuple[int | None, int | None]] = {"hour": (60, None), "day": (None, 24), "week": (None, 168)}
+
+#: What the list may be sorted by, the most first, besides the name.
+_ORDERS: dict[str, Callable[[TaskRow], float]] = {
+    "failures": lambda row: row.total.failure_rate or 0.0,
+    "slowest": lambda row: row.total.run.percentile(0.95) or 0.0,
+    "waits": lambda row: row.total.wait.percentile(0.95) or 0.0,
+    "time": lambda row: row.total.run.seconds,
+}
 
 
 def add(blueprint: Blueprint, desk: Desk) -> None:
@@ -23,7 +32,10 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
         known = {task.name for task in desk.quaff.tasks.values()}
         seen = desk.inspector.tasks()
         unseen = sorted(known - {each.name for each in seen})
-        return desk.page("tasks.html", "Tasks", tasks=seen, unseen=unseen)
+        by = request.args.get("by", "")
+        if by in _ORDERS:
+            seen.sort(key=_ORDERS[by], reverse=True)
+        return desk.page("tasks.html", "Tasks", tasks=seen, unseen=unseen, by=by if by in _ORDERS else "name")
 
     @blueprint.get("/tasks/<path:name>")
     def task(name: str) -> Response:

@@ -8,7 +8,7 @@
 --   how many partitions the queue has, as its first one knows}
 -- Guarantees: after a gap in the sweeps (the server or all workers were away) nothing is reaped for one whole lease. A job
 --   reaped for the first time is charged nothing; from then on it runs alone, and each further lapse costs one crash.
--- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history steps signals msg route claims sched_seen sched_next stop outbox flows told tasks tasks_until series series_until failures failures_until workers workers_until
+-- KEYS: meta lease held tries parked opens rates watched followed guests lapses done tomb dead res history steps signals msg route claims sched_seen sched_next stop outbox flows told tasks tasks_until series series_until failures failures_until workers workers_until dumps dumps_until requests
 -- @include schema
 -- @include clock
 -- @include wake
@@ -205,6 +205,9 @@ outdated(k.series, k.series_until)
 outdated(k.tasks, k.tasks_until)
 outdated(k.failures, k.failures_until)
 outdated(k.workers, k.workers_until)
+outdated(k.dumps, k.dumps_until)
+local open = redis.call('ZRANGEBYSCORE', k.requests, '-inf', ms(now), 'LIMIT', 0, limit)
+if #open > 0 then redis.call('ZREM', k.requests, unpack(open)) end
 -- Schedules of a code that nobody runs any more.
 if now >= reap_from then
   local forgotten = redis.call('ZRANGEBYSCORE', k.sched_seen, '-inf', ms(now - 3 * lease_ms), 'LIMIT', 0, limit)
