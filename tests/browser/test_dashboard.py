@@ -191,6 +191,26 @@ def test_where_a_running_job_is_comes_to_its_page(browser: Browser, board: Board
     visit.context.close()
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "without-scripts"])
+def test_a_worker_is_drained_from_its_screen(browser: Browser, board: Board, scripts: bool) -> None:
+    """After a question; nothing serious for axe on that."""
+    name = f"drained{'-scripts' if scripts else ''}"
+    program = board.site.start_worker("-Q", "mail", "-n", name)
+    visit = Visit(browser.new_context(java_script_enabled=scripts))
+    page = visit.page
+    wait_until(lambda: page.goto(f"{board.url}/workers") and name in page.inner_text("main"), 20, "the worker")
+    page.click(f"a[aria-label='Drain {name}']")
+    page.wait_for_selector("button.danger")
+    if scripts:
+        assert [each["id"] for each in _violations(page) if each["impact"] in ("serious", "critical")] == []
+    page.click("button.danger")
+    page.wait_for_selector("text=ends when its jobs have")
+    assert program.wait(20) == 0
+    program.end()
+    assert visit.complaints == []
+    visit.context.close()
+
+
 def test_it_is_gone_about_by_keys(visit: Visit, board: Board) -> None:
     """A filter by /, places by g and a letter, and what there is by ?."""
     page = visit.page

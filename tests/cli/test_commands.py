@@ -127,6 +127,7 @@ NOBODY = "default-0-" + "0" * 32
         (2, ("call", "-A", "no_such_module", "add"), "no_such_module"),
         (2, ("cron", "pause", "-A", "SHOP", "dayly"), "no schedule 'dayly'"),
         (2, ("pause", "no/name"), "no/name"),
+        (2, ("drain", "nobody"), "no worker 'nobody' has been heard of"),
         pytest.param(
             *(RUNS_ALREADY, ("server",), "runs already"),
             marks=pytest.mark.only("valkey", "redis7", why="it is the embedded server that this command runs"),
@@ -261,6 +262,21 @@ def test_a_queue_is_paused_resumed_and_purged(shop: str, quaff: Quaff) -> None:
     quaff.tasks["add"].map([(1,)] * 25)
     assert run("purge", "default").exit_code == 2
     assert document("purge", "default", "--yes") == {"matched": 25, "done": 25}
+
+
+def test_a_worker_is_drained_by_its_name(shop: str, quaff: Quaff, tmp_path: Path) -> None:
+    """And no other one."""
+    programs = [start_worker(shop, "-p", "1", "-n", name, cwd=tmp_path) for name in ("one", "two")]
+    try:
+        wait_until(lambda: "one" in run("info").stdout and "two" in run("info").stdout, 20)
+        assert "Did you mean 'one'?" in run("drain", "onee").output
+        assert "worker one (pid" in run("drain", "one").stdout
+        assert programs[0].wait(10) == 0
+        assert quaff.tasks["add"].delay(1, 2).result(10) == 3
+        assert programs[1].process.poll() is None
+    finally:
+        for program in programs:
+            program.end()
 
 
 def test_schedules_are_listed_run_and_paused(shop: str, quaff: Quaff, worker: Program) -> None:

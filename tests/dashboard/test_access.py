@@ -36,6 +36,8 @@ def urls(app: Flask, site: Site) -> list[tuple[str, str]]:
             own["name"] = "dashboard.css"
         if ".flow" in rule.endpoint:
             own["id"] = site.flow.id
+        if ".worker_" in rule.endpoint:
+            own["id"] = "00" * 8
         if ".schedule" in rule.endpoint:
             own["name"] = "weekdays"
         return adapter.build(rule.endpoint, {name: own[name] for name in rule.arguments})

@@ -191,6 +191,29 @@ def test_where_a_running_job_is_in_its_code_an_admin_may_ask(own_site: Site, wor
     assert "Nothing had to be done" in admin.post(f"{url}/stack", headers=OURS, follow_redirects=True).text
 
 
+def test_a_worker_is_drained_when_an_admin_has_said_so_twice(own_site: Site, worker: Program) -> None:
+    """It claims nothing more, lets its job end, and ends as it should; who did it is known."""
+    job = own_site.send("wait.for", str(own_site.gate))
+    wait_until(lambda: job.state == "running", 20)
+    admin, viewer = own_site.client(), own_site.client("viewer")
+    url = wait_until(lambda: next(iter(re.findall(r'href="(/workers/\w+/drain)"', admin.get("/workers").text)), ""), 10)
+    assert "/drain" not in viewer.get("/workers").text
+    assert viewer.get(url).status_code == viewer.post(url, headers=OURS).status_code == 403
+    assert "It claims nothing more" in admin.get(url).text
+    assert admin.get("/workers/ffff/drain").status_code == 404
+    assert "claims nothing more" in admin.post(url, headers=OURS, follow_redirects=True).text
+    worker.wait_for("draining: somebody has asked for it")
+    wait_until(lambda: "stopping" in admin.get("/workers").text, 10, "the word of a worker that stops")
+    late = own_site.send("give", 1)
+    own_site.gate.touch()
+    assert worker.wait(20) == 0
+    assert (job.state, late.state) == ("succeeded", "queued")
+    assert [each.what for each in own_site.quaff.queue("default").changes() if each.who == "dashboard@127.0.0.1"] == [
+        "drain"
+    ]
+    assert "No worker has said anything" in admin.get("/workers").text
+
+
 def test_several_jobs_at_once_those_selected_or_all_that_match(own_site: Site) -> None:
     """All are counted first, and asked about."""
     client = own_site.client()

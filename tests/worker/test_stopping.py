@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from quaff import Inspector
 from quaff.store import embedded
 from quaff.task import submission
 from tests.helpers import Program, end_embedded, wait_until
@@ -299,3 +300,30 @@ def test_a_worker_stops_in_time_when_its_server_stands_still(tmp_path: Path) -> 
         stage.end()
         end_embedded(home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_worker_that_drains_lets_jobs_run_past_grace_and_a_signal_shortens_that(stage: Stage) -> None:
+    """Its processes leave one by one; the last one has GRACE seconds from the signal on, and gives its job back."""
+    worker = stage.worker("-p", "2", "-c", "1", "--grace", "1")
+    first, second = stage.file(), stage.file()
+    jobs = [stage.send("gate", tag, str(path)) for tag, path in (("first", first), ("second", second))]
+    for tag in ("first", "second"):
+        stage.started(tag)
+    inspector = Inspector(stage.quaff)
+    (row,) = wait_until(inspector.workers, 10, "the worker's word")
+    assert inspector.drain(row)
+    worker.wait_for("draining")
+    late = stage.send("mark", "late")
+    after(2)
+    assert len(children(worker)) == 2
+    first.touch()
+    assert jobs[0].result(timeout=10) == "first"
+    wait_until(lambda: len(children(worker)) == 1, 10, "the end of one process")
+    assert late.state == "queued"
+    assert worker.stop(timeout=4) == 0
+    assert jobs[1].state == "queued"
+    assert not inspector.drain(row)
+    second.touch()
+    after_it = stage.worker("-p", "1")
+    assert (jobs[1].result(timeout=10), late.result(timeout=10)) == ("second", "late")
+    assert after_it.process.poll() is None

@@ -59,13 +59,13 @@ def program() -> click.Group:
     from quaff.cli.looking import info, queues, top
     from quaff.cli.metrics import healthcheck, metrics
     from quaff.cli.server import server
-    from quaff.cli.steering import pause, purge, resume
+    from quaff.cli.steering import drain, pause, purge, resume
     from quaff.cli.worker import worker
 
     running = (dev, worker, server, dashboard)
     looking = (info, queues, top, jobs, cron)
     watching = (doctor, audit, metrics, healthcheck)
-    for command in (*running, *looking, call, pause, resume, purge, *watching, acl, completion):
+    for command in (*running, *looking, call, pause, resume, purge, drain, *watching, acl, completion):
         quaff.add_command(command)
     return quaff
 

@@ -1,12 +1,12 @@
-"""``quaff pause``, ``resume`` and ``purge``: what an operator does with one queue."""
+"""``quaff pause``, ``resume``, ``purge`` and ``drain``: what an operator does with one queue, or one worker."""
 
 from __future__ import annotations
 
 import click
 
-from quaff.cli.application import load_app
+from quaff.cli.application import application, inspector_of, load_app
 from quaff.cli.jobs import confirm, go_through
-from quaff.cli.printing import put_json
+from quaff.cli.printing import plain, put_json
 
 _app = click.option("-A", "--app", metavar="MODULE:OBJECT", help="The application. [QUAFF_URL, pyproject.toml]")
 
@@ -52,3 +52,26 @@ def purge(queue: str, app: str | None, scheduled: bool, yes: bool, as_json: bool
         confirm("cancel them?")
     done = go_through(found.purging(scheduled=scheduled)) if count else 0
     put_json({"matched": count, "done": done}) if as_json else click.echo(f"{done:,} cancelled")
+
+
+@click.command(short_help="Have a worker finish what it runs, and end.")
+@click.argument("worker")
+@application
+def drain(worker: str, app: str | None, queues: str | None) -> None:
+    """Have a worker claim nothing more, and end when its running jobs have, however long they take.
+
+    WORKER: its name, as quaff info shows it.
+    """
+    from quaff.errors import ConfigurationError, did_you_mean
+
+    _, inspector = inspector_of(app, queues)
+    rows = inspector.workers()
+    found = [row for row in rows if row.name == worker]
+    if not found:
+        hint = did_you_mean(worker, [row.name for row in rows])
+        raise ConfigurationError(f"no worker {worker!r} has been heard of in the last seconds.{hint}")
+    for row in found:
+        if inspector.drain(row):
+            click.echo(
+                f"worker {plain(row.name)} (pid {row.pid} of {plain(row.host)}) drains; it runs {row.running} jobs"
+            )

@@ -23,6 +23,7 @@ DONE = {
     "cancelled": "{n} jobs were cancelled, or asked to stop.",
     "requeued": "{n} jobs are in line again.",
     "discarded": "{n} dead letters were deleted.",
+    "drained": "The worker claims nothing more, and ends when its jobs have.",
     "asked": "Its worker is asked where it is, and answers in a moment, on this page.",
     "enqueued": "A job was enqueued.",
     "schedule-paused": "The schedule fires no more until it is resumed.",

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 
 from quaff.errors import ConfigurationError
 from quaff.inspector.homes import Homes
-from quaff.inspector.shapes import JobStack
+from quaff.inspector.shapes import JobStack, WorkerRow
 from quaff.model import ids, presence
 from quaff.model.codec import readable
 from quaff.model.presence import DumpWord
 from quaff.queues import somebody
 from quaff.store.keys import Partition, partition
-from quaff.store.operations import stack
+from quaff.store.operations import drain, stack
 from quaff.store.tallies import dumped
 
-#: Milliseconds for which a worker is asked where a job is.
-_STACK_MS = 15_000
+#: Milliseconds for which a worker is asked where a job is, and to drain. One that is well asks every five seconds.
+_STACK_MS, _DRAIN_MS = 15_000, 300_000
 #: Seconds between two looks for an answer.
 _LOOK = 0.1
 
@@ -27,6 +27,17 @@ class Errands:
 
     def __init__(self, homes: Homes) -> None:
         self._homes = homes
+
+    def drain(self, worker: WorkerRow) -> bool:
+        """See ``Inspector.drain``."""
+        homes = [home for queue in worker.queues for home in self._homes.of(queue)]
+        # It asks in each partition that it serves, and one request is enough.
+        return any(
+            self._homes.store.run(
+                drain(home, bytes.fromhex(worker.id), name=worker.name, lasts_ms=_DRAIN_MS, who=somebody())
+            )
+            for home in homes
+        )
 
     def ask_stack(self, id: str) -> bool:
         """See ``Inspector.ask_stack``."""

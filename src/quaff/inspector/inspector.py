@@ -209,6 +209,18 @@ class Inspector:
 
     # Workers
 
+    def drain(self, worker: WorkerRow) -> bool:
+        """Ask a worker to claim nothing more and to end when its running jobs have, however long they take. It hears of
+        it at once, or within seconds; in the list of changes.
+
+        Args:
+            worker: one of ``workers()``.
+
+        Returns:
+            False if it has not been heard of lately.
+        """
+        return self._errands.drain(worker)
+
     def ask_stack(self, id: str) -> bool:
         """Ask the worker that runs a job where it is in its code; False if the job does not run. It is in the list of
         changes. Raises ConfigurationError: that is no id."""

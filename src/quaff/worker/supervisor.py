@@ -1,12 +1,13 @@
 """The process a user starts: it starts, watches and replaces worker processes, and runs no user code.
 
-``run`` until a signal; ``drain`` lets running jobs finish for GRACE seconds; ``stop`` gives everything back. One
-deadline is computed once and passed down.
+``run`` until a signal; ``drain`` lets running jobs finish, for GRACE seconds after a signal; ``stop`` gives everything
+back. One deadline is computed once and passed down.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import signal
@@ -89,6 +90,7 @@ class Supervisor:
         self._dumps = Dumps()
         self._announced = False
         self._stops: list[int] = []
+        self._draining = False
         self._stopped_at = 0.0
         self._hopeless = ""
 
@@ -101,9 +103,9 @@ class Supervisor:
             if self._hopeless:
                 sys.stderr.write(f"Error: {self._hopeless.rstrip()}\n")
                 break
-            if self._stops and not self._children:
+            if self._ending and not self._children:
                 break
-            if not self._stops:
+            if not self._ending:
                 self._grow()
                 self._start_missing()
             for child in self._children:
@@ -114,9 +116,11 @@ class Supervisor:
             if self._chores is not None and self._limits is not None:
                 self._limits.enforce(self._children, self._chores)
             if self._serving is not None:
-                self._serving.presence.look(self._children, stopping=bool(self._stops))
+                self._serving.presence.look(self._children, stopping=self._ending)
                 self._dumps.look(self._children, self._serving)
-            self._health.look(self._children, self._wanted, self._serving, stopping=bool(self._stops))
+                if self._serving.presence.drain:
+                    self._drain("somebody has asked for it")
+            self._health.look(self._children, self._wanted, self._serving, stopping=self._ending)
             self._listen()
         for child in self._children:
             child.see_off()
@@ -233,10 +237,30 @@ class Supervisor:
 
     # Ending
 
+    @property
+    def _ending(self) -> bool:
+        return self._draining or bool(self._stops)
+
+    def _drain(self, why: str) -> None:
+        """Claim nothing more, and end when what runs has, however long that takes; a signal shortens it."""
+        if self._ending:
+            return
+        self._draining = True
+        log.info("draining: %s; running jobs come to their end", why)
+        # Not STOPPING=1: after that systemd ends everything in TimeoutStopSec.
+        self._systemd.tell("STATUS=draining")
+        self._send_off(math.inf)
+
+    def _send_off(self, at: float) -> None:
+        for child in self._children:
+            child.leave(at)
+            if not child.ready:  # it holds no job, and cannot hear while it imports or waits for the server
+                child.kill()
+
     def _act_on_signals(self) -> None:
         if self._signals.take_dump():
             self._dumps.ask(self._children)
-        if self._rotation is not None and not self._stops and self._signals.take_reload():
+        if self._rotation is not None and not self._ending and self._signals.take_reload():
             log.info("replacing all processes, one at a time")
             self._rotation.reload(self._children)
         for number in self._signals.take():
@@ -251,10 +275,7 @@ class Supervisor:
                     grace = self._introduction.settings["grace"] if self._introduction else 0.0
                 log.info("%s: stopping; running jobs have %g s", signal.Signals(number).name, grace)
                 self._systemd.tell("STOPPING=1")
-                for child in self._children:
-                    child.leave(now + grace)
-                    if not child.ready:  # it holds no job, and cannot hear while it imports or waits for the server
-                        child.kill()
+                self._send_off(now + grace)
             elif len(self._stops) == 2:
                 log.info("%s again: giving everything back", signal.Signals(number).name)
                 say_what_runs(self._children, self._orders.partitions or ())
@@ -301,7 +322,7 @@ class Supervisor:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""
         if not self._announced and child.hopeless:
             self._hopeless = child.hopeless
-        elif not self._stops:
+        elif not self._ending:
             self._try_later(f"process {child.pid} did not start: {child.hopeless or describe(code)[1]}", child)
             Rotation.forget_reload(self._children)
 
