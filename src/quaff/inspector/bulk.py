@@ -92,6 +92,7 @@ class Bulk:
             by_home.setdefault(home, []).append(id.raw)
         seen = done = 0
         for home, raw in by_home.items():
+            step = Step(len(raw), 0, 0)
             for step in written_down(
                 self._each(call, good, home, raw), partial(self._record, home, action, raw, reason)
             ):
