@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -12,19 +13,19 @@ FIRST = 0.0001
 #: How many there are; the last one ends after some 29 hours and has all that is longer.
 BUCKETS = 61
 
-_SHIFT = 1 - 2 * math.log2(FIRST)
-
 
 def bucket_of(seconds: float) -> int:
     """The number of a duration's bucket, from 0."""
-    if seconds <= FIRST:
-        return 0
-    return min(BUCKETS - 1, math.ceil(2 * math.log2(seconds) + _SHIFT - 1))
+    return bisect_left(_ENDS, seconds)
 
 
 def bound(bucket: int) -> float:
     """Seconds at which a bucket ends."""
     return FIRST * math.sqrt(2) ** bucket
+
+
+#: Where all but the last one end.
+_ENDS = [bound(bucket) for bucket in range(BUCKETS - 1)]
 
 
 class Histogram(msgspec.Struct, frozen=True):

@@ -291,5 +291,7 @@ def _values(records: bytes) -> Iterator[bytes]:
 
 def digest(data: bytes) -> bytes:
     """The digest of a job with ``key=``; empty for a plain one."""
+    if data[:1] == _PLAIN:
+        return b""
     data, _ = _layers(data)
     return data[1 : 1 + _DIGEST] if data[:1] in (_KEYED, _SEALED_KEYED) else b""

@@ -23,6 +23,9 @@ BATCH = 500
 PORTION = 200
 STEP = 30
 
+#: How the token of a job ends that has never begun.
+_FIRST = b".1"
+
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
@@ -73,6 +76,11 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
         return attempt_of(self.token)
 
     @property
+    def first(self) -> bool:
+        """Whether the job has never begun before."""
+        return self.token.endswith((_FIRST, b".1!"))
+
+    @property
     def failures(self) -> int:
         """How many attempts before this one have failed; crashes are not among them."""
         return int(self.token.rstrip(b"!").rpartition(b".")[2].partition(b"~")[2] or 0)
@@ -85,6 +93,8 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
 def attempt_of(token: bytes) -> int:
     """The attempt's number in a token: ``claim.place.attempt[~failures][!]``."""
+    if token.endswith(_FIRST):
+        return 1
     return int(token.rstrip(b"!").rpartition(b".")[2].partition(b"~")[0])
 
 
@@ -137,6 +147,22 @@ class End(NamedTuple):
     delay_ms: int
     record: bytes
     outcome: bytes
+
+
+class Ending(NamedTuple):
+    """How one attempt ended: with ``state``, whose ``record`` is kept for ``ttl_ms``; ``digest`` as in the message.
+
+    With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, the record that
+    of the attempt, and the digest another priority and, after a space, another partition (``queue#number``), or for
+    ``scheduled`` the step for which the job waits.
+    """
+
+    id: bytes
+    token: bytes
+    state: JobState
+    ttl_ms: int
+    digest: bytes
+    record: bytes
 
 
 class Swept(NamedTuple):
@@ -216,14 +242,11 @@ def settle(
     window_ms: int,
     items: Sequence[tuple[bytes, bytes, JobState, int, bytes, bytes]],
 ) -> Call[list[Verdict]]:
-    """Record how attempts ended: items of ``(id, token, state, result ttl in ms, digest, record)``.
-
-    With ``retrying`` and ``scheduled`` (at no cost) the ttl is the time in ms until the next attempt, the record that
-    of the attempt, and the digest another priority and, after a space, another partition (``queue#number``), or for
-    ``scheduled`` the step for which the job waits.
-    """
-    flat = _flat((id, token, LETTER[state], ttl, digest, record) for id, token, state, ttl, digest, record in items)
-    return Call(load("settle"), partition, (process, window_ms, *flat), _verdicts)
+    """Record how attempts ended: items as ``Ending`` has them."""
+    flat: list[Any] = [process, window_ms]
+    for id, token, state, ttl, digest, record in items:
+        flat += id, token, LETTER[state], ttl, digest, record
+    return Call(load("settle"), partition, tuple(flat), _verdicts)
 
 
 def release(

@@ -27,7 +27,7 @@ from quaff.testing.clock import Clock
 from quaff.testing.store import KitStore, Seen
 from quaff.worker.batching import Batches
 from quaff.worker.blocking import Blocks
-from quaff.worker.completer import beside
+from quaff.worker.completer import ending
 from quaff.worker.executor import Executor
 from quaff.worker.parking import Parking
 from quaff.worker.ready import Claim, Finished, Parked, Ready
@@ -238,17 +238,7 @@ class Worker:
         self._flush()
         left = [finished, *finished.fellows]
         while left:
-            items = [
-                (
-                    each.claim.lease.id,
-                    each.claim.lease.token,
-                    each.settled.state,
-                    each.settled.ttl_ms,
-                    beside(each, self._partitions),
-                    each.settled.record,
-                )
-                for each in left
-            ]
+            items = [ending(each, self._partitions) for each in left]
             home = left[0].claim.partition
             verdicts = self._store.run(settle(home, process=self._process, window_ms=self._window_ms, items=items))
             for each, verdict in zip(left, verdicts, strict=True):

@@ -6,21 +6,25 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from quaff.errors import QuaffError
 from quaff.model import message
 from quaff.model.spread import Spread
-from quaff.model.states import JobState
 from quaff.store.keys import Partition
-from quaff.store.transitions import PORTION, Call, Verdict, settle
+from quaff.store.transitions import PORTION, Call, Ending, Verdict, settle
 from quaff.worker.holdings import LATER
 from quaff.worker.ready import Claim, Finished
 from quaff.worker.starts import Starts
 from quaff.worker.tally import Tally
 
 log = logging.getLogger("quaff.worker")
+
+_TAKEN = (Verdict.OK, Verdict.ALREADY)
+_REFUSED = (Verdict.FENCED, Verdict.GONE)
+#: A queue's attempts in one settle, and its answer.
+_Answered = tuple[Partition, list[Finished], "list[Verdict] | QuaffError"]
 
 #: Bytes of records in one settle, for the server's sake.
 _BYTES = 4 * 1024 * 1024
@@ -45,7 +49,8 @@ class Completer:
         self._starts = starts
         self._tally = tally
         self._unsettled: dict[Partition, list[Finished]] = {}
-        self._sent: list[tuple[Partition, int]] = []
+        self._sent: list[tuple[Partition, list[Finished]]] = []
+        self._answers: list[_Answered] = []
         self._later: dict[Partition, float] = {}
         self.finished: deque[Finished] = deque()
         self.wake_at = 1
@@ -79,84 +84,88 @@ class Completer:
         return news
 
     def __len__(self) -> int:
-        return sum(map(len, self._unsettled.values()))
+        return sum(map(len, self._lists()))
+
+    def _lists(self) -> Iterator[list[Finished]]:
+        yield from self._unsettled.values()
+        yield from (finished for _, finished in self._sent)
+        yield from (finished for _, finished, _ in self._answers)
 
     @property
     def pending(self) -> bool:
-        """True if something waits to be settled."""
-        return bool(self._unsettled)
+        """True if something is not settled, or its settle's answer was not looked at yet."""
+        return bool(self._unsettled or self._sent or self._answers)
 
     def __contains__(self, token: bytes) -> bool:
-        waiting = (finished for each in self._unsettled.values() for finished in each)
-        return any(finished.claim.lease.token == token for finished in waiting)
+        return any(finished.claim.lease.token == token for each in self._lists() for finished in each)
 
     def refused(self, partition: Partition) -> bool:
         """True while this queue does not take what has ended."""
         return partition in self._later
 
     def calls(self) -> list[Call[Any]]:
-        """Settles for what waits, at most one batch a partition."""
+        """Settles for what waits, at most one batch a partition; ``answered`` has to follow, or they are sent again."""
+        self._put_back(self._sent)
         calls: list[Call[Any]] = []
         self._sent = []
         now = time.monotonic()
-        for partition, waiting in self._unsettled.items():
+        for partition, waiting in [*self._unsettled.items()]:
             if self._later and self._later.get(partition, 0.0) > now:
                 continue
-            items: list[tuple[bytes, bytes, JobState, int, bytes, bytes]] = []
+            items: list[Ending] = []
             size = 0
             for finished in waiting[:PORTION]:
                 if finished.speaker is not None and not finished.speaker.heard:
                     break
-                lease, settled = finished.claim.lease, finished.settled
-                size += len(settled.record)
+                size += len(finished.settled.record)
                 if items and size > _BYTES:
                     break
-                items.append(
-                    (
-                        lease.id,
-                        lease.token,
-                        settled.state,
-                        settled.ttl_ms,
-                        beside(finished, self._partitions),
-                        settled.record,
-                    )
-                )
+                items.append(ending(finished, self._partitions))
             if items:
                 calls.append(settle(partition, process=self._process, window_ms=self._window_ms, items=items))
-                self._sent.append((partition, len(items)))
+                self._sent.append((partition, waiting[: len(items)]))
+                del waiting[: len(items)]
+                if not waiting:
+                    del self._unsettled[partition]
         return calls
 
-    def answered(self, verdicts: Sequence[list[Verdict] | QuaffError]) -> list[tuple[Claim, Verdict]]:
-        """The answers to ``calls()``: what they cover is done; an error, or a LATER, leaves it for later.
+    def _put_back(self, several: Iterable[tuple[Partition, list[Finished]]]) -> None:
+        for partition, finished in several:
+            if finished:
+                self._unsettled[partition] = finished + self._unsettled.get(partition, [])
+
+    def answered(self, verdicts: Sequence[list[Verdict] | QuaffError]) -> None:
+        """The answers to ``calls()``, for ``account``."""
+        self._answers += [(*sent, answer) for sent, answer in zip(self._sent, verdicts, strict=True)]
+        self._sent = []
+
+    @property
+    def answers(self) -> bool:
+        """True if there are answers for ``account``."""
+        return bool(self._answers)
+
+    def account(self) -> list[tuple[Claim, Verdict]]:
+        """Look at the answers: what they cover is done; an error, or a LATER, leaves it for later.
 
         Returns:
             What was refused, and how.
         """
         refused: list[tuple[Claim, Verdict]] = []
-        for (partition, count), answers in zip(self._sent, verdicts, strict=True):
-            if isinstance(answers, QuaffError):
-                log.error("queue %s: %s; results are kept here until it takes them", partition.queue, answers)
+        for partition, sent, verdicts in self._answers:
+            if isinstance(verdicts, QuaffError):
+                log.error("queue %s: %s; results are kept here until it takes them", partition.queue, verdicts)
                 self._later[partition] = time.monotonic() + LATER
+                self._put_back([(partition, sent)])
                 continue
             self._later.pop(partition, None)
-            waiting = self._unsettled[partition]
-            refused += [
-                (finished.claim, verdict)
-                for finished, verdict in zip(waiting, answers, strict=False)
-                if verdict is Verdict.FENCED or verdict is Verdict.GONE
-            ]
-            left = []
-            for finished, verdict in zip(waiting, answers, strict=False):
-                if verdict is Verdict.LATER:
-                    left.append(finished)
-                else:
-                    self._starts.settled(finished.claim.lease.token)
-                    if self._tally is not None and verdict <= Verdict.ALREADY:
-                        self._tally.add(finished)
-            waiting[:count] = left
-            if not waiting:
-                del self._unsettled[partition]
-        self._sent = []
+            ends = [*zip(sent, verdicts, strict=True)]
+            self._put_back([(partition, [finished for finished, verdict in ends if verdict is Verdict.LATER])])
+            done = [finished.claim.lease.token for finished, verdict in ends if verdict is not Verdict.LATER]
+            self._starts.settled(done)
+            if self._tally is not None:
+                self._tally.add(partition, [finished for finished, verdict in ends if verdict in _TAKEN])
+            refused += [(finished.claim, verdict) for finished, verdict in ends if verdict in _REFUSED]
+        self._answers = []
         return refused
 
     def drain_wakeups(self) -> None:
@@ -164,7 +173,14 @@ class Completer:
         os.read(self.read_end, 4096)
 
 
-def beside(finished: Finished, partitions: Spread) -> bytes:
+def ending(finished: Finished, partitions: Spread) -> Ending:
+    """How a job's attempt ended, as its settle says it."""
+    lease, settled = finished.claim.lease, finished.settled
+    beside = _beside(finished, partitions)
+    return Ending(lease.id, lease.token, settled.state, settled.ttl_ms, beside, settled.record)
+
+
+def _beside(finished: Finished, partitions: Spread) -> bytes:
     """Beside the record: of a job that comes back its priority and place, or what it waits for; else its digest."""
     settled = finished.settled
     if settled.state.terminal:

@@ -116,12 +116,12 @@ class Executor:
         )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft
-        return Run(ready, current, now, soft_at, now + ready.limit if ready.limit else _FOREVER, thread=thread)
+        ends_at = now + ready.limit if ready.limit else _FOREVER
+        return Run(ready, current, time.time(), now, soft_at, ends_at, thread=thread)
 
     def run(self, run: Run) -> Finished:
         """Run a plain function, here."""
         ready = run.job
-        run.at = time.time()
         try:
             if ready.lacks:
                 bring(run, self._results, self._seals)
@@ -149,7 +149,6 @@ class Executor:
     async def arun(self, run: Run) -> Finished:
         """Await a coroutine function."""
         ready = run.job
-        run.at = time.time()
         try:
             if ready.lacks:
                 await aside(bring, run, self._results, self._seals)

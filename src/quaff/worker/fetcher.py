@@ -110,7 +110,7 @@ class Fetcher:
         self._give_back_what_is_stuck()
         self._intake.begin_batches()
         said = self._telling.calls()
-        settles = self._completer.calls() if self._completer.pending else []
+        settles = self._completer.calls()
         releases = self._held.calls()
         comparison = self._comparison.call()
         if self._asked is None:
@@ -120,28 +120,36 @@ class Fetcher:
         calls += [*said, *settles, *releases, *counted]
         calls += [] if self._asked is None else [self._asked.call]
         if not calls:
-            return self._wait(0.0 if self._intake.sort() else longest)
+            return self._wait(0.0 if self._sort() else longest)
         try:
             self._link.send(calls)
-            # What came with the last answer, while the server works for the next one.
-            self._intake.sort()
+            # What came with the last answer, and whoever else wants something, while the server works for the next one.
+            self._sort()
+            told = self._wait(0.0)
             answers = iter(self._link.receive())
         except NoAnswer as error:
-            self._intake.sort()
+            self._sort()
             return self._wait_out(error)
         self._back_again()
         if comparison is not None:
             # Before the others: a script that the server had forgotten runs after all that was sent behind it.
             self._compared(next(answers))
         self._telling.answered([next(answers) for _ in said])
-        for refused, verdict in self._completer.answered([next(answers) for _ in settles]):
-            log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
+        self._completer.answered([next(answers) for _ in settles])
         self._held.answered([next(answers) for _ in releases])
         self._tally.answered([next(answers) for _ in counted])
         if self._asked is not None:
             asked, self._asked = self._asked, None
             self._claimed(asked, next(answers))
-        return self._wait(0.0)
+        return told
+
+    def _sort(self) -> bool:
+        """Look at what the last answers hold for each job; True if there was something."""
+        sorted_something = self._completer.answers
+        sorted_something |= self._intake.sort()
+        for refused, verdict in self._completer.account():
+            log.warning("%s: this run came too late (%s); another one is recorded", refused.id, verdict.name)
+        return sorted_something
 
     # Claiming
 

@@ -114,7 +114,7 @@ def ran(
 
 def waited(lease: Lease, sent: Message, began: float) -> float:
     """Seconds that a job waited, from when it was due, for its first attempt; below 0: unknown, or another one."""
-    if not lease.token.rstrip(b"!").endswith(b".1"):
+    if not lease.first:
         return -1.0
     since = sent.created_ms or ids.created_ms(lease.id)
     if sent.terms:

@@ -49,7 +49,7 @@ class Run(msgspec.Struct, eq=False):
 
     Attributes:
         job, current: what runs, and how it sees itself.
-        began, soft_at, ends_at, cancel_at: monotonic seconds; at: Unix seconds of the start.
+        at: Unix seconds of the start; began, soft_at, ends_at, cancel_at: monotonic seconds.
         thread: the identifier of the thread it runs in; 0 for a coroutine.
         task: the coroutine's.
         steered: what raises SoftTimeout in a coroutine that asked for it.
@@ -62,6 +62,7 @@ class Run(msgspec.Struct, eq=False):
 
     job: Ready
     current: Current
+    at: float
     began: float
     soft_at: float
     ends_at: float
@@ -73,7 +74,6 @@ class Run(msgspec.Struct, eq=False):
     cut: str = ""
     unfit: dict[bytes, BaseException] = {}
     large: list[Large] = []
-    at: float = 0.0
     error: BaseException | None = None
 
     def due(self, now: float) -> str:

@@ -110,7 +110,7 @@ class Runner(ABC):
                 job.claim.place,
                 lease.id,
                 lease.token,
-                time.time_ns() // 1_000_000,
+                int(run.at * 1000),
                 run.ends_at,
                 again.seconds if again else -1.0,
                 settings.batch is not None,

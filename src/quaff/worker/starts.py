@@ -12,6 +12,7 @@ import os
 import struct
 import tempfile
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 _RECORD = struct.Struct("<Q16s48sQdd?")
@@ -96,12 +97,13 @@ class Starts:
         """Its attempt is over, and nobody knows yet."""
         self._map[self._records[token] * _SIZE] = _UNSETTLED
 
-    def settled(self, token: bytes) -> None:
+    def settled(self, tokens: Iterable[bytes]) -> None:
         """The server knows; nothing happens for a job that had not begun."""
-        record = self._records.pop(token, None)
-        if record is not None:
-            self._map[record * _SIZE] = _FREE
-            self._free.append(record)
+        for token in tokens:
+            record = self._records.pop(token, None)
+            if record is not None:
+                self._map[record * _SIZE] = _FREE
+                self._free.append(record)
 
     def running(self) -> list[Start]:
         """What had begun and not ended."""

@@ -58,22 +58,25 @@ class Tally:
         self._number = 0
         self._last = 0.0
 
-    def add(self, finished: Finished) -> None:
-        """The server knows how this attempt ended."""
-        partition = finished.claim.partition
+    def add(self, partition: Partition, ended: Sequence[Finished]) -> None:
+        """The server knows how these attempts ended."""
+        if not ended:
+            return
         page = self._pages.get(partition)
         if page is None:
             page = self._pages[partition] = _Page()
-        state = finished.settled.state
-        numbers = page.tasks.get(finished.task)
-        if numbers is None:
-            # What cannot be understood has no task, and counts among all.
-            numbers = page.tasks.setdefault(finished.task if len(page.tasks) < _TASKS else "", {})
-        add(numbers, state, finished.seconds, finished.waited)
-        if state is JobState.SUCCEEDED:
-            page.listed.append((finished, time.time_ns() // 1_000_000))
-        elif finished.failure is not None:
-            _add_failure(page.failures, finished)
+        now_ms = time.time_ns() // 1_000_000
+        for finished in ended:
+            state = finished.settled.state
+            numbers = page.tasks.get(finished.task)
+            if numbers is None:
+                # What cannot be understood has no task, and counts among all.
+                numbers = page.tasks.setdefault(finished.task if len(page.tasks) < _TASKS else "", {})
+            add(numbers, state, finished.seconds, finished.waited)
+            if state is JobState.SUCCEEDED:
+                page.listed.append((finished, now_ms))
+            elif finished.failure is not None:
+                _add_failure(page.failures, finished)
 
     @property
     def seconds_left(self) -> float:
