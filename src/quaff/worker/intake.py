@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 from quaff.store.link import Link
 from quaff.store.transitions import PORTION, Claimed
@@ -47,14 +48,14 @@ class Intake:
         self._runners = runners
         self._parking = Parking()
         self._blocks = Blocks(link)
-        self._come: list[tuple[Line, Claimed]] = []
+        self._come: list[tuple[Line, Claimed, dict[str, int]]] = []
 
     def room(self, line: Line, *, ahead: bool) -> int:
         """How many jobs of a line may be claimed; without ``ahead`` those that would start at once."""
         if self._completer.refused(line.partition):
             return 0
-        runners = [self._runners[kind] for kind in line.kinds]
-        room = min(runner.room(runner.prefetch.depth if ahead else 0) for runner in runners)
+        runners = [(self._runners[kind], share) for kind, share in line.shares.items()]
+        room = min(int(runner.room(runner.prefetch.depth if ahead else 0) / share) for runner, share in runners)
         if room > 0:
             # One slot is enough for a whole batch.
             room = max(room, self._batches.missing(line.place, line.batch))
@@ -62,16 +63,17 @@ class Intake:
 
     def __len__(self) -> int:
         """Jobs that have come and are not sorted."""
-        return sum(len(answer.leases) for _, answer in self._come)
+        return sum(len(answer.leases) for _, answer, _ in self._come)
 
     def take(self, line: Line, answer: Claimed) -> None:
         """A line has handed out something: to be sorted while the server works on the next calls."""
         if not answer.leases:
             return
         self._blocks.learn(line.partition, answer.blocks)
-        for kind in line.kinds:
-            self._runners[kind].coming += len(answer.leases)
-        self._come.append((line, answer))
+        coming = {kind: ceil(len(answer.leases) * share) for kind, share in line.shares.items()}
+        for kind, count in coming.items():
+            self._runners[kind].coming += count
+        self._come.append((line, answer, coming))
         if line.batch:
             # How many are missing to a batch has to be known before more are asked for.
             self.sort()
@@ -79,9 +81,9 @@ class Intake:
     def sort(self) -> bool:
         """Hand over what has come; True if there was something."""
         sorted_something = bool(self._come)
-        for line, answer in self._come:
-            for kind in line.kinds:
-                self._runners[kind].coming -= len(answer.leases)
+        for line, answer, coming in self._come:
+            for kind, count in coming.items():
+                self._runners[kind].coming -= count
             self._sort(line, answer)
         self._come.clear()
         return sorted_something
@@ -103,6 +105,7 @@ class Intake:
                 kind = _kind(prepared)
                 self._held.take(each, self._runners[kind])
                 ready[kind].append(prepared)
+        line.learn({kind: len(jobs) for kind, jobs in ready.items()})
         for kind, jobs in ready.items():
             if jobs:
                 self._runners[kind].submit(jobs)

@@ -9,8 +9,8 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from quaff.store.bell import Bell
@@ -31,6 +31,8 @@ _SHORT_POLL = 0.5
 LISTENERS = 64
 #: Under load, when nobody has time to wait: how soon a queue found empty is looked at again, so that their order holds.
 _LOOK_AGAIN = 0.05
+#: Of how many jobs the shares of a line speak, and the least share, so that a kind may come back.
+_REMEMBERED, _LEAST = 200, 0.001
 
 
 class Asked(NamedTuple):
@@ -48,6 +50,7 @@ class Line:
 
     Attributes:
         kinds: which runners its jobs need, as the application has it.
+        shares: which part of its jobs needs each of them, as the last ones tell; at first each may need any.
         batch: where all of the queue's tasks are batch tasks, how many jobs the largest takes; else 0.
         weight: how many turns it has while others have one; credit: what it has saved towards the next one.
         number: of the last claim.
@@ -73,6 +76,17 @@ class Line:
     for_slots: bool = False
     trouble: bool = False
     unanswered: Asked | None = None
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.shares = dict.fromkeys(self.kinds, 1.0)
+
+    def learn(self, came: Mapping[str, int]) -> None:
+        """So many jobs of each kind were claimed."""
+        count = sum(came.values())
+        weight = min(1.0, count / _REMEMBERED)
+        for kind, share in self.shares.items() if count else ():
+            self.shares[kind] = max(_LEAST, share + (came.get(kind, 0) / count - share) * weight)
 
     def rest(self, seconds: float) -> None:
         """Look again so many seconds from now, or sooner where there is a reason."""
