@@ -65,11 +65,12 @@ class Runner(ABC):
     def room(self, ahead: int) -> int:
         """How many more jobs it takes now; ``ahead`` is how many may wait beyond those that run.
 
-        A third of these or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste.
+        Half of these or nothing, while there is enough to do: a round trip for a few tiny jobs is a waste, and one half
+        runs while the server works for the other.
         """
         load = self.load + self.coming
-        free = self.size + ahead - load
-        return free if free > ahead // 3 or load < self.size else 0
+        free, half = self.size + ahead - load, ahead // 2
+        return min(free, max(self.size, half)) if free >= half or load < self.size else 0
 
     def take_back(self) -> list[Ready]:
         """What has not been started, oldest first; it will not be. Only the fetcher calls it."""
@@ -130,24 +131,35 @@ class Runner(ABC):
 
 
 class Threads(Runner):
-    """Runs plain functions in a fixed number of threads that share one line of waiting jobs."""
+    """Runs plain functions in a fixed number of threads that share one line of waiting jobs.
+
+    They are woken one by one: whoever has taken a job and sees another one wakes the next thread, which comes to run
+    when the first one waits for something. So tiny jobs are done by one thread, which need not give up the interpreter.
+    """
 
     def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
         super().__init__(executor, starts, home, size, report)
         self._parked: deque[None] = deque()
         self._tokens: SimpleQueue[None] = SimpleQueue()
+        self._rousing = False
         for slot in range(size):
             threading.Thread(target=self._work, args=(slot,), name=f"quaff-{slot}", daemon=True).start()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
-        """Put jobs in line and wake as many threads."""
+        """Put jobs in line and wake a thread."""
         super().submit(jobs)
-        for _ in range(min(len(jobs), len(self._parked))):
-            try:
-                self._parked.popleft()
-            except IndexError:
-                break
-            self._tokens.put(None)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        """Wake a thread, if none is about to look at the line."""
+        if self._rousing or not self._parked:
+            return
+        try:
+            self._parked.popleft()
+        except IndexError:
+            return
+        self._rousing = True
+        self._tokens.put(None)
 
     def _work(self, slot: int) -> None:
         run, report = self._executor.run, self._report
@@ -160,6 +172,8 @@ class Threads(Runner):
             if not self._may_start():
                 self.waiting.appendleft(job)
                 return
+            if self.waiting:
+                self._rouse()
             attempt = self._begin(slot, job, threading.get_ident())
             # An empty context for each attempt: what a task sets must not be seen by the next one.
             finished = Context().run(run, attempt)
@@ -175,13 +189,14 @@ class Threads(Runner):
     def _park(self) -> None:
         """Wait for a token. A job that came between the look and the parking is found by looking again."""
         self._parked.append(None)
-        if not self.waiting:
-            self._tokens.get()
-            return
-        try:
-            self._parked.popleft()
-        except IndexError:
-            self._tokens.get()
+        if self.waiting:
+            try:
+                self._parked.popleft()
+                return
+            except IndexError:
+                pass  # somebody has just woken this thread
+        self._tokens.get()
+        self._rousing = False
 
 
 class Loop(Runner):
