@@ -39,6 +39,8 @@ SAMPLES: dict[str, Any] = {
     "statistics": False,
     "dashboard_user": "ann",
     "dashboard_password": "s3cret",
+    "webhook_key": "s3cret of a receiver",
+    "alert_wait": 12.0,
 }
 
 Patch = pytest.MonkeyPatch
@@ -98,7 +100,8 @@ def test_there_is_a_sample_of_each_setting() -> None:
     defaults = Quaff().settings
     of_keys = {"signing_keys", "encryption_keys", "require_signed", "seals"}  # see tests/test_keys.py
     # "partitions" is written otherwise in each: see tests/model/test_spread.py.
-    assert SAMPLES.keys() == set(Settings.__struct_fields__) - {"url_source", "partitions", *of_keys}
+    # "webhook_url" is refused without a key: see tests/worker/test_alerts.py.
+    assert SAMPLES.keys() == set(Settings.__struct_fields__) - {"url_source", "partitions", "webhook_url", *of_keys}
     assert [name for name, value in SAMPLES.items() if getattr(defaults, name) == value] == []
 
 
@@ -246,5 +249,6 @@ def test_the_page_has_each_setting_with_its_default_and_no_other() -> None:
         told.update(zip(names.lower().split(", "), defaults.replace("`", "").split(", "), strict=True))
     known = {name: str(getattr(Settings(), name)) for name in SAMPLES}
     of_keys = {"signing_keys": "none", "encryption_keys": "none", "require_signed": "false"}
+    unset = dict.fromkeys(("dashboard_user", "dashboard_password", "webhook_url", "webhook_key"), "none")
     words = {"processes": "the CPUs", "partitions": "one of each queue", "statistics": "true"}
-    assert told == known | of_keys | words | dict.fromkeys(("dashboard_user", "dashboard_password"), "none")
+    assert told == known | of_keys | words | unset

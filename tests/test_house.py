@@ -116,11 +116,12 @@ def test_no_source_file_can_run_data(path: Path) -> None:
 
 
 def test_nothing_is_inflated_and_nothing_is_fetched() -> None:
-    """S7, S16: no source file imports what unpacks, or what opens URLs."""
+    """S7, S16: no source file imports what unpacks, or what opens URLs; one posts to the webhook of the settings."""
     unpack, fetch = {"zlib", "gzip", "bz2", "lzma", "zipfile", "tarfile", "zstandard"}, {"http", "urllib.request"}
     imported = {
         name
         for path in SOURCES
+        if path != SRC / "quaff" / "worker" / "webhook.py"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         for name in (
             [each.name for each in node.names]

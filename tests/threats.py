@@ -29,7 +29,7 @@ CATALOGUE: dict[str, dict[int, str]] = {
         13: "a request that another site sends",
         14: "markup in arguments and errors",
         15: "a path that leads elsewhere",
-        16: "a server that fetches what somebody asks it to: it fetches nothing",
+        16: "a server that fetches what somebody asks it to: it calls the webhook of its settings, and nobody else",
         19: "the URL of a job, guessed or somebody else's: not found, in both cases",
         20: "acts of an operator: a right of their own, and written down",
     },

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
-from quaff.model import durability
+from quaff.model import durability, webhook
 from quaff.model.ids import NAME
 from quaff.model.options import LONGEST
 from quaff.model.sealing import BARE, Seals
@@ -43,6 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         signing_keys, encryption_keys: each at least 16 characters, in the environment with commas between them; the
             first one seals, all are good to open. In Flask SECRET_KEY and its FALLBACKS sign where no others are given.
         dashboard_user, dashboard_password: who is let into the dashboard, where the application does not decide that.
+        webhook_url: where the world is told of jobs that were given up and queues that wait; webhook_key: what that is
+            signed with, at least 16 characters.
+        alert_wait: a queue is late when the head of its line has waited for longer; 0: never.
         require_signed: take nothing from the server that is neither signed nor encrypted.
         seals: what these keys do.
         job_log_level: of the least record that is kept with its job, ``INFO`` by default; ``OFF`` keeps none.
@@ -76,6 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     require_signed: bool = False
     dashboard_user: str = ""
     dashboard_password: str = ""
+    webhook_url: str = ""
+    webhook_key: str = ""
+    alert_wait: float = 0
     seals: Seals = BARE
 
     def __repr__(self) -> str:
@@ -90,7 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 _OTHERS = frozenset({"QUAFF_SERVER_BINARY"})
 _FIELDS = tuple(name for name in Settings.__struct_fields__ if name not in ("url_source", "seals"))
 _SECRET = ("signing_keys", "encryption_keys")
-_HIDDEN = (*_SECRET, "dashboard_password")
+#: Whoever knows the URL of a webhook may often call it.
+_HIDDEN = (*_SECRET, "dashboard_password", "webhook_url", "webhook_key")
 _LEAST_KEY = 16
 _AT_LEAST = {"concurrency": 1, "async_concurrency": 1, "max_crashes": 1}
 
@@ -105,6 +112,7 @@ SECONDS: dict[str, tuple[float, float]] = {
     "failed_ttl": (0, LONGEST),
     "key_window": (60, LONGEST),
     "timeout": (0, LONGEST),
+    "alert_wait": (0, LONGEST),
 }
 
 
@@ -212,6 +220,8 @@ def _checked(found: Mapping[str, tuple[Any, str]], secret_keys: tuple[bytes, ...
             levels = [*logging.getLevelNamesMapping(), "OFF"]
             if values[name] not in levels:
                 raise ConfigurationError(f"{name}={value!r} from {source}: give one of {', '.join(levels)}.")
+    if url := values.get("webhook_url"):
+        webhook.check(f" from {found['webhook_url'][1]}", url, values.get("webhook_key", ""))
     url, source = values.get("url", Settings().url), found["url"][1] if "url" in found else "default"
     values.setdefault("signing_keys", secret_keys)
     return Settings(**{**values, **_settled(url, source), "seals": _seals(values)})

@@ -83,6 +83,7 @@ class Picture(NamedTuple):
     requests: dict[bytes, float]
     dumps: dict[bytes, bytes]
     dumps_until: dict[bytes, float]
+    alerts: dict[bytes, bytes]
 
     def lines(self) -> tuple[list[bytes], list[bytes], Counter[bytes]]:
         """``ready`` and ``solo`` without their ghosts, and the ghosts that stand in no line."""

@@ -19,7 +19,7 @@ _MEMORY = "tries history steps signals"
 #: For people: what is counted and listed for screens, and goes by itself.
 SEEN = (
     "told recent called_off tasks tasks_until series series_until failures failures_until workers workers_until "
-    "requests dumps dumps_until"
+    "requests dumps dumps_until alerts"
 )
 NAMES = tuple(f"meta audit {_WAITING} {_ROUTED} {_LIMITED} {_RUNNING} {_FLOWS} {_MEMORY} {_ENDED} {SEEN}".split())
 

@@ -23,7 +23,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "worker": tuple(
         f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS} "
         "claim settle release reap sweep heartbeat holds asked declare fire schedules blocks note append step receive "
-        "tally present dump recall outgoing sent arrive returned requeue rerun discard record jobs".split()
+        "tally present dump alerts recall outgoing sent arrive returned requeue rerun discard record jobs".split()
     ),
 }
 #: What connections are opened and listened on with, and scripts loaded and called.

@@ -75,6 +75,8 @@ class Word(msgspec.Struct, kw_only=True):
     signing_keys: tuple[bytes, ...] = ()
     encryption_keys: tuple[bytes, ...] = ()
     require_signed: bool = False
+    webhook_url: str = ""
+    webhook_key: str = ""
     count: int = 0
     counted: dict[str, dict[str, dict[str, int]]] = {}
 

@@ -264,6 +264,7 @@ def introduction(app: Quaff, queues: list[str], partitions: list[tuple[str, int]
         "processes",
         "failed_count",
         "failed_bytes",
+        "alert_wait",
     )
     source = Source(s.namespace, s.seals)
     return Word(
@@ -271,6 +272,8 @@ def introduction(app: Quaff, queues: list[str], partitions: list[tuple[str, int]
         signing_keys=s.signing_keys,
         encryption_keys=s.encryption_keys,
         require_signed=s.require_signed,
+        webhook_url=s.webhook_url,
+        webhook_key=s.webhook_key,
         url=s.url,
         url_source=s.url_source,
         namespace=s.namespace,

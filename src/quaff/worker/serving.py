@@ -9,6 +9,7 @@ from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
+from quaff.worker.alerts import Alerts
 from quaff.worker.control import Word
 from quaff.worker.courier import Courier
 from quaff.worker.ears import Ears
@@ -16,6 +17,7 @@ from quaff.worker.maintenance import Chores
 from quaff.worker.presence import Presence
 from quaff.worker.starts import Start
 from quaff.worker.timekeeping import Timekeeper
+from quaff.worker.webhook import Webhook
 
 
 class Serving:
@@ -48,6 +50,9 @@ class Serving:
         self.chores.declare(word.schedules)
         self.presence = Presence(store, self._partitions, name, word.slots)
         self.chores.introduce(self.presence)
+        if word.webhook_url or settings["alert_wait"]:
+            webhook = Webhook(word.webhook_url, word.webhook_key) if word.webhook_url else None
+            Alerts(store, self._partitions, word.source, webhook, settings["alert_wait"])
         self._heard = 0
         self._listen()
 
