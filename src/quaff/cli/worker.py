@@ -55,6 +55,7 @@ SIZE = _Size()
 )
 @click.option("-p", "--processes", type=click.IntRange(1, MOST), help="Worker processes. [CPUs]")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1, max=1024), help="Threads in each process. [8]")
+@click.option("-b", "--burst", is_flag=True, help="End when nothing waits in the queues any more.")
 @click.option("--grace", type=click.FloatRange(min=0), help="Seconds that running jobs get at a stop. [25]")
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a process that has ended so many jobs.")
 @click.option("--max-memory", type=SIZE, metavar="SIZE", help="Replace a process that has more, such as 512M.")
@@ -69,6 +70,7 @@ def worker(
     queues: dict[str, int] | None,
     processes: int | None,
     concurrency: int | None,
+    burst: bool,
     grace: float | None,
     max_jobs: int | None,
     max_memory: int | None,
@@ -90,5 +92,5 @@ def worker(
     names = None if queues is None else list(queues)
     weights = {name: weight for name, weight in (queues or {}).items() if weight}
     where = None if health is None else address(health)
-    plan = Plan(app, names, weights, processes, grace, flags, name, log_level, log_format, wear, where)
+    plan = Plan(app, names, weights, processes, grace, flags, name, log_level, log_format, wear, where, burst)
     sys.exit(serve(plan, reload=reload))

@@ -35,7 +35,7 @@ class Child:
         introduction: what it said when it had loaded the application.
         ready: it can claim.
         closed: the server gave it up; it ends when its jobs have, and another one does the work.
-        hopeless: why it cannot start.
+        hopeless: why it cannot start; code: what its worker ends with then.
         began: monotonic time.
         jobs_done: attempts that have ended in it, as it said last.
         worn: why it is to be replaced; empty if it is not.
@@ -53,7 +53,7 @@ class Child:
         self.worker = orders.worker
         self.introduction: Word | None = None
         self.ready = self.closed = False
-        self.hopeless = ""
+        self.hopeless, self.code = "", 2
         self.began = time.monotonic()
         self.jobs_done = 0
         self.worn = ""

@@ -29,6 +29,7 @@ class Orders(msgspec.Struct, kw_only=True):
         starts: the descriptor of the shared start records.
         traces: that of the file for the stacks of an interpreter that is held up.
         metered: it tells what it counts.
+        burst: it does not wait for a server that is away at its start.
         tell_after: it says so when that many jobs have ended in it; None: never.
     """
 
@@ -47,6 +48,7 @@ class Orders(msgspec.Struct, kw_only=True):
     traces: int = -1
     tell_after: int | None = None
     metered: bool = False
+    burst: bool = False
 
 
 class Word(msgspec.Struct, kw_only=True):
@@ -56,8 +58,9 @@ class Word(msgspec.Struct, kw_only=True):
     (``text`` is the token of the job that matters most, or empty); from the process ``loaded`` (it knows the
     application; ``text`` is a warning; ``schedules`` are those that its code declares, each with the place of its
     queue; ``traces``: it has a file for its stacks), ``ready`` (it can claim), ``failed`` (``text`` says why it cannot
-    start), ``closed`` (the server gave it up; it ends when its jobs have), ``done`` (``count`` jobs have ended in it),
-    ``counted`` (this, by queue and task, since the last time), ``dumped`` (``text`` are its stacks).
+    start, ``count`` is the worker's exit code for that if it is not 2), ``closed`` (the server gave it up; it ends when
+    its jobs have), ``done`` (``count`` jobs have ended in it), ``counted`` (this, by queue and task, since the last
+    time), ``dumped`` (``text`` are its stacks).
     """
 
     said: str

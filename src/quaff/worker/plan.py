@@ -24,6 +24,7 @@ class Plan(NamedTuple):
         level, log_format: of the log.
         wear: when a process is replaced.
         health: where to tell how it is; None: nowhere.
+        burst: it ends when its queues are empty.
     """
 
     app: str
@@ -37,3 +38,4 @@ class Plan(NamedTuple):
     log_format: str = "text"
     wear: Wear = Wear()
     health: Address | None = None
+    burst: bool = False

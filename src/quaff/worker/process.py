@@ -47,6 +47,8 @@ log = logging.getLogger("quaff.worker")
 
 #: Exit codes the supervisor reads: told to go, closed by the server (start another), cannot start (do not).
 DONE, CLOSED, HOPELESS = 0, 75, 2
+#: That of a worker which does not wait for its server.
+UNREACHABLE = 3
 #: Seconds an orphan lets its running jobs go on, the longest turn of the loop, and what exit handlers get.
 _ORPHAN, _TURN, _FAREWELL = 3.0, 1.0, 2.0
 
@@ -217,15 +219,15 @@ def main() -> None:
         os._exit(HOPELESS)
     told = introduction(app, process.queues, process.partitions)
     control.say(msgspec.structs.replace(told, traces=traces.arm(orders.traces, process.ask_dump)))
-    wait_for_server(app, control)
+    wait_for_server(app, control, for_ever=not orders.burst)
     control.say(Word(said="ready"))
     clearing.start(app)
     process.run()
     leave(process.code, idle=process.idle, orphan=control.closed)
 
 
-def wait_for_server(app: Quaff, control: Control) -> None:
-    """Return when the server answers; ends the process if the supervisor goes first."""
+def wait_for_server(app: Quaff, control: Control, *, for_ever: bool) -> None:
+    """Return when the server answers; ends the process if the supervisor goes first, or at once if not ``for_ever``."""
     from quaff.store.queries import lookup
 
     probe = lookup(partition(app.settings.namespace, "default"), b"")
@@ -239,6 +241,9 @@ def wait_for_server(app: Quaff, control: Control) -> None:
             control.say(Word(said="failed", text=str(error)))
             os._exit(HOPELESS)
         except QuaffError as error:
+            if not for_ever:
+                control.say(Word(said="failed", text=str(error), count=UNREACHABLE))
+                os._exit(HOPELESS)
             if not said:
                 log.error("%s; trying again", error)
             said = True

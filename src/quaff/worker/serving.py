@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from quaff.queues import QueueStats, stats_of
 from quaff.store.client import Store
@@ -10,6 +10,7 @@ from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
 from quaff.worker.alerts import Alerts
+from quaff.worker.burst import Burst
 from quaff.worker.control import Word
 from quaff.worker.courier import Courier
 from quaff.worker.ears import Ears
@@ -73,6 +74,10 @@ class Serving:
     def stats(self) -> dict[str, QueueStats]:
         """How many jobs of each queue are where; from any thread. Raises as ``Store.run``."""
         return stats_of(self._store, [*self._partitions])
+
+    def burst(self, processes: Callable[[], Iterable[bytes]]) -> Burst:
+        """Begin to look whether there is nothing to do any more, for these processes."""
+        return Burst(self._store, self._partitions, processes)
 
     def grown(self) -> Sequence[tuple[str, int]]:
         """All partitions, by queue and number, if there are more than when this was asked before; else nothing.

@@ -20,6 +20,7 @@ import msgspec
 
 from quaff.store.urls import mask
 from quaff.worker import orphans
+from quaff.worker.burst import Burst
 from quaff.worker.child import Child, describe, say_what_runs
 from quaff.worker.control import Orders, Word
 from quaff.worker.dumps import Dumps
@@ -27,6 +28,7 @@ from quaff.worker.guarding import Guard
 from quaff.worker.health import Health
 from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
+from quaff.worker.pause import Pause
 from quaff.worker.plan import Plan
 from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.rotation import Rotation
@@ -41,11 +43,10 @@ log = logging.getLogger("quaff.worker")
 _BURY = 0.4
 #: Seconds in which a stop signal is the same one again: whoever started us passed on what the group got anyway.
 _ECHO = 0.1
-#: Seconds between two starts of a process that does not stay: the first pause and the longest; and how long it must
-#: have lived for the next pause to be the first one again.
-_PAUSE, _LONGEST_PAUSE, _SETTLED = 0.2, 5.0, 1.0
 #: Seconds between two looks at what runs too long, and while stacks are waited for.
 _LOOK, _SOON = 0.5, 0.1
+#: Seconds of a turn while there is nothing to look at yet.
+_SHORT = 0.2
 
 
 class Supervisor:
@@ -77,22 +78,23 @@ class Supervisor:
             log_format=plan.log_format,
             tell_after=plan.wear.jobs,
             metered=plan.health is not None,
+            burst=plan.burst,
         )
         self._children: list[Child] = []
         self._wanted = plan.processes or 1
-        self._start_at = 0.0
-        self._pause = _PAUSE
+        self._pause = Pause()
         self._introduction: Word | None = None
         self._serving: Serving | None = None
         self._chores: Chores | None = None
         self._limits: Limits | None = None
         self._rotation: Rotation | None = None
         self._dumps = Dumps()
+        self._burst: Burst | None = None
         self._announced = False
         self._stops: list[int] = []
         self._draining = False
         self._stopped_at = 0.0
-        self._hopeless = ""
+        self._hopeless: Child | None = None
 
     def run(self) -> int:
         """Work until told to stop. Returns the exit code."""
@@ -100,8 +102,8 @@ class Supervisor:
             self._act_on_signals()
             self._bury_the_dead()
             orphans.collect({self._guard.pid, *(child.pid for child in self._children)})
-            if self._hopeless:
-                sys.stderr.write(f"Error: {self._hopeless.rstrip()}\n")
+            if self._hopeless is not None:
+                sys.stderr.write(f"Error: {self._hopeless.hopeless.rstrip()}\n")
                 break
             if self._ending and not self._children:
                 break
@@ -120,6 +122,8 @@ class Supervisor:
                 self._dumps.look(self._children, self._serving)
                 if self._serving.presence.drain:
                     self._drain("somebody has asked for it")
+                if self._burst is not None and self._burst.over:
+                    self._drain("nothing waits in its queues")
             self._health.look(self._children, self._wanted, self._serving, stopping=self._ending)
             self._listen()
         for child in self._children:
@@ -132,8 +136,8 @@ class Supervisor:
         return self._code()
 
     def _code(self) -> int:
-        if self._hopeless:
-            return HOPELESS
+        if self._hopeless is not None:
+            return self._hopeless.code
         log.info("worker %s has stopped", self._name)
         return DONE if len(self._stops) < 2 else 128 + self._stops[1]
 
@@ -152,11 +156,11 @@ class Supervisor:
 
     def _start_missing(self) -> None:
         wanted = self._rotation.step(self._children, self._wanted) if self._rotation else self._wanted
-        while sum(child.serving for child in self._children) < wanted and time.monotonic() >= self._start_at:
+        while sum(child.serving for child in self._children) < wanted and time.monotonic() >= self._pause.until:
             try:
                 child = Child(self._orders)
             except OSError as error:
-                self._try_later(f"no other process can be started: {error}")
+                self._pause.begin(f"no other process can be started: {error}")
                 return
             self._children.append(child)
             self._guard.add(child.pid)
@@ -165,10 +169,10 @@ class Supervisor:
 
     def _listen(self) -> None:
         """Wait for a signal, a word of a child, or the next deadline."""
-        timeout = _LOOK if self._introduction or self._children else _PAUSE
+        timeout = _LOOK if self._introduction or self._children else _SHORT
         timeout = _SOON if self._dumps.open else timeout
         leaving = [child.leaves_at for child in self._children if child.leaves_at is not None]
-        for at in (self._start_at, *leaving):
+        for at in (self._pause.until, *leaving):
             if at > (now := time.monotonic()):
                 timeout = min(timeout, at - now)
         controls = {child.control.fileno(): child for child in self._children if not child.control.closed}
@@ -193,7 +197,7 @@ class Supervisor:
             elif word.said == "dumped" and self._serving is not None:
                 self._dumps.heard(child, word.text, self._serving)
             elif word.said == "failed":
-                child.hopeless = word.text
+                child.hopeless, child.code = word.text, word.count or HOPELESS
 
     def _meet(self, child: Child, word: Word) -> None:
         """A process has loaded the application. With the first one the chores can begin."""
@@ -234,6 +238,8 @@ class Supervisor:
             self._announced = True
             log.info("ready: %d of %d processes", ready, self._wanted)
             self._systemd.tell("READY=1", f"STATUS={self._wanted} processes")
+            if self._plan.burst and self._serving is not None:
+                self._burst = self._serving.burst(lambda: [child.id for child in self._children])
 
     # Ending
 
@@ -302,7 +308,7 @@ class Supervisor:
                 log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
                 self._health.crashed()
                 if not started:
-                    self._try_later(None, child)
+                    self._pause.begin(None, child.began)
             if self._chores is not None:
                 self._chores.bury(Death(child.id, blamed, child.worker, child.pid, *describe(code)))
 
@@ -321,20 +327,10 @@ class Supervisor:
     def _not_up(self, child: Child, code: int) -> None:
         """A process could not start. At the worker's own start that is the end; later another one is tried, slowly."""
         if not self._announced and child.hopeless:
-            self._hopeless = child.hopeless
+            self._hopeless = child
         elif not self._ending:
-            self._try_later(f"process {child.pid} did not start: {child.hopeless or describe(code)[1]}", child)
+            self._pause.begin(f"process {child.pid} did not start: {child.hopeless or describe(code)[1]}", child.began)
             Rotation.forget_reload(self._children)
-
-    def _try_later(self, why: str | None, child: Child | None = None) -> None:
-        """No other process for a while, and longer each time, until one has lived for a while."""
-        now = time.monotonic()
-        if child is not None and now - child.began > _SETTLED:
-            self._pause = _PAUSE
-        if why is not None:
-            log.error("%s; next try in %.1f s", why.rstrip(), self._pause)
-        self._start_at = now + self._pause
-        self._pause = min(_LONGEST_PAUSE, self._pause * 2)
 
 
 def _essence(word: Word) -> tuple[str, str, float]:
