@@ -66,7 +66,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def backlog(self) -> int:
         """Jobs that a worker could run now, and those that run: what decides how many workers it takes."""
-        return max(0, self.queued - self.parked) + self.running
+        return self.queued + self.running
 
     def scale(self) -> dict[str, int]:
         """What an autoscaler is told."""

@@ -166,6 +166,19 @@ def test_an_autoscaler_is_told_the_backlog(stage: Stage) -> None:
     wait_until(lambda: scale()["backlog"] == 0, 10)
 
 
+def test_what_is_parked_takes_nothing_off_the_backlog(stage: Stage) -> None:
+    """It is in no line; who waits there is all the same to be run."""
+    stage.quaff.block("mark")
+    worker = stage.worker("-p", "1", "-c", "1")
+    stage.many("mark", [(f"parked {number}",) for number in range(3)])
+    queue = stage.quaff.queue("default")
+    wait_until(lambda: queue.stats().parked == 3, 10)
+    assert queue.stats().backlog == 0
+    worker.stop()
+    stage.many("tiny", [()] * 2)
+    assert (queue.stats().queued, queue.stats().backlog, queue.stats().scale()["backlog"]) == (2, 2, 2)
+
+
 def test_one_who_asks_slowly_keeps_nobody_waiting(stage: Stage) -> None:
     """Connections that say nothing are hung up on."""
     port = free_port()
