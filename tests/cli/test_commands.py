@@ -292,27 +292,6 @@ def test_schedules_are_listed_run_and_paused(shop: str, quaff: Quaff, worker: Pr
     assert run("cron", "resume", "-A", shop, "daily").stdout == "resumed\n"
 
 
-def test_nothing_that_somebody_wrote_reaches_the_terminal(shop: str, quaff: Quaff, worker: Program) -> None:
-    """Colours, cursor movements and line ends in an error and in arguments are shown in every command."""
-    job = quaff.tasks["fails"].delay(HOSTILE)
-    ended(job)
-    worker.stop()
-    quaff.tasks["fails"].delay(HOSTILE)
-    said = [
-        run("jobs", "ls", "-A", shop),
-        run("jobs", "show", "-A", shop, job.id),
-        run("jobs", "watch", job.id),
-        run("top"),
-        run("info"),
-        run("call", "-A", shop, "fails", f"text={HOSTILE}"),
-        run("jobs", "ls", HOSTILE),
-        run("cron", "pause", "-A", shop, HOSTILE),
-    ]
-    for each in said:
-        assert all(line.isprintable() for line in each.output.split("\n")), repr(each.output)
-    assert r"\x1b[31mred" in said[0].output
-
-
 def test_a_table_is_as_wide_as_the_terminal() -> None:
     """The last cell is cut; numbers stand at the right."""
     lines = table(("A", ">N", "TEXT"), [("x", 5, "word " * 30), ("longer", 1234, HOSTILE)], width=40)

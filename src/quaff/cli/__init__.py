@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -13,11 +16,16 @@ from quaff.errors import ConfigurationError, QuaffError, ServerUnavailable, Unkn
 class Group(click.Group):
     """Shows our errors as one message with an exit code, never as a traceback."""
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _printable():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with _printable():
+                return super().invoke(ctx)
         except QuaffError as error:
-            click.echo(f"Error: {printable(error)}", err=True)
+            click.echo(f"Error: {printable(str(error))}", err=True)
             sys.exit(next((code for kind, code in _CODES.items() if isinstance(error, kind)), 1))
         except (click.ClickException, click.exceptions.Exit, click.Abort, EOFError, OSError):
             raise
@@ -30,13 +38,28 @@ class Group(click.Group):
 #: Exit codes besides 0, 1 (it ran, and the thing failed) and Click's own 2; ``quaff server`` has 4, it runs already.
 _CODES = {ConfigurationError: 2, UnknownTask: 2, ServerUnavailable: 3}
 BUG = 70
+#: Lines of an error, and characters of one.
+_LINES, _LONGEST = 100, 2000
 
 
-def printable(error: QuaffError) -> str:
-    """Its text, which may have names in it that somebody else made: line by line as it may be shown."""
+def printable(text: str) -> str:
+    """An error's text, which may have names in it that somebody else made: line by line as it may be shown."""
     from quaff.cli.printing import plain
 
-    return "\n".join(map(plain, str(error).splitlines()))
+    lines = [plain(line) for line in text.split("\n")[:_LINES]]
+    return "\n".join(
+        line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}" for line in lines
+    )
+
+
+@contextmanager
+def _printable() -> Iterator[None]:
+    """Click says again what was typed, or pasted."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = printable(error.message)
+        raise
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from quaff.cli.application import user_name
+
 #: As in ``quaff.store.rights``, which would load all of Redis's client for a page of help.
 _ROLES = ("producer", "worker", "dashboard", "operator")
 
@@ -11,7 +13,7 @@ _ROLES = ("producer", "worker", "dashboard", "operator")
 @click.command(short_help="Print what a user of the server has to be allowed.")
 @click.argument("role", type=click.Choice(_ROLES))
 @click.option("-n", "--namespace", default="quaff", show_default=True, help="The application's NAMESPACE.")
-@click.option("-u", "--user", default="", metavar="NAME", help="The user's name. [quaff-ROLE]")
+@click.option("-u", "--user", default="", metavar="NAME", callback=user_name, help="The user's name. [quaff-ROLE]")
 def acl(role: str, namespace: str, user: str) -> None:
     """Print the command that makes a user of Redis or Valkey who may do what ROLE has to do, and nothing else.
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from quaff.inspector import Inspector
     from quaff.store.keys import Partition
 
+_LONGEST_USER = 200
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -122,6 +123,13 @@ def inspector_in(quaff: Quaff, queues: str | None, *, told: bool) -> Inspector:
 
     homes, _ = homes_in(quaff, queues, told=told)
     return Inspector(quaff, list(dict.fromkeys(home.queue for home in homes)))
+
+
+def user_name(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """A callback for the name of a user of the server: as one word, which goes into a command that is to be pasted."""
+    if name and not (len(name) <= _LONGEST_USER and name.isprintable() and " " not in name):
+        raise click.BadParameter(f"{name[:40]!r} is no user's name: one word of {_LONGEST_USER} characters at most.")
+    return name
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")

@@ -7,6 +7,7 @@ import sys
 import click
 
 from quaff.cli.application import application, homes_of
+from quaff.cli.printing import plain, put_json
 
 
 @click.command(short_help="Look at the jobs: does what is stored add up?")
@@ -18,8 +19,6 @@ def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> N
 
     Exit code 1 if something is wrong, also where it was repaired.
     """
-    import msgspec
-
     from quaff.audit.auditor import Audit
     from quaff.audit.report import report
     from quaff.store.probe import Line
@@ -32,13 +31,13 @@ def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> N
         rows += report(store, one, one.run(), repair=repair)
         unchecked += [f"queue {home.queue}#{home.number}: {each}" for each in one.unchecked]
     if as_json:
-        click.echo(msgspec.json.encode({"queues": len(homes), "findings": rows, "unchecked": unchecked}))
+        put_json({"queues": len(homes), "findings": rows, "unchecked": unchecked})
     else:
         for row in rows:
-            click.echo(f"I{row.invariant} {row.name}: {row.subject} (queue {row.queue}): {row.text}")
+            click.echo(f"I{row.invariant} {row.name}: {plain(row.subject)} (queue {row.queue}): {plain(row.text)}")
             click.echo(f"    {'repaired: ' if row.repaired else ''}{row.remedy}")
         for each in unchecked:
-            click.echo(f"not checked: {each}")
+            click.echo(f"not checked: {plain(each)}")
         click.echo(
             f"{len(homes)} queues, {len(rows)} findings" + (", repaired where it can be" if rows and repair else "")
         )

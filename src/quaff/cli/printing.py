@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Of a table that goes to a file or a pipe.
 _WIDE = 200
+#: The longest cell: one that is longer pushes all others out of sight.
+_CELL = 200
 _UNITS = ((0.001, "µs", 1e-6), (1, "ms", 1e-3), (100, "s", 1.0), (7200, "min", 60.0), (172_800, "h", 3600.0))
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -42,7 +44,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], width: int | No
         width: columns of the terminal; the last cell is cut where a line would be longer. None: that of stdout.
     """
     right = [title.startswith(">") for title in head]
-    lines = [[title.removeprefix(">") for title in head], *([plain(cell) for cell in row] for row in rows)]
+    lines = [[title.removeprefix(">") for title in head], *([_cut(plain(cell), _CELL) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     most = width or (shutil.get_terminal_size((_WIDE, 24)).columns if sys.stdout.isatty() else _WIDE)
     return [_cut("  ".join(_padded(*each) for each in zip(line, widths, right, strict=True)), most) for line in lines]
@@ -67,10 +69,15 @@ def put_table(head: Sequence[str], rows: Sequence[Sequence[object]], nothing: st
 
 
 def put_json(value: Any) -> None:
-    """One document; times are ISO 8601."""
+    """One document in one line; times are ISO 8601. What a terminal would obey is escaped, too."""
+    import json
+
     import msgspec
 
-    click.echo(msgspec.json.encode(value))
+    text = msgspec.json.encode(value).decode()
+    # Only in a text of it can such a character be, and there an escape says the same.
+    quiet = text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    click.echo(quiet)
 
 
 def summary(counts: Counts) -> dict[str, Any]:

@@ -106,4 +106,4 @@ def _trouble(desk: Desk, code: int, name: str, text: str) -> Response:
     page = render_template(
         "quaff/trouble.html", layout="quaff/layout.html", title=name, text=text, code=code, desk=desk, said="", here=""
     )
-    return make_response(page, code)
+    return make_response(words.seen(page), code)

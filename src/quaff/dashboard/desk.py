@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, abort, g, redirect, render_template, request, url_for
 
 from quaff.dashboard import charts
+from quaff.dashboard.words import seen
 from quaff.inspector import Inspector
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Desk:
             here=request.endpoint.rpartition(".")[2] if request.endpoint else "",
             **context,
         )
-        answer = Response(html, mimetype="text/html")
+        answer = Response(seen(html), mimetype="text/html")
         answer.headers["Cache-Control"] = "private, no-cache"
         answer.headers["Vary"] = "X-Fragment, Cookie, Authorization"
         if fragment:

@@ -9,6 +9,7 @@ from flask import Response, render_template, stream_with_context
 from markupsafe import Markup
 
 from quaff.dashboard.desk import Desk
+from quaff.dashboard.words import seen
 from quaff.errors import QuaffError
 from quaff.inspector import Step
 
@@ -30,7 +31,7 @@ def streamed(desk: Desk, steps: Iterator[Step], total: int, title: str, past: st
     )
     head, _, tail = whole.partition("<!--here-->")
     lines = _lines(steps, Step(total, 0, 0), past)
-    return Response(stream_with_context(chain((head,), lines, (tail,))), mimetype="text/html")
+    return Response(stream_with_context(map(seen, chain((head,), lines, (tail,)))), mimetype="text/html")
 
 
 def _lines(steps: Iterator[Step], step: Step, past: str) -> Iterator[str]:

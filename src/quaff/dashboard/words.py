@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from markupsafe import Markup
 
+#: Nothing of this has a place in a page: what a terminal obeys, and what turns the direction of the text around it.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
@@ -53,6 +56,11 @@ def size(count: float | None) -> str:
 def plural(count: int, word: str) -> str:
     """``1 job``, ``2 jobs``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def seen(page: str) -> str:
+    """A page in which characters that nobody would see, and that do something all the same, are shown instead."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), page)
 
 
 FILTERS = {each.__name__: each for each in (when, lasting, number, size, plural)}

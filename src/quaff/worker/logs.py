@@ -37,6 +37,10 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__(_FORMAT, "%H:%M:%S")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Its lines, which do nothing to a terminal, whatever a job has put into them."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name that logging looks for
         """Without a traceback, which comes after it."""
         job = about_the_job()
@@ -104,4 +108,4 @@ def first_line(text: str, limit: int = 200) -> str:
 
 def printable(line: str) -> str:
     """A line that does nothing to a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
