@@ -6,6 +6,7 @@ picture and the server's are the same, and the dump shows the invariants 1, 4, 6
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 from uuid import uuid4
 
@@ -33,6 +34,7 @@ from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import HOUR, RULES, Desk, keyed
 from tests.store.engine_model import GHOST, LETTER, Job, Process, World
 
+FULL = bool(os.environ.get("FULL"))
 OK, ALREADY, FENCED, GONE, _ = Verdict
 STATES = [*LETTER, JobState.RETRYING, JobState.SCHEDULED]
 
@@ -403,9 +405,12 @@ class Engine(World, RuleBasedStateMachine):
 
 
 @pytest.mark.early
-@pytest.mark.timeout(240)  # thousands of calls, and other tests beside them
+@pytest.mark.timeout(3600 if FULL else 240)  # thousands of calls, and other tests beside them
 def test_any_order_of_calls_keeps_every_invariant(server_url: str) -> None:
     """The real scripts on a real server and the model agree after every step (F2, F28, F32, F54, F61, F66)."""
-    plan = settings(max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+    examples = 1500 if FULL else 80
+    plan = settings(
+        max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     Engine.url = server_url
     run_state_machine_as_test(Engine, settings=plan)  # type: ignore[no-untyped-call]
