@@ -54,6 +54,7 @@ def site(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 def pages(app: Flask, site: Site) -> list[str]:
     """Every page that can be asked for, of those that there are, with values that there are; lists with each filter."""
     values = {"stamp": version(), "rest": "nowhere"}
+    ids = {"flow": site.flow.id, "worker_drain": Inspector(site.quaff).workers()[0].id}
     adapter = app.url_map.bind("localhost")
     found = []
     for rule in app.url_map.iter_rules():
@@ -62,7 +63,7 @@ def pages(app: Flask, site: Site) -> list[str]:
         name = rule.endpoint.rpartition(".")[2]
         own = {
             **values,
-            "id": site.flow.id if name == "flow" else site.jobs["failed"].id,
+            "id": ids.get(name, site.jobs["failed"].id),
             "name": "give" if name == "task" else "mail",
         }
         found.append(adapter.build(rule.endpoint, {each: own[each] for each in rule.arguments}))

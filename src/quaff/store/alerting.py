@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from quaff.store.keys import Partition
-from quaff.store.queries import Letter
 from quaff.store.scripts import load
 from quaff.store.transitions import Call
+
+
+class Letter(NamedTuple):
+    """A dead letter: its id, when it was given up (Unix milliseconds), and its outcome (empty where none is kept)."""
+
+    id: bytes
+    given_up_ms: int
+    outcome: bytes
 
 
 class Told(NamedTuple):

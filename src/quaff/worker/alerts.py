@@ -20,10 +20,9 @@ from quaff.model.ids import JobId
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.source import Source
 from quaff.model.webhook import MESSAGE, NAME, Body, Event, encode
-from quaff.store.alerting import Due, Told, alerts
+from quaff.store.alerting import Due, Letter, Told, alerts
 from quaff.store.client import Store
 from quaff.store.keys import Partition
-from quaff.store.queries import Letter
 from quaff.worker.webhook import DEADLINE, Undelivered, Webhook
 
 log = logging.getLogger("quaff.worker")
