@@ -13,7 +13,7 @@ CATALOGUE: dict[str, dict[int, str]] = {
         4: "a message, result or schedule that was forged, changed, moved or played again: refused",
         5: "keys: rotated without a failed job; an unknown one opens nothing",
         6: "arguments and results at rest: encrypted where there are keys for it",
-        7: "something small that unpacks to something huge: nothing is compressed, so nothing is inflated",
+        7: "something small that unpacks to something huge: not inflated, or within a bound (jobs of RQ's)",
         8: "bytes made to break a parser: bounded in size and depth; only our errors, never a crash",
     },
     "The server": {

@@ -78,6 +78,7 @@ def program() -> click.Group:
     from quaff.cli.dashboard import dashboard
     from quaff.cli.dev import dev
     from quaff.cli.doctor import doctor
+    from quaff.cli.importing import import_
     from quaff.cli.jobs import jobs
     from quaff.cli.looking import info, queues, top
     from quaff.cli.metrics import healthcheck, metrics
@@ -88,7 +89,7 @@ def program() -> click.Group:
     running = (dev, worker, server, dashboard)
     looking = (info, queues, top, jobs, cron)
     watching = (doctor, audit, metrics, healthcheck)
-    for command in (*running, *looking, call, pause, resume, purge, drain, *watching, acl, completion):
+    for command in (*running, *looking, call, pause, resume, purge, drain, *watching, acl, import_, completion):
         quaff.add_command(command)
     return quaff
 

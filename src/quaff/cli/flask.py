@@ -13,6 +13,7 @@ from quaff.cli.audit import audit
 from quaff.cli.calling import call
 from quaff.cli.cron import cron
 from quaff.cli.doctor import doctor
+from quaff.cli.importing import import_
 from quaff.cli.jobs import jobs
 from quaff.cli.looking import info, queues, top
 from quaff.cli.steering import pause, purge, resume
@@ -64,7 +65,7 @@ def _of_flask(command: click.Command, group: click.Group = quaff_group) -> None:
     )(click.pass_context(callback))
 
 
-for _each in (worker, info, queues, top, jobs, cron, call, pause, resume, purge, doctor, audit):
+for _each in (worker, info, queues, top, jobs, cron, call, pause, resume, purge, doctor, audit, import_):
     _of_flask(_each)
 
 
