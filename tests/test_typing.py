@@ -52,6 +52,26 @@ def test_every_part_of_a_task_is_in_a_file_that_must_pass() -> None:
 
 # The judge of bad.py
 
+
+@pytest.mark.parametrize("checker", sorted(check_bad.OTHERWISE))
+def test_what_a_checker_sees_otherwise_is_one_line_each(checker: str) -> None:
+    """And of what has to be refused it sees nearly all."""
+    bad, good = (FOLDER / "bad.py").read_text(), (FOLDER / "good.py").read_text()
+    expected, _ = check_bad.marked(bad)
+    unseen = expected.keys() - check_bad.seen_by(checker, bad, expected).keys()
+    refused = check_bad.seen_by(checker, good, {})
+    assert len(unseen) + len(refused) == len(check_bad.OTHERWISE[checker])
+    assert len(unseen) <= 3
+
+
+def test_a_line_that_a_checker_sees_by_now_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the table would go on to excuse what nobody needs to be excused for."""
+    monkeypatch.setitem(check_bad.OTHERWISE, "ty", {'add("one")': "too young"})
+    seen = check_bad.seen_by("ty", MARKED, check_bad.marked(MARKED)[0])
+    assert seen == {}
+    assert check_bad.differences("ty", seen, {2: {"error"}}) == ["bad.py:2: ty reports error, the mark says nothing"]
+
+
 MARKED = """ok(1)
 add("one")  # error: arg-type reportArgumentType
 """
