@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -9,12 +10,21 @@ from pathlib import Path
 
 import click
 
+from quaff import errors
 from quaff.cli import program
 from quaff.config import SECONDS, Settings
+from quaff.errors import QuaffError
+from quaff.store.faults import NoAnswer
 
 COMMENT = re.compile(r"<!-- made: (\w+) -->")
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"\[([^\]]+)\]\(((?!\w+:|#)[^)#]+)(#[^)]*)?\)")
+#: Each kind of error by its code; the last one is seen by those alone who read a worker's log.
+ERRORS: dict[str, type[QuaffError]] = {
+    kind.code: kind
+    for kind in (*vars(errors).values(), NoAnswer)
+    if isinstance(kind, type) and issubclass(kind, QuaffError)
+}
 PAGES = {"CONTRIBUTING.md": "project/contributing.md", "SECURITY.md": "project/reporting.md"}
 
 
@@ -92,6 +102,21 @@ def settings(page: Path) -> str:
     return "\n".join(lines)
 
 
+def error(page: Path) -> str:
+    """What the code says of the error that a page is named after: what it is, what it is a kind of, what it holds."""
+    kind = ERRORS[page.stem]
+    says, _, held = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    parents = [
+        f"`{each.__name__}`"
+        for each in kind.__mro__[1:]
+        if each.__name__ not in ("object", "BaseException", "Exception")
+    ]
+    lines = [f"`{kind.__name__}`, a kind of {', '.join(parents)}." if parents else "", " ".join(says.split())]
+    for name, text in re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", held, re.MULTILINE):
+        lines.append(f"- `.{name}`: {' '.join(text.split())}")
+    return "\n\n".join(lines).replace("``", "`").strip()
+
+
 def others(page: Path) -> str:
     """The pages beside the first one that it does not name itself: new ones are there at once."""
     named = set(re.findall(r"^[\w./-]+$", page.read_text(), re.MULTILINE))
@@ -102,6 +127,7 @@ MADE: dict[str, Callable[[Path], str]] = {
     "commands": commands,
     "settings": settings,
     "others": others,
+    "error": error,
     "readme": lambda page: _from_root("README.md", page),
     "contributing": lambda page: _from_root("CONTRIBUTING.md", page),
     "changelog": lambda page: _from_root("CHANGELOG.md", page),

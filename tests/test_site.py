@@ -12,6 +12,7 @@ import pytest
 import quaff
 from quaff.cli import program
 from quaff.config import Settings
+from tests.matrix import ENGINE, known_as
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -49,6 +50,55 @@ def test_each_setting_is_in_the_reference_with_its_default(generated: ModuleType
         name for name in Settings.__struct_fields__ if name not in ("url_source", "seals")
     ]
     assert "| `lease` | `QUAFF_LEASE` | `float` | `30` | 1, 86400 |" in page
+
+
+def kinds() -> dict[str, type[quaff.QuaffError]]:
+    """Each kind of error that the package has, wherever it is declared, by its code."""
+    import quaff.store.faults  # the one that is not public
+
+    found: dict[str, type[quaff.QuaffError]] = {}
+    rest = [quaff.QuaffError]
+    while rest:
+        kind = rest.pop()
+        if "code" in vars(kind):
+            assert kind.code not in found, f"{kind.__name__} and {found[kind.code].__name__} have one code"
+            found[kind.code] = kind
+        rest += [each for each in kind.__subclasses__() if each.__module__.startswith("quaff.")]
+    return found
+
+
+def test_each_error_code_has_its_page_and_each_page_its_code(generated: ModuleType) -> None:
+    """With the name of the class, which is in the table of all, too; what the class says of itself comes from it."""
+    pages = {path.stem: path.read_text() for path in (DOCS / "errors").glob("*.md")}
+    assert pages.keys() == kinds().keys() == generated.ERRORS.keys()
+    table = (DOCS / "errors.md").read_text()
+    for code, kind in kinds().items():
+        assert pages[code].startswith(f"# {code}: {kind.__name__}\n\n<!-- made: error -->\n\n## Why it is\n\n")
+        assert "\n## What to do next\n" in pages[code]
+        assert f"(errors/{code}.md)" in table
+        assert kind.__name__ in table or code == "QF021"
+    queue_full = generated.error(DOCS / "errors" / "QF013.md")
+    assert queue_full.startswith("`QueueFull`, a kind of `EnqueueError`, `QuaffError`.")
+    assert queue_full.endswith("- `.retry_after`: seconds to wait before the next try.")
+
+
+def examples() -> list[Path]:
+    """The pages of errors that say what makes them."""
+    return [path for path in sorted((DOCS / "errors").glob("*.md")) if "```python raises\n" in path.read_text()]
+
+
+@pytest.mark.parametrize("page", examples(), ids=lambda page: page.stem)
+def test_what_the_page_of_an_error_does_makes_it(
+    page: Path, server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last line raises it, and its text ends in the code."""
+    monkeypatch.setenv("REDIS_URL", known_as(ENGINE, server_url))  # which a URL in the code goes before
+    monkeypatch.setenv("QUAFF_NAMESPACE", namespace)
+    (code,) = re.findall(r"^```python raises\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    with pytest.raises(quaff.QuaffError) as raised:
+        exec(compile(code, str(page), "exec"), {"__name__": "page"})
+    assert raised.value.code == page.stem
+    assert f"[{page.stem}]" in str(raised.value)
 
 
 def test_a_page_that_nobody_put_in_order_is_on_the_site_at_once(generated: ModuleType, tmp_path: Path) -> None:
