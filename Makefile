@@ -10,6 +10,7 @@
 #   make chaos [DURATION=60] [SEED=1]   all that can go wrong, card after card, with a seed to deal them again
 #   make docs                           the site, in docs/_build/html; a warning is an error
 #   make pictures                       the dashboard's pictures in the docs, anew (needs Chromium)
+#   make captures                       docs/terminal.md anew, from a real terminal (needs tmux)
 #   make clean
 # Each sets up .venv by itself, and again whenever pyproject.toml has changed. PYTHON=… picks another interpreter.
 
@@ -26,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright is as new as the venv: do not ask the network about it
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example test engines check lowest dist sbom bench chaos docs pictures clean
+.PHONY: help demo example test engines check lowest dist sbom bench chaos docs pictures captures clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -110,6 +111,9 @@ pictures: $(VENV)/test.stamp
 	@folder=$$(mktemp -d) && mkdir -p docs/pictures && \
 	CI=true PICTURES=$$folder $(VENV)/bin/python -m pytest -n0 tests/browser/test_dashboard.py && \
 	cp $$folder/dashboard-overview-light.png docs/pictures/ && rm -r $$folder
+
+captures: $(VENV)/test.stamp
+	$(VENV)/bin/python -m tests.captures >$(VENV)/terminal.md && mv $(VENV)/terminal.md docs/terminal.md
 
 clean:
 	rm -rf docs/_build $(VENV) .quaff .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

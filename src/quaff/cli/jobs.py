@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from quaff.inspector.shapes import JobDetail, JobRow
     from quaff.model.progress import Progress
 
+#: Of a list of jobs.
+COLUMNS = ("ID", "STATE", "TASK", "WHEN", ">TRY", ">RAN", "WHAT")
 _DONE = {"retry": "sent back", "cancel": "cancelled, or asked to stop", "discard": "deleted"}
 _HELP = "FILTER: words such as state:failed task:mail.* queue:x error:Timeout since:2h id:…, or ids of jobs."
 
@@ -56,8 +58,7 @@ def ls(
     if as_json:
         put_json(page)
         return
-    head = ("ID", "STATE", "TASK", "WHEN", ">TRY", ">RAN", "WHAT")
-    put_table(head, [_row(row) for row in page.jobs], "no such jobs" + (" so far" if page.cursor else ""))
+    put_table(COLUMNS, [_row(row) for row in page.jobs], "no such jobs" + (" so far" if page.cursor else ""))
     if page.cursor:
         click.echo(f"more: --cursor {page.cursor}", err=True)
 

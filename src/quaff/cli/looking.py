@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from quaff.inspector import Inspector
     from quaff.inspector.shapes import QueueRow, WorkerRow
 
-_QUEUES = ("QUEUE", *">QUEUED >RUNNING >SCHEDULED >BLOCKED >FAILED >ENDED/H >WAITED >WORKERS".split(), "")
-_WORKERS = ("WORKER", ">PROCESSES", ">RUNNING", ">MEMORY", "SINCE", "QUEUES")
+#: The columns of each table.
+QUEUES = ("QUEUE", *">QUEUED >RUNNING >SCHEDULED >BLOCKED >FAILED >ENDED/H >WAITED >WORKERS".split(), "")
+WORKERS = ("WORKER", ">PROCESSES", ">RUNNING", ">MEMORY", "SINCE", "QUEUES")
+FAILURES = ("FAILS", "WITH", "IN", ">TIMES", "LAST", "SAYS")
 
 
 def _queue(row: QueueRow) -> tuple[object, ...]:
@@ -90,9 +92,9 @@ def info(app: str | None, queues: str | None, as_json: bool) -> None:
         return
     version = plain(server["version"] or "unknown")
     click.echo(f"{plain(quaff.store.endpoint.where)}, version {version}, namespace {quaff.settings.namespace}\n")
-    put_table(_QUEUES, [_queue(row) for row in seen.queues], "no queues")
+    put_table(QUEUES, [_queue(row) for row in seen.queues], "no queues")
     click.echo()
-    put_table(_WORKERS, [_worker(row) for row in seen.workers], "no workers")
+    put_table(WORKERS, [_worker(row) for row in seen.workers], "no workers")
 
 
 @click.command(short_help="Each queue with its jobs.")
@@ -105,7 +107,7 @@ def queues(app: str | None, queues: str | None, as_json: bool) -> None:
     if as_json:
         put_json({"queues": [_document(row) for row in rows]})
     else:
-        put_table(_QUEUES, [_queue(row) for row in rows], "no queues")
+        put_table(QUEUES, [_queue(row) for row in rows], "no queues")
 
 
 @click.command(short_help="The same, live in the terminal.")
@@ -144,13 +146,13 @@ def _screen(quaff: Quaff, inspector: Inspector, width: int | None = None) -> lis
         return [head, "", plain(error)]
     ended = [each.counts.ended for each in seen.throughput]
     lines = [head, f"last 60 minutes  {_bars(ended)}  {sum(ended[-2:-1])} jobs in the last one", ""]
-    lines += table(_QUEUES, [_queue(row) for row in seen.queues], width)
+    lines += table(QUEUES, [_queue(row) for row in seen.queues], width)
     lines += (
-        ["", *table(_WORKERS, [_worker(row) for row in seen.workers], width)] if seen.workers else ["", "no workers"]
+        ["", *table(WORKERS, [_worker(row) for row in seen.workers], width)] if seen.workers else ["", "no workers"]
     )
     if seen.failures:
         rows = [(row.task, row.error, row.frame, row.attempts, ago(row.last_at), row.message) for row in seen.failures]
-        lines += ["", *table(("FAILS", "WITH", "IN", ">TIMES", "LAST", "SAYS"), rows, width)]
+        lines += ["", *table(FAILURES, rows, width)]
     return lines
 
 
