@@ -28,7 +28,9 @@ def stage(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     stage.end()
 
 
-def fail(stage: Stage, task: str, error: str, count: int = 1, queue: str = "default") -> list[Job[object]]:
+def fail(
+    stage: Stage, task: str, error: str, count: int = 1, queue: str = "default", why: str = "why"
+) -> list[Job[object]]:
     """Jobs that were given up for an error, without the time that a worker takes."""
     jobs = stage.many(task, [("x",)] * count, queue=queue)
     home = partition(stage.namespace, queue)
@@ -49,7 +51,7 @@ def fail(stage: Stage, task: str, error: str, count: int = 1, queue: str = "defa
         leases = run(take).leases
         if not leases:
             break
-        attempt = Attempt(1, 1, 2, "w", 3, "failed", Failure("error", error, "why"))
+        attempt = Attempt(1, 1, 2, "w", 3, "failed", Failure("error", error, why))
         record = outcome.encode(Outcome(task, 0, attempt))
         items = [(lease.id, lease.token, JobState.FAILED, 60_000, b"", record) for lease in leases]
         run(settle(home, process=ME, window_ms=60_000, items=items))
@@ -90,6 +92,14 @@ def test_pages_are_read_to_the_end_also_where_hundreds_failed_in_one_moment(stag
     assert {letter.id for letter in Inspector(stage.quaff).failed()} == {job.id for job in here}
     stage.quaff.task(fail, name="of_mail", queue="mail")
     assert len(list(Inspector(stage.quaff).failed())) == 733
+
+
+def test_a_letter_that_is_too_long_for_a_page_is_read_by_itself(stage: Stage) -> None:
+    """All of its text, and its task."""
+    jobs = fail(stage, "mark", "OSError", 2, why="x" * 20_000)
+    found = list(Inspector(stage.quaff).failed(error="OSError"))
+    assert {letter.id for letter in found} == {job.id for job in jobs}
+    assert {(letter.task, letter.message) for letter in found} == {("mark", "x" * 20_000)}
 
 
 def test_all_that_match_are_sent_back_or_deleted_and_nothing_else(stage: Stage) -> None:
