@@ -237,4 +237,4 @@ def test_what_is_hostile_is_only_text(visit: Visit, board: Board) -> None:
         page.goto(board.url + screens[name])
         page.wait_for_event("response", lambda answer: answer.request.headers.get("x-fragment") == "main")
         assert page.query_selector("x-hostile") is None
-        assert shop.HOSTILE[:20] in page.inner_text("main")
+        assert shop.HOSTILE[:19] in page.inner_text("main")

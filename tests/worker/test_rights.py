@@ -135,8 +135,9 @@ def test_a_page_says_which_right_is_missing(stage: Stage, as_role: As) -> None:
     assert "QF023" in refused.text
     assert "quaff acl" in refused.text
     name = f"{stage.namespace}-none"
+    comes_in = ("+ping", "+client|setname", "+select", "+role", "+cluster|slots", "+asking")
     for node in each_server(stage.url):
-        node.execute_command("ACL", "SETUSER", name, "reset", "on", ">secret", "+ping", "+client|setname")
+        node.execute_command("ACL", "SETUSER", name, "reset", "on", ">secret", *comes_in)
     nobody = Quaff(logged_in(stage.url, quote(name), "secret"), namespace=stage.namespace)
     nobody.tasks.update(looks.tasks)
     client = create_dashboard(nobody, auth=lambda _: "admin").test_client()

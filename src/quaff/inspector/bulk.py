@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -92,11 +93,10 @@ class Bulk:
             by_home.setdefault(home, []).append(id.raw)
         seen = done = 0
         for home, raw in by_home.items():
-            step = Step(len(raw), 0, 0)
-            for step in written_down(
-                self._each(call, good, home, raw), partial(self._record, home, action, raw, reason)
-            ):
-                yield Step(len(chosen), seen + step.seen, done + step.done)
+            write, step = partial(self._record, home, action, raw, reason), Step(0, 0, 0)
+            with closing(written_down(self._each(call, good, home, raw), write)) as steps:
+                for step in steps:
+                    yield Step(len(chosen), seen + step.seen, done + step.done)
             seen, done = seen + step.seen, done + step.done
 
     def _each(self, call: _Make, good: tuple[Any, ...], home: Partition, raw: Sequence[bytes]) -> Iterator[Step]:
