@@ -118,15 +118,18 @@ def test_a_question_to_a_server_that_is_away_says_nothing_of_storing() -> None:
 
 
 class Interrupted(list[Submission]):
-    """Submissions; something happens as the last of them is come to, when a full chunk has been sent."""
+    """Submissions; something happens as the last of them is come to, when a full chunk has been sent.
+
+    Not the first time: where they go is looked at before anything is sent.
+    """
 
     def __init__(self, submissions: list[Submission], happens: Callable[[], object]) -> None:
         super().__init__(submissions)
-        self._happens = happens
+        self._turns = iter((lambda: None, happens))
 
     def __iter__(self) -> Iterator[Submission]:
         yield from self[:-1]
-        self._happens()
+        next(self._turns)()
         yield self[-1]
 
 

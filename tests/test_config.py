@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quaff import config
-from quaff.app import Backend
+from quaff.backend import Backend
 from quaff.errors import ConfigurationError
 from quaff.model.options import LONGEST
 from quaff.store import embedded

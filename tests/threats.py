@@ -37,16 +37,14 @@ CATALOGUE: dict[str, dict[int, str]] = {
         17: "secrets in logs, errors and texts: masked",
         18: "text that forges a line of the log, or speaks to the terminal: escaped",
         24: "the way from the source to the package",
-        25: "names without number that use up memory",
+        25: "names without number that use up memory: of queues, tasks and failures there are only so many",
         26: "objects whose text raises or never ends: cut short, and never the worker's trouble",
         27: "a file in the working directory that hides a module: not imported",
     },
 }
 
 #: What cannot be shown yet, and what it waits for.
-NOT_YET: dict[int, str] = {
-    25: "a bound on how many queues and labels there may be",
-}
+NOT_YET: dict[int, str] = {}
 
 THREATS = Catalogue(
     "S", "threats", "What somebody may try, and the tests that show what comes of it", CATALOGUE, NOT_YET

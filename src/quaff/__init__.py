@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from quaff.errors import StoreError as StoreError
     from quaff.errors import StreamGap as StreamGap
     from quaff.errors import StreamRestarted as StreamRestarted
+    from quaff.errors import TooManyQueues as TooManyQueues
     from quaff.errors import TooManySignals as TooManySignals
     from quaff.errors import UnknownTask as UnknownTask
     from quaff.flow import Flow as Flow
@@ -153,8 +154,9 @@ _HOME = {
     "StreamGap": "errors",
     "StreamRestarted": "errors",
     "Task": "task",
-    "TooManySignals": "errors",
     "Unique": "model.limits",
+    "TooManyQueues": "errors",
+    "TooManySignals": "errors",
     "UnknownTask": "errors",
     "Workflow": "workflows",
     "chain": "workflows",

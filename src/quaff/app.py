@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from quaff import config, detour, gathering
 from quaff.answers import Answers
+from quaff.backend import Backend
 from quaff.config import Settings
 from quaff.delivery import Delivery
 from quaff.detour import Detour
@@ -28,36 +29,17 @@ from quaff.model.ids import JobId, check_name
 from quaff.model.limits import Limit, check_names
 from quaff.model.message import Submission
 from quaff.model.times import Seconds
-from quaff.queues import Queue, spread_out
+from quaff.queues import Queue
 from quaff.registry import Registry
 from quaff.results import ResultStore, checked
 from quaff.schedules import Schedules
 from quaff.store.client import Steps, Store
-from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.task import Task
 
 _NOTHING = nullcontext()
 
 R = TypeVar("R")
-
-
-class Backend:
-    """One application's settings and its store, made when first needed."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.endpoint = Endpoint(settings.url, settings.url_source, settings.deadline)
-        self.store = Store(self.endpoint, settings.deadline)
-        self._told: set[str] = set()
-
-    def news(self, queues: Iterable[str]) -> Steps[None]:
-        """What is to be done before the first jobs are sent to these: some have several partitions."""
-        wanted = set(queues) - self._told
-        for queue, count in self.settings.partitions:
-            if queue in wanted:
-                yield from spread_out(self.settings, queue, count)
-                self._told.add(queue)
 
 
 class Quaff(Registry):
@@ -256,8 +238,8 @@ class Quaff(Registry):
         return detour.current()
 
     def _deliver(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
-        if self.settings.partitions:
-            self.store.go(self.news(each.id.queue for each in submissions))
+        if not (queues := {each.id.queue for each in submissions}) <= self.backend.told:
+            self.store.go(self.news(queues))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):
@@ -268,8 +250,8 @@ class Quaff(Registry):
         """As ``send``, in a coroutine."""
         if self._open_batch.get() is not None or self.detour() is not None:
             return self.send(submissions)
-        if self.settings.partitions:
-            await self.store.aio.go(self.news(each.id.queue for each in submissions))
+        if not (queues := {each.id.queue for each in submissions}) <= self.backend.told:
+            await self.store.aio.go(self.news(queues))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
             with delivery.explained(places):
@@ -278,7 +260,8 @@ class Quaff(Registry):
 
     def news(self, queues: Iterable[str]) -> Steps[None]:
         """What is to be done before jobs are sent to these queues; nearly always nothing."""
-        return self.backend.news(queues)
+        new = set(queues) - self.backend.told
+        return self.backend.news(new, self.queue_names() if new else ())
 
     def _handle(self, id: JobId, key: str | None = None, **known: bool) -> Job[Any]:
         backend = self.backend

@@ -6,6 +6,7 @@ QuaffError
 │   ├── ServerUnavailable       refused for certain: nothing was stored
 │   ├── EnqueueUnknown          time ran out after sending: look at ``.id``, or call again with the same ``key=``
 │   ├── QueueFull               the queue takes no new jobs now, or the server's memory is full
+│   ├── TooManyQueues           jobs go to as many queues as there may be that no task names
 │   ├── IdConflict              the same ``key=`` with other arguments
 │   ├── DuplicateJob            another job holds the unique key (``on_conflict="raise"``)
 │   ├── MessageTooLarge         the encoded call is over MAX_MESSAGE
@@ -114,6 +115,12 @@ class QueueFull(EnqueueError):
     def __init__(self, message: str, retry_after: float = 5.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class TooManyQueues(EnqueueError):
+    """Jobs go to as many queues as there may be that no task names; nothing was sent."""
+
+    code = "QF024"
 
 
 class IdConflict(EnqueueError):

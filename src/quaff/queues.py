@@ -21,10 +21,10 @@ from quaff.model.limits import Concurrency, Limit, RateLimit
 from quaff.model.placement import declared_as, limit_name
 from quaff.model.times import Seconds, seconds
 from quaff.stepwise import Step, purged, written_down
-from quaff.store.client import Steps, Store
+from quaff.store.client import Store
 from quaff.store.keys import Partition, partition
-from quaff.store.operations import block, capacity, limit, pause, record, spread
-from quaff.store.queries import Brakes, blocks, brakes, changes, partitions, stats
+from quaff.store.operations import block, capacity, limit, pause, record
+from quaff.store.queries import blocks, changes, partitions, stats
 from quaff.store.transitions import Call
 
 
@@ -247,38 +247,13 @@ class Queue:
     def _everywhere(self, change: Callable[[Partition], Call[bool]]) -> bool:
         """Make a change in each partition; whether one was otherwise before."""
         changed: list[bool] = []
-        # The first one before the others, and those that have come meanwhile (see ``spread_out``).
+        # The first one before the others, and those that have come meanwhile (see ``backend.spread_out``).
         while new := self._homes()[len(changed) :]:
             changed += [self._store.run(change(home)) for home in new]
         return any(changed)
 
     def __repr__(self) -> str:
         return f"<Queue {self.name}>"
-
-
-def spread_out(settings: Settings, queue: str, count: int) -> Steps[None]:
-    """Make it known that a queue has so many partitions, and hold up those that are new as the first one is.
-
-    In this order: whoever changes a brake changes the first partition before the others, and looks again then whether
-    there are more. So of two that do both at one moment one sees what the other did.
-
-    Raises:
-        ServerUnavailable
-    """
-    homes = [partition(settings.namespace, queue, number) for number in range(count)]
-    yield spread(homes[0], count)
-    seen: tuple[object, ...] = (b"", None, None, set())
-    while True:
-        found: Brakes = yield brakes(homes[0])
-        rules = set((yield blocks(homes[0]))[1])
-        if (now := (found.paused, found.jobs, found.size, rules)) == seen:
-            return
-        seen, who = now, somebody()
-        for home in homes[1:]:
-            yield pause(home, on=bool(found.paused), lasts_ms=found.lasts_ms, who=who)
-            yield capacity(home, jobs=found.jobs, size=found.size, who=who)
-            for rule in rules ^ set((yield blocks(home))[1]):
-                yield block(home, rule, on=rule in rules, who=who, words=str(blocking.decode(rule)))
 
 
 def stats_of(store: Store, homes: Sequence[Partition]) -> dict[str, QueueStats]:

@@ -26,7 +26,7 @@ from flask import Flask, has_app_context
 from flask.globals import app_ctx
 
 from quaff import config, flask
-from quaff.app import Backend
+from quaff.backend import Backend
 from quaff.errors import ConfigurationError, JobError, JobFailed, ServerUnavailable, StoreError
 from quaff.job import Job
 from quaff.model import ids

@@ -47,7 +47,7 @@ def test_a_script_begins_with_its_shebang(path: Path) -> None:
     """With it, refusals come before the first line; full memory stops new jobs and nothing else (F23, F44)."""
     first = path.read_text().splitlines()[0]
     assert first == {
-        **dict.fromkeys(("enqueue", "enqueue_routed", "arrive", "plant", "grow"), "#!lua"),
+        **dict.fromkeys(("admit", "enqueue", "enqueue_routed", "arrive", "plant", "grow"), "#!lua"),
         **dict.fromkeys(
             "lookup graph holds asked stats changes schedules blocks recall partitions brakes jobs "
             "listing series survey dumped".split(),

@@ -78,7 +78,7 @@ def test_of_failures_the_kind_is_kept_with_a_few_jobs(desk: Desk) -> None:
 
 
 def test_there_is_room_for_so_many_and_the_first_to_go_makes_room(desk: Desk) -> None:
-    """However many tasks and kinds of failures somebody makes up."""
+    """S25: However many tasks and kinds of failures somebody makes up."""
     known(desk)
     numbers = count(1)
     for first in range(0, 600, 50):

@@ -15,7 +15,7 @@ from django.db import close_old_connections, connections, reset_queries, transac
 
 from quaff import app as plain
 from quaff import config
-from quaff.app import Backend
+from quaff.backend import Backend
 from quaff.detour import Detour
 from quaff.errors import ConfigurationError
 

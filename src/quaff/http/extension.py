@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from quaff import app as plain
 from quaff import config
-from quaff.app import Backend
+from quaff.backend import Backend
 from quaff.errors import ConfigurationError
 from quaff.http.tickets import Signer, Ticket, check_job, check_user, shared_key
 from quaff.http.views import SCRIPT_VERSION, JobViews

@@ -37,6 +37,11 @@ def record(partition: Partition, *, who: str, what: str, about: str) -> Call[boo
     return Call(load("record"), partition, (who.encode(), what.encode(), about.encode()), bool)
 
 
+def admit(first: Partition, queue: str, most: int) -> Call[bool]:
+    """Make room for one more queue that no code names; False where there is none. ``first``: that of ``default``."""
+    return Call(load("admit"), first, (queue.encode(), b"%d" % most), bool, notes_only=True)
+
+
 def spread(partition: Partition, count: int) -> Call[bool]:
     """Tell the first partition of a queue that there are so many."""
     return Call(load("spread"), partition, (b"%d" % count,), bool)

@@ -9,7 +9,7 @@ from quaff.store.scripts import Script, load
 
 _ASKS = "lookup graph watch follow stats partitions brakes"
 _SEES = "jobs listing series survey dumped"
-_SENDING = "enqueue enqueue_routed spread plant advance"
+_SENDING = "admit enqueue enqueue_routed spread plant advance"
 #: The scripts of each role. A worker also does what its jobs may do: send others, cancel, signal, ask.
 ROLES: dict[str, tuple[str, ...]] = {
     "producer": tuple(f"{_SENDING} grow cancel forget signal prioritize acquire leave {_ASKS}".split()),
