@@ -118,6 +118,16 @@ def test_an_event_loop_that_lives_keeps_its_connection(server_url: str, namespac
     asyncio.run(main())
 
 
+def test_as_many_threads_as_there_are_have_a_connection_each(server_url: str) -> None:
+    """None of them is put off because there are others."""
+    pool = Endpoint(server_url, "a test", 5).pool()
+    taken = [pool.get_connection() for _ in range(130)]
+    assert len(set(taken)) == 130
+    for connection in taken:
+        pool.release(connection)
+    pool.disconnect()
+
+
 # Passwords
 
 

@@ -191,6 +191,10 @@ class Endpoint:
         }
         if asynchronous:
             options |= {"max_connections": _MOST, "timeout": self._timeout}
+        else:
+            options["max_connections"] = (
+                2**31
+            )  # redis-py 8 has 100: another thread's call would be put off and tried anew
         if path is not None:
             unix = redis.asyncio.UnixDomainSocketConnection if asynchronous else redis.UnixDomainSocketConnection
             return kind(connection_class=unix, path=path, **options)
