@@ -173,8 +173,8 @@ class Cluster:
         ids: theirs.
     """
 
-    def __init__(self, *, replicas: bool = False, tls: Path | None = None) -> None:
-        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--appendonly", "no"]
+    def __init__(self, *, replicas: bool = False, tls: Path | None = None, down_after: int = 1500) -> None:
+        options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(down_after), "--appendonly", "no"]
         options += ["--tls-cluster", "yes"] if tls else []
         self.nodes = [Server(*options, tls=tls) for _ in range(6 if replicas else 3)]
         self.ids = form([node.client() for node in self.nodes], _LONG)
