@@ -12,6 +12,11 @@ import msgspec
 from quaff.model.sealing import Seals
 from quaff.model.source import Source
 
+#: Exit codes of a process: told to go, closed by the server (start another), cannot start (do not).
+DONE, CLOSED, HOPELESS = 0, 75, 2
+#: That of a worker which does not wait for its server.
+UNREACHABLE = 3
+
 
 class Orders(msgspec.Struct, kw_only=True):
     """What a process is told at its start.

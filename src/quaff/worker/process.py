@@ -29,7 +29,7 @@ from quaff.worker import clearing, stacks, traces
 from quaff.worker.batching import Batches
 from quaff.worker.capture import capture
 from quaff.worker.completer import Completer
-from quaff.worker.control import Control, Orders, Word, adopt
+from quaff.worker.control import CLOSED, DONE, HOPELESS, UNREACHABLE, Control, Orders, Word, adopt
 from quaff.worker.executor import Executor
 from quaff.worker.fetcher import Fetcher
 from quaff.worker.home import Home
@@ -45,10 +45,6 @@ from quaff.worker.watch import Watch
 
 log = logging.getLogger("quaff.worker")
 
-#: Exit codes the supervisor reads: told to go, closed by the server (start another), cannot start (do not).
-DONE, CLOSED, HOPELESS = 0, 75, 2
-#: That of a worker which does not wait for its server.
-UNREACHABLE = 3
 #: Seconds an orphan lets its running jobs go on, the longest turn of the loop, and what exit handlers get.
 _ORPHAN, _TURN, _FAREWELL = 3.0, 1.0, 2.0
 

@@ -22,7 +22,7 @@ from quaff.store.urls import mask
 from quaff.worker import orphans
 from quaff.worker.burst import Burst
 from quaff.worker.child import Child, describe, say_what_runs
-from quaff.worker.control import Orders, Word
+from quaff.worker.control import DONE, HOPELESS, Orders, Word
 from quaff.worker.dumps import Dumps
 from quaff.worker.guarding import Guard
 from quaff.worker.health import Health
@@ -30,7 +30,6 @@ from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
 from quaff.worker.pause import Pause
 from quaff.worker.plan import Plan
-from quaff.worker.process import DONE, HOPELESS
 from quaff.worker.rotation import Rotation
 from quaff.worker.serving import Serving
 from quaff.worker.signals import Signals
