@@ -211,6 +211,8 @@ class Fetcher:
             self._alone = answer.alone
             self._emptying = line if answer.empty_yourself else None
         self._intake.take(line, answer)
+        if not answer.left and not self._held:
+            self._intake.sort()  # nothing runs meanwhile, and nothing more is to come
 
     def _compared(self, answer: Any) -> None:
         strangers = self._comparison.answered(answer, self._knows)
