@@ -248,7 +248,7 @@ class Loop(Runner):
 
     def _begin_waiting(self) -> None:
         # A job waits until its task takes its first step: behind one that blocks the loop it can still be given back.
-        while len(self._unbegun) < len(self.waiting) and len(self._tasks) < self.size and self._may_start():
+        while len(self._unbegun) < min(len(self.waiting), len(self._free)) and self._may_start():
             task = self.loop.create_task(self._run(), context=Context())
             self._tasks.add(task)
             self._unbegun.add(task)
@@ -276,8 +276,10 @@ class Loop(Runner):
         if self._stays(run):
             await asyncio.Event().wait()
         self._end(slot, job)
-        self._free.append(slot)
         self._report(finished)
+        # Here and not when the task is done, for that comes to pass a turn of the loop later.
+        self._free.append(slot)
+        self._begin_waiting()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
