@@ -111,14 +111,16 @@ def shop() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="quaff-", dir="/tmp")) / "shop"
     folder.mkdir()
     (folder / "shop.py").write_text(APP)
-    worker = start_worker("shop", "-p", "2", "-n", "web-1", cwd=folder)
     try:
-        filled = python("-c", FILL, cwd=folder, env={"PYTHONPATH": f"{SRC}:."})
-        assert filled.wait() == 0, filled.output
-        filled.end()
-        yield folder
+        worker = start_worker("shop", "-p", "2", "-n", "web-1", cwd=folder)
+        try:
+            filled = python("-c", FILL, cwd=folder, env={"PYTHONPATH": f"{SRC}:."})
+            assert filled.wait() == 0, filled.output
+            filled.end()
+            yield folder
+        finally:
+            worker.end()
     finally:
-        worker.end()
         end_embedded(folder / ".quaff")
         shutil.rmtree(folder.parent, ignore_errors=True)
 
