@@ -12,7 +12,7 @@ from quaff.task import Task
 from quaff.worker.logs import JsonFormatter
 from tests.helpers import wait_until
 from tests.worker import logapp
-from tests.worker.support import Stage
+from tests.worker.support import Stage, children
 
 APP = "tests.worker.logapp:quaff"
 
@@ -39,8 +39,9 @@ def test_each_line_of_a_worker_is_an_object_and_says_which_job_it_is_of(stage: S
     assert (line["job_id"], line["job_task"], line["job_queue"], line["job_attempt"]) == (job.id, "talk", "default", 1)
     assert (line["level"], line["logger"]) == ("ERROR", "library.deep")
     assert line["exception"].endswith("ValueError: inside")
+    (process,) = children(worker)
     worker.stop()
-    (ready,) = lines_of(worker.stderr, "ready: 1 of 1 processes")
+    (ready,) = lines_of(worker.stderr, f"ready: 1 of 1 processes, pid {process}")
     assert "job_id" not in ready
 
 

@@ -149,7 +149,7 @@ def test_the_log_is_one_line_for_each_start_failure_and_stop(stage: Stage) -> No
     assert worker.stop(signal.SIGINT) == 0
     expected = [
         r"quaff \S+ worker \S+: \S+, queues default, processes 2, each with 3 threads, 100 coroutines",
-        r"ready: 2 of 2 processes",
+        r"ready: 2 of 2 processes, pid \d+, \d+",
         rf"{failed.id} fail failed: ValueError: ?",
         r"SIGINT: stopping; running jobs have 25 s",
         r"worker \S+ has stopped",

@@ -186,7 +186,7 @@ class Supervisor:
                 self._meet(child, word)
             elif word.said == "ready":
                 child.ready = True
-                self._announce()
+                self._announce(child)
             elif word.said == "closed":
                 child.closed = True
             elif word.said == "done":
@@ -231,11 +231,13 @@ class Supervisor:
             __version__, self._name, mask(word.url), ",".join(word.queues), self._wanted, word.slots,
         )  # fmt: skip
 
-    def _announce(self) -> None:
-        ready = sum(child.ready for child in self._children)
-        if not self._announced and ready >= self._wanted:
+    def _announce(self, latest: Child) -> None:
+        ready = [child.pid for child in self._children if child.ready]
+        if self._announced:
+            log.info("process %d is ready, in the place of another one", latest.pid)
+        elif len(ready) >= self._wanted:
             self._announced = True
-            log.info("ready: %d of %d processes", ready, self._wanted)
+            log.info("ready: %d of %d processes, pid %s", len(ready), self._wanted, ", ".join(map(str, ready)))
             self._systemd.tell("READY=1", f"STATUS={self._wanted} processes")
             if self._plan.burst and self._serving is not None:
                 self._burst = self._serving.burst(lambda: [child.id for child in self._children])
@@ -304,7 +306,8 @@ class Supervisor:
             elif child.sent_away or (code == DONE and not started):
                 pass  # as it was told
             else:
-                log.warning("process %d: %s; jobs running in it: %d", child.pid, describe(code)[1], len(started))
+                how = describe(code)[1].removeprefix("its process ")
+                log.warning("process %d %s; jobs running in it: %d", child.pid, how, len(started))
                 self._health.crashed()
                 if not started:
                     self._pause.begin(None, child.began)
