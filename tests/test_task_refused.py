@@ -68,7 +68,7 @@ ENDLESS.append(ENDLESS)
         ("echo", (threading.Lock(),), {}, "argument 'value' is a lock"),
         ("echo", (lambda: 1,), {}, "argument 'value' is a function"),
         ("echo", (ENDLESS,), {}, "argument 'value' is a list: it is nested too deeply, or contains itself"),
-        ("echo", (Colour.RED,), {}, "argument 'value' is a Colour: a Colour comes back only where the type hint says"),
+        ("echo", (Colour.RED,), {}, "argument 'value' is a Colour, which comes back only where the type hint says"),
         ("echo", ({"deep": [POINT]},), {}, "argument 'value' is a dict: a Point comes back only"),
         ("ship", (ORDER, "green"), {}, "argument 'colour' is a str"),
         ("ship", (ORDER, Colour.RED, POINT, 7), {}, r"argument 'more\[1\]' is an int"),
@@ -210,7 +210,7 @@ def test_an_argument_that_does_not_fit_is_told_what_would(quaff: Quaff) -> None:
     """Other advice than for one that cannot be sent at all."""
     with pytest.raises(EncodeError, match=r"got `str`\. Give what its type hint asks for\. \[QF016"):
         own(quaff, "add").delay("x")
-    with pytest.raises(EncodeError, match=r"is an object: an object cannot be sent\. Send plain data"):
+    with pytest.raises(EncodeError, match=r"is an object, which cannot be sent\. Send plain data"):
         own(quaff, "echo").delay(object())
 
 

@@ -123,7 +123,7 @@ NOBODY = "default-0-" + "0" * 32
         (2, ("jobs", "rm", "--all", "--json"), "--yes"),
         (2, ("call", "-A", "SHOP", "ad", "[1]"), "Did you mean 'add'?"),
         (2, ("call", "-A", "SHOP", "add", "1"), "JSON list"),
-        (2, ("call", "-A", "SHOP", "add"), "missing a required argument"),
+        (2, ("call", "-A", "SHOP", "add"), "Error: add.delay(): missing a required argument"),
         (2, ("call", "-A", "no_such_module", "add"), "no_such_module"),
         (2, ("cron", "pause", "-A", "SHOP", "dayly"), "no schedule 'dayly'"),
         (2, ("pause", "no/name"), "no/name"),

@@ -261,7 +261,7 @@ class TestBinding:
 
         def fn(a: Any, *rest: Any, b: Any = None, **more: Any) -> None: ...
 
-        with pytest.raises(EncodeError, match=f"argument {name} is an object: an object cannot be sent"):
+        with pytest.raises(EncodeError, match=f"argument {name} is an object, which cannot be sent"):
             call(fn)
 
     def test_lone_surrogates_are_refused_by_name(self) -> None:

@@ -66,7 +66,8 @@ def call(
     try:
         job = found.options(**options).delay(*args, **kwargs)
     except TypeError as error:
-        raise ConfigurationError(f"{task}: {error}") from None
+        # The text names the task; a code of its own would stand beside this one.
+        raise ConfigurationError(str(error.args[0])) from None
     if not wait:
         put_json({"id": job.id, "state": "queued"}) if as_json else click.echo(job.id)
         return

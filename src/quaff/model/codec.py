@@ -219,7 +219,7 @@ def wire(value: Any, depth: int = 0) -> Any:
     for base, convert in _TO_WIRE.items():
         if isinstance(value, base):
             return convert(value, depth)
-    raise EncodeError(f"{with_article(_name(kind))} cannot be sent")
+    raise EncodeError(f"{with_article(name_of(kind))} cannot be sent")
 
 
 def _plain(model: Any) -> Any:
@@ -236,7 +236,7 @@ def _foreign(value: Any) -> Any:
     """msgspec's hook for what is in a dataclass or Struct and is none of its own. Raises EncodeError."""
     if pydantic.is_model(type(value)):
         return _plain(value)
-    raise EncodeError(f"{with_article(_name(type(value)))} cannot be sent")
+    raise EncodeError(f"{with_article(name_of(type(value)))} cannot be sent")
 
 
 def encode(value: Any) -> bytes:
@@ -303,5 +303,6 @@ def _rebuilt(kind: type, data: Any) -> Any:
     return data if type(data) is kind else pydantic.load(kind, data)
 
 
-def _name(kind: type) -> str:
+def name_of(kind: type) -> str:
+    """A class as an error names it: with its module, unless it is one of Python's own."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -161,7 +161,7 @@ class Signature:
         except (EncodeError, UnicodeEncodeError, ValueError, TypeError, OverflowError) as error:
             problem = str(error.args[0]) if isinstance(error, EncodeError) else str(error)
         raise EncodeError(
-            f"{self._name}.delay(): argument {name!r} is {with_article(type(value).__qualname__)}: {problem}. {advice}"
+            f"{self._name}.delay(): argument {name!r} is {_what_is_wrong(type(value), problem)}. {advice}"
         )
 
     def unbind(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -267,6 +267,15 @@ def _is_one(value: Any, hint: Any) -> bool:
         return isinstance(hint, type) and isinstance(value, hint)
     except TypeError:  # a TypedDict
         return False
+
+
+def _what_is_wrong(kind: type, problem: str) -> str:
+    """What a value is, and what is wrong with it or with something in it."""
+    told = with_article(kind.__qualname__)
+    for own in (told, with_article(codec.name_of(kind))):
+        if problem.startswith(f"{own} "):
+            return f"{told}, which {problem[len(own) + 1 :]}"
+    return f"{told}: {problem}"
 
 
 def type_hints(fn: Callable[..., Any]) -> dict[str, Any]:
