@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import socket
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -50,7 +51,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str, 
 def test_the_python_on_each_page_runs_from_top_to_bottom(
     page: Path, workplace: Path, start_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks that open with a file name are written there, and a worker runs their tasks; the others are executed."""
+    """Blocks that open with a file name are written there, and a worker runs their tasks; the others are executed.
+
+    Tests among the files are run by pytest, as whoever reads the page would.
+    """
     scope: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page, "python"):
         name = FILE.match(block)
@@ -63,6 +67,11 @@ def test_the_python_on_each_page_runs_from_top_to_bottom(
                 start_worker(module, "-p", "1", cwd=workplace)
         else:
             exec(compile(block, str(page), "exec"), scope)
+    tests = [str(path) for path in workplace.glob("test_*.py")]
+    if tests:
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+        done = subprocess.run(words, cwd=workplace, capture_output=True, text=True, timeout=40, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.only("valkey", "redis7", why="it sets no SECRET_KEY, and only an embedded server keeps one")
@@ -99,7 +108,7 @@ def commands() -> list[tuple[str, str]]:
     return [(name, line.removeprefix("$ ").strip()) for name, line in lines if line.startswith("$ ")]
 
 
-@pytest.mark.parametrize(("page", "line"), commands(), ids=lambda text: text[:40])
+@pytest.mark.parametrize(("page", "line"), commands(), ids=lambda text: text[:50])
 def test_each_command_on_a_page_exists_with_its_options(page: str, line: str) -> None:
     """A flag that was renamed must not live on in the docs."""
     from quaff.cli import program
@@ -114,7 +123,7 @@ def test_each_command_on_a_page_exists_with_its_options(page: str, line: str) ->
     elif words[:2] == ["manage.py", "quaff"]:
         parse(program(), [words[2], "-A", "quaff.django:application", *words[3:]])
     else:
-        assert program_name in ("curl", "pip"), f"{page}: who runs {line!r}?"
+        assert program_name in ("curl", "pip", "pytest"), f"{page}: who runs {line!r}?"
 
 
 def parse(group: click.Group, words: list[str]) -> None:
