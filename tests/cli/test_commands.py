@@ -118,6 +118,7 @@ NOBODY = "default-0-" + "0" * 32
         (1, ("jobs", "stack", NOBODY), "does not run"),
         (2, ("jobs", "stack", "nonsense"), "no job's id"),
         (2, ("jobs", "ls", "stat:failed"), "Did you mean 'state'?"),
+        (2, ("jobs", "ls", "state:parked"), "shown as parked are queued"),
         (2, ("jobs", "ls", "--no-such"), "No such option"),
         (2, ("jobs", "rm"), "--all"),
         (2, ("jobs", "rm", "--all", "--json"), "--yes"),

@@ -124,7 +124,7 @@ def _state(name: str) -> JobState:
     try:
         return JobState(name)
     except ValueError:
-        near = did_you_mean(name, map(str, JobState))
+        near = " Those shown as parked are queued." if name == "parked" else did_you_mean(name, map(str, JobState))
         raise ConfigurationError(f"there is no state {name!r}.{near} There are {', '.join(JobState)}.") from None
 
 
