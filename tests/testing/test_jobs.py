@@ -300,6 +300,8 @@ def test_results_stay_however_far_a_test_travels_unless_it_says_how_long(jobs: K
 
 @pytest.mark.parametrize("bad", ["soon", -1, datetime(2011, 9, 24, tzinfo=UTC), datetime(2099, 1, 1)])  # noqa: DTZ001
 def test_a_time_that_is_none_or_was_before_is_refused(jobs: Kit, bad: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"^run_for\(\): '2 hours' is no time"):
+        jobs.run_for("2 hours")
     with pytest.raises(ConfigurationError, match="travel"):
         jobs.travel(bad)  # type: ignore[arg-type]
 

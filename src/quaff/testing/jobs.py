@@ -101,7 +101,7 @@ class Kit(Expecting):
         Args:
             time: as of ``travel``; the others as of ``run_all``.
         """
-        until_ms = self._until(time)
+        until_ms = self._until(time, "run_for()")
         ran = self.run_all(raises=raises, limit=limit)
         for _ in self._steps(until_ms):
             ran += self.run_all(raises=raises, limit=limit - len(ran))
@@ -109,7 +109,7 @@ class Kit(Expecting):
 
     async def arun_for(self, time: Duration | datetime, *, raises: bool = True, limit: int = LIMIT) -> list[Job[Any]]:
         """As ``run_for``, with coroutines in this event loop."""
-        until_ms = self._until(time)
+        until_ms = self._until(time, "arun_for()")
         ran = await self.arun_all(raises=raises, limit=limit)
         for _ in self._steps(until_ms):
             ran += await self.arun_all(raises=raises, limit=limit - len(ran))
@@ -206,15 +206,17 @@ class Kit(Expecting):
         Raises:
             ConfigurationError: it is no time, or was before.
         """
-        until_ms = self._until(time)
+        until_ms = self._until(time, "travel()")
         self._worker.chores.do()
         self._worker.chores.move(self._clock, until_ms)
 
-    def _until(self, time: Duration | datetime) -> int:
+    def _until(self, time: Duration | datetime, called: str) -> int:
         if not isinstance(time, datetime):
-            return self._clock.now_ms + milliseconds(duration("travel()", time))
+            return self._clock.now_ms + milliseconds(duration(called, time))
         if time.utcoffset() is None or time < self.now:
-            raise ConfigurationError(f"travel({time!r}): give an aware datetime that is not before {self.now}.")
+            raise ConfigurationError(
+                f"{called}: {time!r} cannot be: give an aware datetime that is not before {self.now}."
+            )
         return int(time.timestamp() * 1000)
 
     def _steps(self, until_ms: int) -> Iterator[None]:
