@@ -199,6 +199,20 @@ def check_module(app: str) -> None:
         raise ConfigurationError(f"no module {first!r} in {Path.cwd()} or on sys.path.{did_you_mean(first, names)}")
 
 
+def check_free(host: str, port: int) -> None:
+    """Raise ConfigurationError if nobody can listen there: a change of the code would not mend it."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the web application cannot listen at {host}:{port}: {error.strerror}. Give another --port "
+            "(or FLASK_RUN_PORT), or end what is there."
+        ) from None
+
+
 def start(app: str, web: Sequence[str] | None, processes: int, reload: bool) -> NoReturn:
     """Run the ensemble of an application until Ctrl+C.
 

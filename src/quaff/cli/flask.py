@@ -70,19 +70,33 @@ for _each in (worker, info, queues, top, jobs, cron, call, pause, resume, purge,
 
 
 @quaff_group.command(short_help="Web application, worker and server.")
-@click.option("-h", "--host", default="127.0.0.1", show_default=True, help="Where the web application listens.")
-@click.option("-p", "--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="Its port.")
+@click.option(
+    *("-h", "--host"),
+    default="127.0.0.1",
+    show_default=True,
+    envvar="FLASK_RUN_HOST",
+    help="Where the web application listens.",
+)
+@click.option(
+    *("-p", "--port"),
+    default=5000,
+    show_default=True,
+    envvar="FLASK_RUN_PORT",
+    type=click.IntRange(0, 65535),
+    help="Its port.",
+)
 @click.option("--processes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Worker processes.")
 @click.option("--reload/--no-reload", default=True, help="Start anew when a Python file changes.")
 @click.pass_context
 def dev(context: click.Context, host: str, port: int, processes: int, reload: bool) -> None:
     """Web application, worker, dashboard and embedded server, with one log and one Ctrl+C.
 
-    -h and -p are those of flask run.
+    -h and -p are those of flask run, FLASK_RUN_HOST and FLASK_RUN_PORT included.
     """
-    from quaff.cli.dev import start
+    from quaff.cli.dev import check_free, start
 
     spec = spec_of(context)
+    check_free(host, port)
     web = [
         sys.executable,
         "-m",

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quaff.model.times import spoken
+
 if TYPE_CHECKING:
     from quaff.model.counts import Counts
     from quaff.model.histogram import Histogram
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 _WIDE = 200
 #: The longest cell: one that is longer pushes all others out of sight.
 _CELL = 200
-_UNITS = ((0.001, "µs", 1e-6), (1, "ms", 1e-3), (100, "s", 1.0), (7200, "min", 60.0), (172_800, "h", 3600.0))
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -93,13 +94,12 @@ def _times(found: Histogram) -> dict[str, Any]:
 
 def took(seconds: float | None) -> str:
     """A duration in few characters: ``12 ms``, ``3.4 s``, ``2 h``."""
-    if seconds is None:
-        return "-"
-    for most, unit, size in _UNITS:
-        if seconds < most:
-            value = seconds / size
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
+    return "-" if seconds is None else spoken(seconds)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 job``, ``2,000 jobs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def ago(at: datetime | None) -> str:

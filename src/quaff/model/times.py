@@ -16,6 +16,8 @@ Seconds: TypeAlias = float | timedelta
 Duration: TypeAlias = float | timedelta | str
 
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+#: Below so many seconds: the unit in which a duration is told, and how long that is.
+_TOLD_IN = ((0.001, "µs", 1e-6), (1, "ms", 1e-3), (100, "s", 1.0), (7200, "min", 60.0), (172_800, "h", 3600.0))
 _TEXT = re.compile(r"(?:\d+[wdhms])+", re.ASCII)
 
 
@@ -38,6 +40,15 @@ def seconds(where: str, given: Any) -> float:
 def milliseconds(given: float) -> int:
     """Seconds, to the microsecond, as whole milliseconds: rounded up, so that nothing comes before its time."""
     return -(-round(given * 1_000_000) // 1000)
+
+
+def spoken(given: float) -> str:
+    """Seconds in few characters: ``12 ms``, ``3.4 s``, ``2.0 h``."""
+    for most, unit, size in _TOLD_IN:
+        if given < most:
+            value = given / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{given / 86_400:.0f} d"
 
 
 def duration(where: str, given: Any) -> float:

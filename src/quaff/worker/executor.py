@@ -25,6 +25,7 @@ from quaff.model.progress import Progress
 from quaff.model.retry import Again
 from quaff.model.states import JobState
 from quaff.model.steering import Cancel, Lost, Snooze, SoftTimeout, TimeLimit
+from quaff.model.times import spoken
 from quaff.worker.calling import again_after, answers_of, arguments
 from quaff.worker.giving import Giving
 from quaff.worker.keeping import aside, bring, kept, put
@@ -277,7 +278,7 @@ class Executor:
         attempt = self._attempt(ready.claim, run.at, ended, "succeeded", None, run.current.progress)
         record = outcome.encode(Outcome(ready.task.name, ready.message.created_ms, attempt, msgspec.Raw(data)))
         if self._talks:
-            log.debug("%s %s succeeded in %.3f s", ready.claim.id, ready.task.name, ended - run.at)
+            log.debug("%s %s succeeded in %s", ready.claim.id, ready.task.name, spoken(ended - run.at))
         return ran(ready, Settled(JobState.SUCCEEDED, ttl_ms, record), run.at, ended)
 
     def _failed(
