@@ -112,13 +112,13 @@ def record_of(id: str, found: Found) -> Outcome:
     return record
 
 
-def not_yet(id: JobId, found: Found, timeout: float | None) -> ResultTimeout:
-    """What to raise for a job that had not ended when time was up, so many seconds later."""
+def not_yet(id: JobId, found: Found, timeout: float | None, where: str) -> ResultTimeout:
+    """What to raise for a job that had not ended when time was up, so many seconds later; ``where``: its server."""
     how = f"it goes on ({found.state})."
     if found.parked:
         how = "no worker that saw it knows its task (job.info().task); their logs say more."
     elif found.state is JobState.QUEUED:
-        how = f"it is still queued. Is there a worker for queue {id.queue!r}, with a free slot?"
+        how = f"it is still queued at {where}. Is there a worker for queue {id.queue!r} there, with a free slot?"
     return ResultTimeout(f"job {id} had not ended after {timeout:g} s; {how}", str(id))
 
 

@@ -203,7 +203,7 @@ def _last_word(found: Followed) -> Progress | None:
 def unknown(id: str) -> JobNotFound:
     """Nobody knows a job of that id."""
     return JobNotFound(
-        f"job {id} is not known: it never was, its quaff.batch() block has not ended, or its record and "
-        "tombstone are gone.",
+        f"job {id} is not known: it never was, the quaff.batch() block or the database transaction that sends it has "
+        "not ended, or its record and tombstone are gone.",
         id,
     )

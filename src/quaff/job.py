@@ -138,7 +138,7 @@ class Job(Remembering, Generic[R]):
                 if self._state(found).terminal:
                     return found
                 if time.monotonic() >= until:
-                    raise not_yet(self._id, found, timeout)
+                    raise not_yet(self._id, found, timeout, self._store.endpoint.where)
             self._fresh = False
             for _ in ended(self._store, [place_of(self)], until):
                 pass
@@ -151,7 +151,7 @@ class Job(Remembering, Generic[R]):
                 if self._state(found).terminal:
                     return found
                 if time.monotonic() >= until:
-                    raise not_yet(self._id, found, timeout)
+                    raise not_yet(self._id, found, timeout, self._store.endpoint.where)
             self._fresh = False
             async for _ in aended(self._store, [place_of(self)], until):
                 pass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from quaff.cli.application import application, as_json, inspector_of
-from quaff.cli.printing import ago, plain, put_json, put_table, size, summary, table, took
+from quaff.cli.printing import ago, counted, plain, put_json, put_table, size, summary, table, took
 
 if TYPE_CHECKING:
     from quaff.app import Quaff
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from quaff.inspector.shapes import QueueRow, WorkerRow
 
 #: The columns of each table.
-QUEUES = ("QUEUE", *">QUEUED >RUNNING >SCHEDULED >BLOCKED >FAILED >ENDED/H >WAITED >WORKERS".split(), "")
+QUEUES = ("QUEUE", *">QUEUED >RUNNING >SCHEDULED >BLOCKED >FAILED >ENDED/H >WAITED >WORKERS NOTES".split())
 WORKERS = ("WORKER", ">PROCESSES", ">RUNNING", ">MEMORY", "SINCE", "QUEUES")
 FAILURES = ("FAILS", "WITH", "IN", ">TIMES", "LAST", "SAYS")
 
@@ -94,7 +94,7 @@ def info(app: str | None, queues: str | None, as_json: bool) -> None:
     click.echo(f"{plain(quaff.store.endpoint.where)}, version {version}, namespace {quaff.settings.namespace}\n")
     put_table(QUEUES, [_queue(row) for row in seen.queues], "no queues")
     click.echo()
-    put_table(WORKERS, [_worker(row) for row in seen.workers], "no workers")
+    put_table(WORKERS, [_worker(row) for row in seen.workers], _no_workers(quaff))
 
 
 @click.command(short_help="Each queue with its jobs.")
@@ -145,15 +145,21 @@ def _screen(quaff: Quaff, inspector: Inspector, width: int | None = None) -> lis
     except ServerUnavailable as error:
         return [head, "", plain(error)]
     ended = [each.counts.ended for each in seen.throughput]
-    lines = [head, f"last 60 minutes  {_bars(ended)}  {sum(ended[-2:-1])} jobs in the last one", ""]
+    lines = [head, f"last 60 minutes  {_bars(ended)}  {counted(sum(ended[-2:-1]), 'job')} in the last whole one", ""]
     lines += table(QUEUES, [_queue(row) for row in seen.queues], width)
     lines += (
-        ["", *table(WORKERS, [_worker(row) for row in seen.workers], width)] if seen.workers else ["", "no workers"]
+        ["", *table(WORKERS, [_worker(row) for row in seen.workers], width)]
+        if seen.workers
+        else ["", _no_workers(quaff)]
     )
     if seen.failures:
         rows = [(row.task, row.error, row.frame, row.attempts, ago(row.last_at), row.message) for row in seen.failures]
         lines += ["", *table(FAILURES, rows, width)]
     return lines
+
+
+def _no_workers(quaff: Quaff) -> str:
+    return f"no workers at {plain(quaff.store.endpoint.where)}"
 
 
 def _bars(numbers: list[int]) -> str:
