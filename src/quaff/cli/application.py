@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from quaff.app import Quaff
     from quaff.inspector import Inspector
+    from quaff.queues import Queue
     from quaff.store.keys import Partition
 
 _LONGEST_USER = 200
@@ -80,10 +81,25 @@ def _check_there(names: Sequence[str], there: set[str], untold: str, namespace: 
 
     for name in names:
         if name not in there and not untold:
+            hint = did_you_mean(name, there) or " -A names an application with its queues."
             raise ConfigurationError(
-                f"-Q: there is no queue {name!r}: the server has nothing of it in namespace {namespace!r}, and no task "
-                f"of the application is in it.{did_you_mean(name, there)}"
+                f"there is no queue {name!r}: the server has nothing of it in namespace {namespace!r}, and no task "
+                f"of the application is in it.{hint}"
             )
+
+
+def queue_of(app: str | None, name: str) -> Queue:
+    """A queue that the application's tasks name, or of which the server has something.
+
+    Raises:
+        ConfigurationError: it is neither; no such application.
+        ServerUnavailable: no server answers.
+    """
+    quaff = load_app(app)
+    found = quaff.queue(name)
+    if app is None or name not in quaff.queue_names():
+        homes_in(quaff, name, told=app is not None)
+    return found
 
 
 def load_app(app: str | None) -> Quaff:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from quaff.cli.application import application, inspector_of, load_app
+from quaff.cli.application import application, inspector_of, queue_of
 from quaff.cli.jobs import confirm, go_through
-from quaff.cli.printing import plain, put_json
+from quaff.cli.printing import counted, plain, put_json
 
 _app = click.option("-A", "--app", metavar="MODULE:OBJECT", help="The application. [QUAFF_URL, pyproject.toml]")
 
@@ -20,7 +20,7 @@ def pause(queue: str, app: str | None, for_: str | None) -> None:
     from quaff.model.times import duration
 
     seconds = None if for_ is None else float(for_) if for_.isdigit() else duration("--for", for_)
-    changed = load_app(app).queue(queue).pause(seconds)
+    changed = queue_of(app, queue).pause(seconds)
     click.echo(f"queue {queue} is paused" if changed else f"queue {queue} was paused already; now the new time counts")
 
 
@@ -29,7 +29,7 @@ def pause(queue: str, app: str | None, for_: str | None) -> None:
 @_app
 def resume(queue: str, app: str | None) -> None:
     """Go on with a queue."""
-    changed = load_app(app).queue(queue).resume()
+    changed = queue_of(app, queue).resume()
     click.echo(f"queue {queue} goes on" if changed else f"queue {queue} was not paused")
 
 
@@ -43,11 +43,11 @@ def purge(queue: str, app: str | None, scheduled: bool, yes: bool, as_json: bool
     """Cancel all jobs that wait in a queue, some at a time; they are counted first."""
     if as_json and not yes:
         raise click.UsageError("--json asks nothing: add --yes.")
-    found = load_app(app).queue(queue)
+    found = queue_of(app, queue)
     stats = found.stats()
     count = stats.queued + stats.parked + (stats.scheduled if scheduled else 0)
     if not as_json:
-        click.echo(f"{count:,} jobs wait in queue {queue}")
+        click.echo(f"{counted(count, 'job')} wait{'s' if count == 1 else ''} in queue {queue}")
     if count and not yes:
         confirm("cancel them?")
     done = go_through(found.purging(scheduled=scheduled)) if count else 0
@@ -72,6 +72,5 @@ def drain(worker: str, app: str | None, queues: str | None) -> None:
         raise ConfigurationError(f"no worker {worker!r} has been heard of in the last seconds.{hint}")
     for row in found:
         if inspector.drain(row):
-            click.echo(
-                f"worker {plain(row.name)} (pid {row.pid} of {plain(row.host)}) drains; it runs {row.running} jobs"
-            )
+            running = counted(row.running, "job")
+            click.echo(f"worker {plain(row.name)} (pid {row.pid} of {plain(row.host)}) drains; it runs {running}")
