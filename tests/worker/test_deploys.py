@@ -96,7 +96,7 @@ def test_systemd_is_told_that_the_worker_is_ready_alive_and_stopping(stage: Stag
             del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
         while "READY=1" not in (states := heard()):
             assert states == {"WATCHDOG=1"}
-        assert "STATUS=1 processes" in states
+        assert "STATUS=1 of 1 processes ready" in states
         for _ in range(3):
             assert heard() == {"WATCHDOG=1"}
         environment = Path(f"/proc/{children(worker)[0]}/environ").read_bytes()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quaff.cli.application import as_json, load_app
 from quaff.cli.printing import ago, put_json, put_table
 from quaff.errors import ConfigurationError, did_you_mean
+
+if TYPE_CHECKING:
+    from quaff.schedules import ScheduleInfo
 
 _app = click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application; a factory is called.")
 
@@ -29,13 +32,23 @@ def ls(app: str, as_json: bool) -> None:
         return
     rows = [
         (
-            *(each.name, each.task, each.queue, each.words, each.tz),
-            "paused" if each.paused else ago(each.next_at[0]) if each.next_at else "never",
+            *(each.name, each.task, each.queue, each.words.removesuffix(f" ({each.tz})"), each.tz),
+            "paused" if each.paused else _next(each),
             ago(each.last_at),
         )
         for each in found
     ]
     put_table(("NAME", "TASK", "QUEUE", "WHEN", "ZONE", "NEXT", "LAST"), rows, "no schedules")
+
+
+def _next(schedule: ScheduleInfo) -> str:
+    """Its next instant, as the clocks of its zone have it, and how far away that is."""
+    from zoneinfo import ZoneInfo
+
+    if not schedule.next_at:
+        return "never"
+    at = schedule.next_at[0]
+    return f"{at.astimezone(ZoneInfo(schedule.tz)):%Y-%m-%d %H:%M}, {ago(at)}"
 
 
 @cron.command(short_help="Fire one now.")

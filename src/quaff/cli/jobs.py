@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quaff.cli.application import application, as_json, inspector_of, load_app
-from quaff.cli.printing import ago, plain, put_json, put_table, took
+from quaff.cli.printing import ago, counted, plain, put_json, put_table, took
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quaff.inspector import Inspector, Step
     from quaff.inspector.bulk import Action
-    from quaff.inspector.shapes import JobDetail, JobRow
+    from quaff.inspector.shapes import JobDetail, JobPage, JobRow
     from quaff.model.progress import Progress
 
 #: Of a list of jobs.
 COLUMNS = ("ID", "STATE", "TASK", "WHEN", ">TRY", ">RAN", "WHAT")
 _DONE = {"retry": "sent back", "cancel": "cancelled, or asked to stop", "discard": "deleted"}
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 _HELP = "FILTER: words such as state:failed task:mail.* queue:x error:Timeout since:2h id:…, or ids of jobs."
 
 
@@ -52,15 +54,22 @@ def jobs() -> None:
 def ls(
     filter: tuple[str, ...], app: str | None, queues: str | None, limit: int, cursor: str | None, as_json: bool
 ) -> None:
-    """List the jobs that match, a page at a time."""
+    """List the jobs that match, a page at a time, the newest of a page first."""
     _, inspector = inspector_of(app, queues, filter)
-    page = inspector.jobs(_text(filter), limit=limit, cursor=cursor)
+    page = _by_time(inspector.jobs(_text(filter), limit=limit, cursor=cursor))
     if as_json:
         put_json(page)
         return
     put_table(COLUMNS, [_row(row) for row in page.jobs], "no such jobs" + (" so far" if page.cursor else ""))
     if page.cursor:
         click.echo(f"more: --cursor {page.cursor}", err=True)
+
+
+def _by_time(page: JobPage) -> JobPage:
+    """Its jobs in the order of their times, whatever their states and queues, which a page has one after the other."""
+    import msgspec
+
+    return msgspec.structs.replace(page, jobs=sorted(page.jobs, key=lambda row: row.at or _BEFORE_ALL, reverse=True))
 
 
 def _row(row: JobRow) -> tuple[object, ...]:
@@ -84,6 +93,7 @@ def show(id: str, app: str | None, queues: str | None, as_json: bool) -> None:
     for name, value in (
         ("id", info.id),
         ("state", "parked" if info.parked else info.state),
+        ("queue", info.queue),
         ("task", info.task),
         ("arguments", detail.arguments),
         ("created", _time(info.created_at)),
@@ -211,7 +221,7 @@ def _act(inspector: Inspector, action: Action, text: str, yes: bool, as_json: bo
     count = len(found.ids)
     more = f" (the first {count:,} of more)" if found.more else ""
     if not as_json:
-        click.echo(f"{count:,} jobs match{more}")
+        click.echo(f"{counted(count, 'job')} match{'es' if count == 1 else ''}{more}")
     if count and not yes:
         confirm(f"{action} them?")
     done = go_through(inspector.act(action, found.ids, reason="by quaff jobs cancel" if action == "cancel" else ""))

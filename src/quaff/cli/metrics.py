@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from quaff.cli.application import application, inspector_in, inspector_of, load_app
-from quaff.cli.printing import plain
+from quaff.cli.printing import counted, plain
 from quaff.errors import ServerUnavailable
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _known(app: str | None, queues: str | None) -> int:
     _, inspector = inspector_of(app, queues)
     here = [row for row in inspector.workers() if row.host == host and not row.stopping]
     for row in here:
-        click.echo(f"worker {row.name} (pid {row.pid}), {len(row.processes)} processes")
+        click.echo(f"worker {row.name} (pid {row.pid}), {counted(len(row.processes), 'process')}")
     if not here:
         click.echo(f"no worker of {host} has been heard of in the last seconds", err=True)
     return 0 if here else 1

@@ -63,10 +63,14 @@ def _eviction(facts: Facts) -> Finding:
         else "keys with a TTL (Quaff's have none, unless somebody gives them one)"
     )
     if int(most):
-        text = f"{policy}: at {int(most)} bytes the server drops {kind} instead of refusing new ones"
+        text = f"{policy}: at {_size(int(most))} the server drops {kind} instead of refusing new ones"
         return Finding("eviction", "danger", text, "Set maxmemory-policy to noeviction.")
     text = f"{policy}: as soon as maxmemory is set, the server drops {kind} when it is full"
     return Finding("eviction", "warn", text, "Set maxmemory-policy to noeviction.")
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:,.1f} MiB"
 
 
 def _memory(facts: Facts) -> Finding:
@@ -74,8 +78,8 @@ def _memory(facts: Facts) -> Finding:
     if most is None or not used:
         return Finding("memory", "unknown", "the server does not tell how full it is", "Allow this account INFO.")
     if not int(most):
-        return Finding("memory", "ok", f"{used:,} bytes used, and no maxmemory: it may take all that its machine has")
-    text = f"{used:,} of {int(most):,} bytes used"
+        return Finding("memory", "ok", f"{_size(used)} used, and no maxmemory: it may take all that its machine has")
+    text = f"{_size(used)} of {_size(int(most))} used"
     if used >= int(most):
         return Finding(
             "memory", "danger", f"{text}: new jobs are refused (QueueFull)", "Start more workers, or raise maxmemory."

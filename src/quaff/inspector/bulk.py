@@ -32,6 +32,12 @@ STATES: dict[Action, tuple[JobState, ...]] = {
     "discard": (JobState.FAILED,),
     "cancel": _WAITING,
 }
+#: What is done, and the commands or methods that do it.
+_DONE: dict[Action, str] = {
+    "retry": "sent back (retry)",
+    "discard": "deleted (rm, discard)",
+    "cancel": "called off (cancel)",
+}
 #: The most jobs of one action, and that are looked at for it.
 MOST, LOOKED = 100_000, 1_000_000
 
@@ -65,7 +71,9 @@ class Bulk:
         allowed = STATES[action]
         strange = [state for state in wanted.states if state not in allowed]
         if strange:
-            raise ConfigurationError(f"{action}: jobs that are {strange[0]} cannot be; {', '.join(allowed)} can.")
+            raise ConfigurationError(
+                f"jobs that are {strange[0]} cannot be {_DONE[action]}: only those that are {', '.join(allowed)} can."
+            )
         if wanted.ids:
             meant = [row.id for row in self._named(wanted)]
             return Matching(meant[:most], len(meant) > most)

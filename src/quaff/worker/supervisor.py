@@ -238,7 +238,7 @@ class Supervisor:
         elif len(ready) >= self._wanted:
             self._announced = True
             log.info("ready: %d of %d processes, pid %s", len(ready), self._wanted, ", ".join(map(str, ready)))
-            self._systemd.tell("READY=1", f"STATUS={self._wanted} processes")
+            self._systemd.tell("READY=1", f"STATUS={len(ready)} of {self._wanted} processes ready")
             if self._plan.burst and self._serving is not None:
                 self._burst = self._serving.burst(lambda: [child.id for child in self._children])
 
