@@ -56,6 +56,24 @@ ENDLESS.append(ENDLESS)
 
 
 @pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        (lambda quaff: quaff.task(bind=True)(len), "unknown option 'bind'. Here it is current_job, and no first"),
+        (lambda quaff: own(quaff, "add").options(countdown=5), "unknown option 'countdown'. Here it is delay=."),
+        (lambda quaff: own(quaff, "add").apply_async, "no attribute 'apply_async'; here it is .options(delay=…)"),
+        (lambda quaff: quaff.job("default-0-" + "0" * 32).get, "no attribute 'get'; here it is .result(timeout=…)"),
+        (lambda quaff: quaff.job("default-0-" + "0" * 32).gets, "'Job' object has no attribute 'gets'"),
+    ],
+    ids=range(5),
+)
+def test_the_words_of_other_queues_are_answered_with_ours(write: Any, told: str, quaff: Quaff) -> None:
+    """Options and methods that fingers know."""
+    with pytest.raises((ConfigurationError, AttributeError)) as caught:
+        write(quaff)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "args", "kwargs", "told"),
     [
         ("add", (), {}, "'a'"),

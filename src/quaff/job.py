@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Iterator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from quaff.answers import Answers, aside, not_yet, record_of
 from quaff.config import Settings
@@ -13,7 +13,7 @@ from quaff.durable.sending import Remembering
 from quaff.errors import ConfigurationError, ResultTimeout
 from quaff.following import Following, unknown
 from quaff.info import JobInfo, info_of, task_of
-from quaff.model import outcome
+from quaff.model import elsewhere, outcome
 from quaff.model.events import Event
 from quaff.model.ids import JobId
 from quaff.model.message import Where
@@ -63,6 +63,11 @@ class Job(Remembering, Generic[R]):
         self.key = key
         self.existing = existing
         self._fresh = fresh
+
+    if not TYPE_CHECKING:  # where a name that is not there has to stay an error
+
+        def __getattr__(self, name: str) -> Any:
+            raise elsewhere.missing(self, name, elsewhere.OF_JOBS)
 
     @property
     def id(self) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, Unpack
 
 from quaff.config import Settings
 from quaff.errors import ConfigurationError, EnqueueError, MessageTooLarge
 from quaff.job import Job
 from quaff.middleware import Middleware, Sending, around, headers_of
-from quaff.model import durability, ids, message
+from quaff.model import durability, elsewhere, ids, message
 from quaff.model.batch import shape_of
 from quaff.model.durability import Durability
 from quaff.model.flow import TaskSignature
@@ -128,6 +128,11 @@ class Task(Generic[P, R, F]):
         self.signature = Signature(name, fn if settings.batch is None else shape_of(name, fn))
         _check_names(self.signature, settings)
         functools.update_wrapper(self, fn)
+
+    if not TYPE_CHECKING:  # where a name that is not there has to stay an error
+
+        def __getattr__(self, name: str) -> Any:
+            raise elsewhere.missing(self, name, elsewhere.OF_TASKS)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> F:
         """A plain call, here and now."""

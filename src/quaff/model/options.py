@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from quaff.errors import ConfigurationError, did_you_mean
-from quaff.model import durability
+from quaff.model import durability, elsewhere
 from quaff.model.batch import Batch
 from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, FairBy, Limit, RateLimit, Unique
@@ -120,6 +120,7 @@ def resolve(base: TaskOptions, given: dict[str, Any], *, call: bool = False) -> 
         if name not in known:
             owner = "the task: @quaff.task" if call else "one call: task.options"
             hint = f" It belongs to {owner}({name}=...)." if name in others else did_you_mean(name, known)
+            hint = f" Here it is {elsewhere.OPTIONS[name]}." if name in elsewhere.OPTIONS else hint
             raise ConfigurationError(f"unknown option {name!r}.{hint} Known here: {', '.join(known)}.")
     retry = {name: given[name] for name in _OF_RETRIES if name in given}
     values = {
