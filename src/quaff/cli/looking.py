@@ -147,11 +147,8 @@ def _screen(quaff: Quaff, inspector: Inspector, width: int | None = None) -> lis
     ended = [each.counts.ended for each in seen.throughput]
     lines = [head, f"last 60 minutes  {_bars(ended)}  {counted(sum(ended[-2:-1]), 'job')} in the last whole one", ""]
     lines += table(QUEUES, [_queue(row) for row in seen.queues], width)
-    lines += (
-        ["", *table(WORKERS, [_worker(row) for row in seen.workers], width)]
-        if seen.workers
-        else ["", _no_workers(quaff)]
-    )
+    workers = [_worker(row) for row in seen.workers]
+    lines += ["", *(table(WORKERS, workers, width) if workers else [_no_workers(quaff)])]
     if seen.failures:
         rows = [(row.task, row.error, row.frame, row.attempts, ago(row.last_at), row.message) for row in seen.failures]
         lines += ["", *table(FAILURES, rows, width)]
