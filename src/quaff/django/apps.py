@@ -9,7 +9,6 @@ class QuaffConfig(AppConfig):
 
     name = "quaff.django"
     label = "quaff"
-    verbose_name = "Quaff"
 
     def ready(self) -> None:
         autodiscover_modules("tasks")

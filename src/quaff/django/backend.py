@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.core.serializers.json import DjangoJSONEncoder
@@ -26,6 +26,9 @@ from quaff.job import Job
 from quaff.model.states import JobState
 from quaff.task import Task
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _ROOT = "django.tasks" if find_spec("django.tasks") else "django_tasks"
 
 
@@ -34,9 +37,14 @@ def of_django(module: str, name: str) -> Any:
     return getattr(import_module(f"{_ROOT}.{module}"), name)
 
 
-BaseTaskBackend: Any = of_django("backends.base", "BaseTaskBackend")
-TaskResult: Any = of_django("base", "TaskResult")
-TaskResultStatus: Any = of_django("base", "TaskResultStatus")
+if TYPE_CHECKING:
+    from django.tasks.backends.base import BaseTaskBackend
+    from django.tasks.base import Task as DjangoTask
+    from django.tasks.base import TaskResult, TaskResultStatus
+else:
+    BaseTaskBackend = of_django("backends.base", "BaseTaskBackend")
+    TaskResult = of_django("base", "TaskResult")
+    TaskResultStatus = of_django("base", "TaskResultStatus")
 
 _STATUS = {
     JobState.RUNNING: TaskResultStatus.RUNNING,
@@ -47,7 +55,7 @@ _STATUS = {
 }
 
 #: By alias and name, for all threads of a process: Django makes a backend for each, and declares a task once.
-_DECLARED: dict[str, dict[str, Any]] = {}
+_DECLARED: dict[str, dict[str, DjangoTask[..., Any]]] = {}
 
 
 class QuaffBackend(BaseTaskBackend):
@@ -66,7 +74,7 @@ class QuaffBackend(BaseTaskBackend):
         super().__init__(alias, params)
         self._declared = _DECLARED.setdefault(alias, {})
 
-    def validate_task(self, task: Any) -> None:
+    def validate_task(self, task: DjangoTask[..., Any]) -> None:
         """Refuse what cannot run; Django calls it for each task that is declared, so a worker knows it by then.
 
         Raises:
@@ -78,15 +86,15 @@ class QuaffBackend(BaseTaskBackend):
             fn = self._with_context(task) if task.takes_context else task.func
             quaff.task(fn, name=task.module_path, queue=task.queue_name, **self.options)
 
-    def enqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
+    def enqueue(self, task: DjangoTask[P, R], args: list[Any], kwargs: dict[str, Any]) -> TaskResult[P, R]:
         """Send a call; in a transaction after its commit. Errors as of ``Task.delay``."""
         return self._enqueued(task, args, kwargs, self._task(task).delay(*args, **kwargs))
 
-    async def aenqueue(self, task: Any, args: Any, kwargs: Any) -> Any:
+    async def aenqueue(self, task: DjangoTask[P, R], args: list[Any], kwargs: dict[str, Any]) -> TaskResult[P, R]:
         """As ``enqueue``, in a coroutine."""
         return self._enqueued(task, args, kwargs, await self._task(task).adelay(*args, **kwargs))
 
-    def get_result(self, result_id: str) -> Any:
+    def get_result(self, result_id: str) -> TaskResult[..., Any]:
         """How a call stands, by the id of its job; ``args`` and ``kwargs`` are empty there.
 
         Raises:
@@ -103,7 +111,7 @@ class QuaffBackend(BaseTaskBackend):
         object.__setattr__(result, "_return_value", _plain(value))
         return result
 
-    def _task(self, task: Any) -> Task[..., Any, Any]:
+    def _task(self, task: DjangoTask[..., Any]) -> Task[..., Any, Any]:
         self.validate_task(task)
         options: dict[str, Any] = {"queue": task.queue_name, "priority": task.priority}
         if task.run_after is not None:
@@ -111,7 +119,9 @@ class QuaffBackend(BaseTaskBackend):
             options["eta"] = due if timezone.is_aware(due) else timezone.make_aware(due)
         return quaff.find_task(task.module_path).options(**options)
 
-    def _enqueued(self, task: Any, args: Any, kwargs: Any, job: Job[Any]) -> Any:
+    def _enqueued(
+        self, task: DjangoTask[P, R], args: list[Any], kwargs: dict[str, Any], job: Job[Any]
+    ) -> TaskResult[P, R]:
         result = TaskResult(
             task=task,
             id=job.id,
@@ -129,7 +139,7 @@ class QuaffBackend(BaseTaskBackend):
         of_django("signals", "task_enqueued").send(type(self), task_result=result)
         return result
 
-    def _result(self, task: Any, info: JobInfo) -> Any:
+    def _result(self, task: DjangoTask[..., Any], info: JobInfo) -> TaskResult[..., Any]:
         return TaskResult(
             task=task,
             id=info.id,
@@ -151,7 +161,7 @@ class QuaffBackend(BaseTaskBackend):
             worker_ids=[each.worker for each in info.attempts],
         )
 
-    def _with_context(self, task: Any) -> Callable[..., Any]:
+    def _with_context(self, task: DjangoTask[..., Any]) -> Callable[..., Any]:
         """The function without its first parameter, which is made here."""
 
         def context() -> Any:

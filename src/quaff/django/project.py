@@ -44,9 +44,11 @@ class Quaff(plain.Quaff):
     def detour(self) -> Detour | None:
         """What is sent in a transaction waits for its commit."""
         there = super().detour()
-        using = _project().get(_ON_COMMIT, "default") if there is None else False
-        if using is False or not transaction.get_connection(using).in_atomic_block:
+        if there is not None:
             return there
+        using = _project().get(_ON_COMMIT, "default")
+        if using is False or not transaction.get_connection(using).in_atomic_block:
+            return None
         return Detour(partial(transaction.on_commit, using=using))
 
     def attempt_scope(self) -> AbstractContextManager[Any]:
@@ -89,7 +91,7 @@ async def _apart() -> AsyncGenerator[None]:
 
 
 #: The project's.
-quaff = Quaff()
+quaff: Quaff = Quaff()
 
 
 def application() -> Quaff:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from django.core.management.base import BaseCommand, CommandParser
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     help = (
         "Run and look after the jobs of this project: manage.py quaff worker -p 4. manage.py quaff -- --help has all."
     )
-    requires_system_checks = ()
+    requires_system_checks: list[str] | tuple[str, ...] | Literal["__all__"] = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND ...")
