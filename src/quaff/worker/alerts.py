@@ -25,7 +25,7 @@ from quaff.store.client import Store
 from quaff.store.keys import Partition
 from quaff.worker.webhook import DEADLINE, Undelivered, Webhook
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds between two looks; beyond those that a call may take, until another worker tells.
 _EVERY, _SILENT = 2.0, 20.0

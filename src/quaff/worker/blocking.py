@@ -15,7 +15,7 @@ from quaff.store.queries import blocks
 from quaff.store.transitions import Call
 from quaff.worker.ready import Parked, Ready
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 
 class Sender(Protocol):

@@ -33,7 +33,7 @@ class Burst:
         self._store = store
         self._partitions = partitions
         self._processes = processes
-        self.over = False
+        self.over: bool = False
         threading.Thread(target=self._work, name="quaff-burst", daemon=True).start()
 
     def _work(self) -> None:

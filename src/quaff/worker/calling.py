@@ -10,7 +10,7 @@ from quaff.model.retry import Again
 from quaff.worker.ready import Ready
 from quaff.worker.run import Run
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 
 def arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:

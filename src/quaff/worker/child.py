@@ -19,7 +19,7 @@ from quaff.worker import starts, traces
 from quaff.worker.control import Control, Orders, Word
 from quaff.worker.starts import Start, Starts
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds from "stop" to SIGKILL.
 _STOP = 0.5
@@ -49,16 +49,18 @@ class Child:
     """
 
     def __init__(self, orders: Orders) -> None:
-        self.id = new_process_id()
-        self.worker = orders.worker
+        self.id: bytes = new_process_id()
+        self.worker: str = orders.worker
         self.introduction: Word | None = None
         self.ready = self.closed = False
-        self.hopeless, self.code = "", 2
-        self.began = time.monotonic()
+        self.hopeless: str = ""
+        self.code: int = 2
+        self.began: float = time.monotonic()
         self.jobs_done = 0
         self.worn = ""
         self.leaves_at: float | None = None
-        self.told_to_stop = self.killed = False
+        self.told_to_stop: bool = False
+        self.killed: bool = False
         self.cancelled: dict[bytes, float] = {}
         self.ended: dict[bytes, str] = {}
         with ExitStack() as opened:
@@ -77,7 +79,7 @@ class Child:
                 command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), descriptor, self._traces), process_group=0
             )
             on_failure.pop_all()
-        self.control = Control(ours)
+        self.control: Control = Control(ours)
         own = msgspec.structs.replace(orders, process=self.id.hex(), starts=descriptor, traces=self._traces)
         self.control.say(Word(said="orders", orders=own))
 

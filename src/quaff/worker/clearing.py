@@ -15,7 +15,7 @@ from quaff.store.flows import graph
 from quaff.store.keys import partition
 from quaff.worker.keeping import MARGIN
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds between two looks, and while there is more than one look brings.
 _BETWEEN, _PAUSE = 60.0, 1.0

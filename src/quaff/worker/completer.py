@@ -19,7 +19,7 @@ from quaff.worker.ready import Claim, Finished
 from quaff.worker.starts import Starts
 from quaff.worker.tally import Tally
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 _TAKEN = (Verdict.OK, Verdict.ALREADY)
 _REFUSED = (Verdict.FENCED, Verdict.GONE)
@@ -54,7 +54,8 @@ class Completer:
         self._later: dict[Partition, float] = {}
         self.finished: deque[Finished] = deque()
         self.wake_at = 1
-        self.sleeping = False
+        self.sleeping: bool = False
+        self.read_end: int
         self.read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
 
     def report(self, finished: Finished) -> None:

@@ -108,7 +108,7 @@ class Control:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._buffer = b""
-        self.closed = False
+        self.closed: bool = False
 
     def fileno(self) -> int:
         """For ``select``."""

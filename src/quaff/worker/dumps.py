@@ -18,7 +18,7 @@ from quaff.worker.serving import Serving
 from quaff.worker.stacks import cut
 from quaff.worker.starts import Start
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds until a process that is silent gets the signal, and from then until what it wrote is read.
 _PATIENCE, _WRITES = 1.0, 0.2

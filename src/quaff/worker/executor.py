@@ -33,7 +33,7 @@ from quaff.worker.logs import first_line, printable
 from quaff.worker.ready import Claim, Finished, Parked, Ready, ran, together
 from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 _FOREVER = float("inf")
 

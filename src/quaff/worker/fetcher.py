@@ -34,7 +34,7 @@ from quaff.worker.tally import Tally
 from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Finished attempts wait at most this long for company.
 _FLUSH = 0.002
@@ -92,8 +92,8 @@ class Fetcher:
         self._alone = False
         self._emptying: Line | None = None
         self._away = 0.0
-        self.closed = False
-        self.done = 0
+        self.closed: bool = False
+        self.done: int = 0
 
     @property
     def holds(self) -> int:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 
 class Guard:

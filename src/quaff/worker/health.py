@@ -64,7 +64,7 @@ class Health:
         self._adding = threading.Lock()
         self._asking = threading.Lock()
         self._backlog: tuple[float, dict[str, dict[str, int]]] = (0.0, {})
-        self.listens = where is not None
+        self.listens: bool = where is not None
         if where is not None:
             pages = {
                 "/livez": self._livez,
@@ -74,7 +74,7 @@ class Health:
             }
             listening = Listening(where, pages)
             listening.start()
-            self.port = listening.port
+            self.port: int = listening.port
 
     # What the supervisor says
 

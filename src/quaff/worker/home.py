@@ -22,7 +22,8 @@ class Home:
 
     def __init__(self, supervisor: int) -> None:
         self._supervisor = supervisor
-        self.copied = self._orphaned = False
+        self.copied: bool = False
+        self._orphaned = False
         self._look_at = 0.0
         os.register_at_fork(after_in_child=self._forked)
 

@@ -15,7 +15,7 @@ from quaff.worker.control import Word
 from quaff.worker.maintenance import Chores
 from quaff.worker.starts import Start
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds a process gets, after a job's limit, to end it by itself.
 _PATIENCE = 1.0

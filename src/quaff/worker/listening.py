@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from quaff.errors import ConfigurationError, QuaffError
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds that one who asks may take; how many may ask at a time.
 _PATIENCE, _MOST = 5.0, 16

@@ -76,7 +76,7 @@ class JsonFormatter(logging.Formatter):
 
 
 #: By the name of ``--log-format``.
-FORMATTERS = {"text": TextFormatter, "json": JsonFormatter}
+FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter}
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs alone

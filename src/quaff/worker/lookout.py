@@ -19,7 +19,7 @@ from quaff.store.keys import Partition
 from quaff.store.link import Link
 from quaff.store.transitions import Call, Claimed
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds between two looks when no token came; a lost token costs this much.
 _POLL = 5.0

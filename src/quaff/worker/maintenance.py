@@ -31,7 +31,7 @@ from quaff.worker.presence import Presence
 from quaff.worker.starts import Start
 from quaff.worker.timekeeping import Timekeeper
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds between two sweeps of one worker: with the lease, the time after which the jobs of a lost machine run again.
 _SWEEP = 2.0
@@ -119,7 +119,8 @@ class Chores:
         self._unpark: set[Partition] = set()
         self._call = threading.Event()
         self._closing = False
-        self.turned_at = self.answered_at = time.monotonic()
+        self.turned_at: float = time.monotonic()
+        self.answered_at: float = self.turned_at
         self._funeral = Chore("giving back the jobs of a dead process", self._bury)
         self._beat = Chore("renewing leases", self._renew)
         self._timekeeper, self._courier = timekeeper, courier

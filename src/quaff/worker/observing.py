@@ -15,7 +15,7 @@ from quaff.worker.executor import Executor
 from quaff.worker.ready import Finished, Ready, waited
 from quaff.worker.run import Run
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Milliseconds of delay after which what sent a job is over.
 _LATE = 60_000

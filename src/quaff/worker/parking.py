@@ -8,7 +8,7 @@ import time
 from quaff.model.ids import created_ms
 from quaff.worker.ready import Parked
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Milliseconds until the next try: soon at first, rarely later, for a deploy of the right worker may be seconds or
 #: days away.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds: the first pause and the longest; and how long a process must have lived for the next pause to be the first
 #: one again.
@@ -20,7 +20,7 @@ class Pause:
     """
 
     def __init__(self) -> None:
-        self.until = 0.0
+        self.until: float = 0.0
         self._next = _FIRST
 
     def begin(self, why: str | None, began: float | None = None) -> None:

@@ -21,7 +21,7 @@ class Prefetch:
         self._slots = slots
         # Nothing is known yet: as if they had been stuck.
         self._average = PATIENCE * slots
-        self.depth = 0
+        self.depth: int = 0
 
     def learn(self, seconds: float, count: int) -> None:
         """``count`` attempts ran for ``seconds`` in all."""

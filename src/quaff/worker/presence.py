@@ -49,7 +49,7 @@ class Presence:
         self._store = store
         self.partitions = partitions
         self._id = os.urandom(8)
-        self.drain = False
+        self.drain: bool = False
         self.wanted: set[tuple[int, bytes]] = set()
         self._answers: deque[tuple[Start, bytes]] = deque()
         self._word = WorkerWord(

@@ -43,7 +43,7 @@ from quaff.worker.tally import Tally
 from quaff.worker.telling import Telling
 from quaff.worker.watch import Watch
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds an orphan lets its running jobs go on, the longest turn of the loop, and what exit handlers get.
 _ORPHAN, _TURN, _FAREWELL = 3.0, 1.0, 2.0
@@ -63,7 +63,7 @@ class Process:
                 "a time. Start more processes (-p)."
             )
         self._until = float("inf")
-        self.code = DONE
+        self.code: int = DONE
         self._abandoned = False
         self._tell_after = orders.tell_after
         starts = Starts(orders.starts)
@@ -79,10 +79,10 @@ class Process:
         loop = Loop(executor, starts, home, settings.async_concurrency, completer.report)
         self._runners, self._loop = (threads, loop), loop.loop
         self._dump_asked = False
-        self.queues = orders.queues or app.queue_names()
+        self.queues: list[str] = orders.queues or app.queue_names()
         for task in app.tasks.values():
             check_spread(task.name, task.settings, settings.partitions)
-        self.partitions = orders.partitions or [
+        self.partitions: list[tuple[str, int]] = orders.partitions or [
             (queue, number) for queue in self.queues for number in range(settings.partitions.of(queue))
         ]
         counts = Counter(queue for queue, _ in self.partitions)

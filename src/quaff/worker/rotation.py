@@ -16,7 +16,7 @@ from typing import NamedTuple
 from quaff.errors import ConfigurationError
 from quaff.worker.child import Child
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 _RELOAD = "a reload"
 

@@ -19,7 +19,7 @@ from quaff.worker.ready import Finished, Ready
 from quaff.worker.run import CANCEL, LIMIT, Run, left_programs
 from quaff.worker.starts import Start, Starts
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 Report = Callable[[Finished], None]
 
@@ -51,9 +51,10 @@ class Runner(ABC):
         self.waiting: deque[Ready] = deque()
         self.running: list[Run | None] = [None] * size
         self.size = size
-        self.prefetch = Prefetch(size)
-        self.load = self.coming = 0
-        self.last_start = time.monotonic()
+        self.prefetch: Prefetch = Prefetch(size)
+        self.load: int = 0
+        self.coming: int = 0
+        self.last_start: float = time.monotonic()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
         """Put jobs in line. Only the fetcher calls it."""
@@ -212,7 +213,7 @@ class Loop(Runner):
         self._tasks: set[asyncio.Task[None]] = set()
         self._unbegun: set[asyncio.Task[None]] = set()
         self._deaf = False
-        self.loop = _new_loop()
+        self.loop: asyncio.AbstractEventLoop = _new_loop()
         threading.Thread(target=self._turn, name="quaff-async", daemon=True).start()
 
     def submit(self, jobs: Sequence[Ready]) -> None:

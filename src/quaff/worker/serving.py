@@ -47,9 +47,9 @@ class Serving:
         ttl_ms = int(settings["result_ttl"] * 1000)
         timekeeper = Timekeeper(store, word.source, self._partitions, name, lease, ttl_ms, rules.window_ms)
         courier = Courier(store, word.namespace, self._partitions, rules.window_ms)
-        self.chores = Chores(store, self._partitions, lease, rules, keep, timekeeper, courier)
+        self.chores: Chores = Chores(store, self._partitions, lease, rules, keep, timekeeper, courier)
         self.chores.declare(word.schedules)
-        self.presence = Presence(store, self._partitions, name, word.slots)
+        self.presence: Presence = Presence(store, self._partitions, name, word.slots)
         self.chores.introduce(self.presence)
         if word.webhook_url or settings["alert_wait"]:
             webhook = Webhook(word.webhook_url, word.webhook_key) if word.webhook_url else None

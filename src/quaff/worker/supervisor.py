@@ -36,7 +36,7 @@ from quaff.worker.signals import Signals
 from quaff.worker.starts import Start
 from quaff.worker.systemd import Systemd
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds for giving back what the killed held.
 _BURY = 0.4

@@ -17,7 +17,7 @@ from quaff.store.keys import Partition, partition
 from quaff.store.steps import step
 from quaff.store.transitions import BATCH, STEP, Call, append, note
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Seconds between two calls: for progress and lines, and for values, on which somebody waits.
 _EVERY, _EVERY_VALUES = 0.2, 0.05

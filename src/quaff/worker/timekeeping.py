@@ -13,7 +13,7 @@ from quaff.store.keys import Partition
 from quaff.store.timetable import Entry, Occurrence, Timetable, declare, due, fire
 from quaff.store.transitions import STEP, Call
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 FOREVER = float("inf")
 #: Seconds until a schedule is looked at again that this worker cannot read: a later release wrote it.

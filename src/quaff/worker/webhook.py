@@ -39,7 +39,7 @@ class Webhook:
         self._port = parts.port or (443 if self._tls else 80)
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._key = key
-        self.where = f"{self._host}:{self._port}"
+        self.where: str = f"{self._host}:{self._port}"
 
     def send(self, body: bytes) -> None:
         """Post it. Raises Undelivered."""
