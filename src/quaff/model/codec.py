@@ -57,11 +57,15 @@ class Ref(msgspec.Struct, frozen=True):
     def __format__(self, spec: str) -> str:
         raise ValueError("the result of another job is not known yet")
 
-    __str__ = __repr__ = lambda self: format(self, "")
+    def __repr__(self) -> str:
+        return format(self)
+
+    def __str__(self) -> str:
+        return format(self)
 
 
 _encoder = msgspec.msgpack.Encoder()
-pack = _encoder.encode
+pack: Callable[[object], bytes] = _encoder.encode
 
 
 def _int(value: int, _: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -178,4 +178,4 @@ def leaves_first(children: Mapping[int, Sequence[int]]) -> list[int]:
 
 
 _STATES: dict[bytes, JobState | None] = {**BY_LETTER, b"": JobState.BLOCKED, b"q": JobState.QUEUED, b"u": None}
-encode = msgspec.msgpack.Encoder().encode
+encode: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode

@@ -79,8 +79,8 @@ def cancelled(reason: str) -> bytes:
 _encoder = msgspec.msgpack.Encoder()
 _outcomes = msgspec.msgpack.Decoder(Outcome)
 _attempts = msgspec.msgpack.Decoder(Attempt)
-encode = _encoder.encode
-decode = _outcomes.decode
+encode: Callable[[Outcome | Attempt], bytes] = _encoder.encode
+decode: Callable[[bytes], Outcome] = _outcomes.decode
 #: In the place of a record that nobody of us wrote, or that was changed.
 CORRUPT = Outcome(
     "", 0, Attempt(0, 0, 0, "", 0, "corrupt", Failure("corrupt", "", "what is kept of it cannot be read"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 #: Processes and running jobs that it names; how many there are is told besides.
@@ -60,6 +62,6 @@ class DumpWord(msgspec.Struct, array_like=True, frozen=True):
     text: str
 
 
-encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(WorkerWord).decode
-decode_dump = msgspec.msgpack.Decoder(DumpWord).decode
+encode: Callable[[WorkerWord | DumpWord], bytes] = msgspec.msgpack.Encoder().encode
+decode: Callable[[bytes], WorkerWord] = msgspec.msgpack.Decoder(WorkerWord).decode
+decode_dump: Callable[[bytes], DumpWord] = msgspec.msgpack.Decoder(DumpWord).decode

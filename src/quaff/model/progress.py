@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -29,8 +30,8 @@ class Progress(msgspec.Struct, array_like=True, frozen=True):
         return None if self.total is None else min(1.0, self.done / self.total)
 
 
-encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Progress).decode
+encode: Callable[[Progress], bytes] = msgspec.msgpack.Encoder().encode
+decode: Callable[[bytes], Progress] = msgspec.msgpack.Decoder(Progress).decode
 
 
 def checked(done: Any, total: Any, note: Any) -> Progress:

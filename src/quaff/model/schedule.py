@@ -89,8 +89,8 @@ class Plan(NamedTuple):
     again_ms: int | None
 
 
-encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Schedule).decode
+encode: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
+decode: Callable[[bytes], Schedule] = msgspec.msgpack.Decoder(Schedule).decode
 
 #: (id, message, whether it is one that the job carries) -> the message as it is stored.
 Sealed: TypeAlias = Callable[[bytes, bytes, bool], bytes]

@@ -64,10 +64,10 @@ class Seals:
         self._signer, self._encrypter = next(iter(self._signing), b""), next(iter(self._encryption), b"")
         self._cipher = _aes() if encryption else None
         self.required = required
-        self.writes = bool(signing or encryption)
-        self.checks = self.writes or required
+        self.writes: bool = bool(signing or encryption)
+        self.checks: bool = self.writes or required
         # The oldest, so that a new key in front changes no digest.
-        self.digest_key = derived(encryption[-1], b"digest") if encryption else b""
+        self.digest_key: bytes = derived(encryption[-1], b"digest") if encryption else b""
 
     def seal(self, purpose: bytes, where: bytes, head: bytes, data: bytes, *, late: bool = False) -> bytes:
         """``data``, sealed.

@@ -26,11 +26,11 @@ class Retry(Exception):
         queue: str | None = None,
     ) -> None:
         super().__init__(why)
-        self.in_ = None if in_ is None else seconds("Retry(in_=)", in_)
+        self.in_: float | None = None if in_ is None else seconds("Retry(in_=)", in_)
         if priority is not None and (type(priority) is not int or priority not in PRIORITIES):
             raise ConfigurationError(f"Retry(priority={priority!r}): give a whole number from -100 to 100.")
         self.priority = priority
-        self.queue = None if queue is None else check_name("Retry(queue=) queue", queue)
+        self.queue: str | None = None if queue is None else check_name("Retry(queue=) queue", queue)
 
 
 class Snooze(Exception):
@@ -41,7 +41,7 @@ class Snooze(Exception):
     """
 
     def __init__(self, in_: Seconds) -> None:
-        self.in_ = seconds("Snooze()", in_)
+        self.in_: float = seconds("Snooze()", in_)
         super().__init__(f"the task wants to wait for {self.in_:g} s")
 
 
@@ -84,4 +84,4 @@ class Pause(BaseException):
 class Lost(BaseException):
     """Ends an attempt that does not hold its job any more: another one runs, or has ended it."""
 
-    in_ = 0.0
+    in_: float = 0.0

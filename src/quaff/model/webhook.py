@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -49,7 +50,7 @@ class Body(msgspec.Struct, frozen=True):
     events: list[Event]
 
 
-encode = msgspec.json.Encoder().encode
+encode: Callable[[Body], bytes] = msgspec.json.Encoder().encode
 
 
 def signature(key: str, at: int, body: bytes) -> str:

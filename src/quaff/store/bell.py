@@ -32,7 +32,7 @@ class Bell:
         self._connection: Any = None
         self._node: Address | None = None
         self._answer_by = 0.0
-        self.listening = False
+        self.listening: bool = False
 
     def listen(self, partitions: Sequence[Partition], seconds: float) -> int:
         """Begin to wait for a token of one of them; returns the file descriptor that becomes readable.

@@ -39,7 +39,7 @@ class Store:
     def __init__(self, endpoint: Endpoint, deadline: float) -> None:
         self.endpoint = endpoint
         self.deadline = deadline
-        self.aio = AsyncStore(endpoint, deadline)
+        self.aio: AsyncStore = AsyncStore(endpoint, deadline)
         self._listeners: dict[int, Listener] = {}
 
     @property

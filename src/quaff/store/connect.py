@@ -45,9 +45,9 @@ class Endpoint:
         self._target = urls.read(url, source)
         self._timeout = timeout
         self._directory = embedded.directory(url) if self._target.kind == "embedded" else None
-        self.where = f"{urls.mask(url)} (from {source})"
+        self.where: str = f"{urls.mask(url)} (from {source})"
         #: Who serves what, if that is for a cluster to say.
-        self.slots = Slots(self._target.hosts) if self._target.kind == "cluster" else None
+        self.slots: Slots | None = Slots(self._target.hosts) if self._target.kind == "cluster" else None
         # By event loop (None for threads) and node (None for the one server). Without a lock, which would be held while
         # a server starts: a process that is forked at that moment would never get it. Two threads may make a pool each;
         # setdefault lets one of them win.

@@ -53,7 +53,7 @@ class Errands:
         self._replies: list[Any] = []
         self._asked: dict[int, Address] = {}
         self.troubles: list[Trouble] = []
-        self.redirected = False
+        self.redirected: bool = False
 
     def next_try(self) -> list[Errand]:
         """What is still to be sent, by node."""

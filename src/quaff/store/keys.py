@@ -40,9 +40,9 @@ class Partition:
         self.namespace = namespace
         self.queue = queue
         self.number = number
-        self.prefix = f"quaff:{{{namespace}/{queue}#{number}}}:"
+        self.prefix: str = f"quaff:{{{namespace}/{queue}#{number}}}:"
         self._keys = {name: (self.prefix + name).encode() for name in NAMES}
-        self.slot = key_slot(self.prefix.encode())
+        self.slot: int = key_slot(self.prefix.encode())
 
     def key(self, name: str) -> bytes:
         """One key by its name."""

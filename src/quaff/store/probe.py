@@ -57,7 +57,7 @@ class Line:
         self._node = node
         self._connection: Any = None
         self._elsewhere: ResponseError | None = None
-        self.refused = ""
+        self.refused: str = ""
 
     def ask(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to commands, in one round trip; None where there is an error instead.

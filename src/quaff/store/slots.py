@@ -29,7 +29,7 @@ class Slots:
         self._seeds = frozenset(seeds)
         self._known = set(seeds)
         self._owners: list[Address | None] = [None] * _SLOTS
-        self.doubtful = True
+        self.doubtful: bool = True
 
     def owner(self, slot: int) -> Address | None:
         """The node that serves a slot; None where nobody is known to."""
