@@ -148,4 +148,6 @@ def user_name(context: click.Context, option: click.Parameter, name: str | None)
     return name
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+def as_json(command: F) -> F:
+    """The option that has a command print JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
 
 import click
 
@@ -29,20 +28,13 @@ def queue_weights(ctx: click.Context, param: click.Parameter, value: str | None)
     return found
 
 
-class _Size(click.ParamType):  # type: ignore[type-arg]
-    """Bytes: ``1000000``, ``512M``, ``1.5G``."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)i?B?", str(value), re.IGNORECASE)
-        size = int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " ")) if found else 0
-        if size < 2**20:
-            self.fail(f"{value!r}: give a size of at least 1M, such as 512M or 2G.", param, ctx)
-        return size
-
-
-SIZE = _Size()
+def size(value: object) -> int:
+    """The type of an option: bytes, as ``1000000``, ``512M``, ``1.5G``."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMG]?)i?B?", str(value), re.IGNORECASE)
+    size = int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " ")) if found else 0
+    if size < 2**20:
+        raise click.BadParameter(f"{value!r}: give a size of at least 1M, such as 512M or 2G.")
+    return size
 
 
 @click.command(short_help="Run jobs.")
@@ -58,7 +50,7 @@ SIZE = _Size()
 @click.option("-b", "--burst", is_flag=True, help="End when nothing waits in the queues any more.")
 @click.option("--grace", type=click.FloatRange(min=0), help="Seconds that running jobs get at a stop. [25]")
 @click.option("--max-jobs", type=click.IntRange(min=1), help="Replace a process that has ended so many jobs.")
-@click.option("--max-memory", type=SIZE, metavar="SIZE", help="Replace a process that has more, such as 512M.")
+@click.option("--max-memory", type=size, metavar="SIZE", help="Replace a process that has more, such as 512M.")
 @click.option("--max-age", type=click.FloatRange(min=1), metavar="SECONDS", help="Replace a process that is older.")
 @click.option("--reload", is_flag=True, help="Replace the processes when a Python file here changes.")
 @click.option("-n", "--name", default="", help="The worker's name. [host-pid]")
