@@ -57,7 +57,7 @@ class Quaff(Registry):
 
     def __init__(self, url: str | None = None, *, results: ResultStore | None = None, **settings: Any) -> None:
         super().__init__()
-        self.results = checked(results)
+        self.results: ResultStore | None = checked(results)
         self._code = settings if url is None else {"url": url, **settings}
         self._flags: dict[str, Any] = {}
         self._backend: Backend | None = None

@@ -28,8 +28,8 @@ class Backend:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.endpoint = Endpoint(settings.url, settings.url_source, settings.deadline)
-        self.store = Store(self.endpoint, settings.deadline)
+        self.endpoint: Endpoint = Endpoint(settings.url, settings.url_source, settings.deadline)
+        self.store: Store = Store(self.endpoint, settings.deadline)
         self.told: set[str] = set()
 
     def news(self, queues: Set[str], declared: Iterable[str]) -> Steps[None]:

@@ -195,7 +195,7 @@ class CurrentJob(Durable):
         return f"<current_job {attempt.id}>" if attempt else "<current_job: none>"
 
 
-current_job = CurrentJob()
+current_job: CurrentJob = CurrentJob()
 
 
 def member_of(flow: str) -> bytes:

@@ -47,7 +47,7 @@ class Detour:
 
 _current: ContextVar[Detour | None] = ContextVar("quaff_detour", default=None)
 #: The detour that this thread or coroutine is on.
-current = _current.get
+current: Callable[[], Detour | None] = _current.get
 
 
 @contextmanager

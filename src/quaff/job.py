@@ -61,7 +61,7 @@ class Job(Remembering, Generic[R]):
         self._id = id
         self._answers = answers or Answers()
         self.key = key
-        self.existing = existing
+        self.existing: bool = existing
         self._fresh = fresh
 
     if not TYPE_CHECKING:  # where a name that is not there has to stay an error

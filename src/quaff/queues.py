@@ -111,7 +111,7 @@ class Queue:
     """
 
     def __init__(self, store: Store, settings: Settings, name: str, tasks: Mapping[str, Limited]) -> None:
-        self.name = check_name("queue", name)
+        self.name: str = check_name("queue", name)
         self._store = store
         self._settings = settings
         self._tasks = tasks

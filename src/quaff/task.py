@@ -118,14 +118,14 @@ class Task(Generic[P, R, F]):
         self.fn = fn
         self.settings = settings
         # What messages need not say, because every worker knows it.
-        self.own_timeout = settings.timeout
-        self.is_async = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
-        self.streams = inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
+        self.own_timeout: float | None = settings.timeout
+        self.is_async: bool = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
+        self.streams: bool = inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
         if self.streams and settings.batch is not None:
             raise ConfigurationError(
                 f"task {name!r} has batch= and is a generator; values of a batch cannot be streamed."
             )
-        self.signature = Signature(name, fn if settings.batch is None else shape_of(name, fn))
+        self.signature: Signature = Signature(name, fn if settings.batch is None else shape_of(name, fn))
         _check_names(self.signature, settings)
         functools.update_wrapper(self, fn)
 

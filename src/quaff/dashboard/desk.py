@@ -44,7 +44,7 @@ class Desk:
 
     def __init__(self, quaff: Quaff, name: str, queues: Sequence[str] | None = None) -> None:
         self.quaff = quaff
-        self.inspector = Inspector(quaff, queues)
+        self.inspector: Inspector = Inspector(quaff, queues)
         self._name = name
 
     @property

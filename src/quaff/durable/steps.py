@@ -23,7 +23,7 @@ from quaff.store.keys import partition
 from quaff.store.steps import Heard, Kept, recall, receive, step
 from quaff.store.transitions import Call
 
-log = logging.getLogger("quaff.worker")
+log: logging.Logger = logging.getLogger("quaff.worker")
 
 T = TypeVar("T")
 Calls = Generator[Call[Any], Any, T]

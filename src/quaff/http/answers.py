@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ def _told(value: Any) -> Any:
 
 #: What JSON lacks becomes text or a list: bytes as base64, dates as ISO 8601, UUID, Decimal and complex as text. A
 #: model of pydantic is as it says itself.
-encode = msgspec.json.Encoder(enc_hook=_told).encode
+encode: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=_told).encode
 
 
 class Answer(NamedTuple):

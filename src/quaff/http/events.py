@@ -38,7 +38,7 @@ class EventStream:
 
     status = 200
     #: no: nginx sends each event on at once.
-    headers = {  # noqa: RUF012
+    headers: dict[str, str] = {  # noqa: RUF012
         "Content-Type": "text/event-stream; charset=utf-8",
         "Cache-Control": "no-store",
         "X-Accel-Buffering": "no",

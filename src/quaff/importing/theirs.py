@@ -52,7 +52,7 @@ class Theirs:
         endpoint = Endpoint(url, "the command line", seconds)
         if endpoint.kind == "cluster":
             raise ConfigurationError(f"{endpoint.where}: other libraries do not use a cluster; name their server.")
-        self.where = endpoint.where
+        self.where: str = endpoint.where
         self._line = Line(endpoint, seconds)
 
     def ask(self, *commands: tuple[Any, ...]) -> list[Any]:

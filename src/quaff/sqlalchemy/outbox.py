@@ -38,7 +38,7 @@ class Outbox:
 
     def __init__(self, quaff: Quaff, metadata: MetaData, *, name: str = "quaff_outbox") -> None:
         self.quaff = quaff
-        self.table = Table(
+        self.table: Table = Table(
             name,
             metadata,
             # SQLite counts by itself only what it knows as INTEGER.
@@ -56,7 +56,7 @@ class Outbox:
             # A relay removes rows by their numbers: one that it has read must not be another one's by then.
             sqlite_autoincrement=True,
         )
-        self.row = type("OutboxRow", (_Row,), {})
+        self.row: type[_Row] = type("OutboxRow", (_Row,), {})
         registry(metadata=metadata).map_imperatively(self.row, self.table)
         self._listeners: list[Callable[[], None]] = []
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from quaff.errors import EnqueueError, EnqueueUnknown, QueueFull, ServerUnavailable, StoreError
 from quaff.sqlalchemy.outbox import Outbox, job_of
 
-log = logging.getLogger("quaff.outbox")
+log: logging.Logger = logging.getLogger("quaff.outbox")
 
 #: Rows that are locked, sent and removed at a time.
 _SOME = 200

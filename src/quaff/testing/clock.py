@@ -36,7 +36,7 @@ class Clock:
     """The time of one kit; ``now_ms``: Unix milliseconds."""
 
     def __init__(self) -> None:
-        self.now_ms = time.time_ns() // 1_000_000
+        self.now_ms: int = time.time_ns() // 1_000_000
 
     @property
     def now(self) -> datetime:

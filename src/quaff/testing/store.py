@@ -42,7 +42,7 @@ class KitStore(Store):
     def __init__(self, endpoint: Endpoint, deadline: float, seen: Seen) -> None:
         super().__init__(endpoint, deadline)
         self._seen = seen
-        self.aio = _KitAsyncStore(endpoint, deadline, seen)
+        self.aio: AsyncStore = _KitAsyncStore(endpoint, deadline, seen)
 
     @property
     def listener(self) -> Listener:

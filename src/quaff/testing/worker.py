@@ -82,7 +82,7 @@ class Worker:
         for queue in app.queue_names():
             for number in range(self._partitions.of(queue)):
                 seen.add(partition(settings.namespace, queue, number))
-        self.chores = Chores(app, store, seen.partitions, self._process)
+        self.chores: Chores = Chores(app, store, seen.partitions, self._process)
 
     def exchange(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls one by one; their answers, an error in the place of one."""
