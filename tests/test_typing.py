@@ -23,6 +23,7 @@ def test_make_check_has_both_checkers_read_both_files() -> None:
     assert recipe is not None
     lines = [line.strip().removeprefix("$(VENV)/bin/") for line in recipe[1].splitlines()]
     assert {"mypy", "pyright", "python tests/typing/check_bad.py"} <= set(lines)
+    assert any("pyright --verifytypes quaff" in line for line in lines), "what users are promised by py.typed"
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
     assert "tests/typing/good.py" in tools["mypy"]["files"]
     assert tools["mypy"]["strict"] is True
