@@ -135,7 +135,7 @@ def test_a_result_comes_back_as_the_model_of_the_return_hint() -> None:
 
 
 def test_a_model_without_a_hint_is_refused() -> None:
-    with pytest.raises(EncodeError, match="an Ours comes back only where the type hint says so"):
+    with pytest.raises(EncodeError, match="an Ours, which comes back only where the type hint says so"):
         Signature("task", anything).bind((Ours(x=1),), {})
 
 
