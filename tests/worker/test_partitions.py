@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,28 @@ def test_an_operator_sees_the_queue_as_one(stage: Stage) -> None:
     assert queue.stats().cancelled == 200
     assert queue.resume()
     assert quaff.tasks["echo"].delay(7).result(20) == 7
+
+
+FRAGILE = """
+from pathlib import Path
+if Path("broken").exists():
+    raise RuntimeError("half of a deploy")
+from tests.worker.workapp import quaff
+"""
+
+
+def test_partitions_that_came_to_light_are_served_though_a_new_process_did_not_start(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """It is tried again until one does: who knows of the first partition only would strand the others' jobs."""
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    worker = stage.worker("-p", "1", app="fragile:quaff", cwd=tmp_path)
+    (tmp_path / "broken").touch()
+    quaff = spread_over(stage, 3)
+    jobs = quaff.tasks["echo"].map([(n,) for n in range(60)])
+    worker.wait_for("half of a deploy")
+    (tmp_path / "broken").unlink()
+    assert sorted(quaff.wait_all(jobs, 40)) == [*range(60)]
 
 
 @pytest.mark.parametrize("sent_before", [True, False])

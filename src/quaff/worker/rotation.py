@@ -1,6 +1,7 @@
 """Replaces processes while the worker goes on: one at a time, and none leaves before its successor can claim.
 
-A process is worn when it is old, has ended enough jobs, or has grown too large; a reload wears all of them.
+A process is worn when it is old, has ended enough jobs, has grown too large, or does not know of every partition; a
+reload wears all of them.
 """
 
 from __future__ import annotations
@@ -64,12 +65,16 @@ class Rotation:
             if child.worn == _RELOAD:
                 child.worn = ""
 
-    def step(self, children: Sequence[Child], wanted: int) -> int:
-        """Send off who can go; how many processes there should be now."""
+    def step(self, children: Sequence[Child], wanted: int, partitions: Sequence[tuple[str, int]] | None) -> int:
+        """Send off who can go; how many processes there should be now.
+
+        Args:
+            partitions: what each of them is to serve.
+        """
         now = time.monotonic()
         for child in children:
             if child.leaves_at is None and not child.worn:
-                child.worn = self._why(child, now)
+                child.worn = self._why(child, now, partitions)
         serving = [child for child in children if child.serving]
         worn = [child for child in serving if child.worn and child.ready]
         # As many as serve may be on their way out: those with long jobs must not pile up.
@@ -82,8 +87,10 @@ class Rotation:
             first.leave(now + self._grace if first.worn == _RELOAD else math.inf)
         return wanted + bool(worn)
 
-    def _why(self, child: Child, now: float) -> str:
+    def _why(self, child: Child, now: float, partitions: Sequence[tuple[str, int]] | None) -> str:
         wear = self._wear
+        if child.introduction is not None and child.introduction.partitions != partitions:
+            return "there are more partitions"
         if wear.jobs is not None and child.jobs_done >= wear.jobs:
             return f"it has ended {child.jobs_done} jobs"
         if wear.age is not None and now - child.began > wear.age:

@@ -147,14 +147,15 @@ class Supervisor:
     # Starting
 
     def _grow(self) -> None:
-        """Serve partitions that came to light: new processes take the place of those that do not know of them."""
+        """Serve partitions that came to light: processes that do not know of them are worn."""
         if self._serving is not None and (partitions := self._serving.grown()):
             log.info("there are more partitions than this worker knew: %d", len(partitions))
             self._orders = msgspec.structs.replace(self._orders, partitions=list(partitions))
-            self.reload()
 
     def _start_missing(self) -> None:
-        wanted = self._rotation.step(self._children, self._wanted) if self._rotation else self._wanted
+        wanted = self._wanted
+        if self._rotation is not None:
+            wanted = self._rotation.step(self._children, wanted, self._orders.partitions)
         while sum(child.serving for child in self._children) < wanted and time.monotonic() >= self._pause.until:
             try:
                 child = Child(self._orders)
