@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from quaff.cli import program
+from tests.engines import Server
 from tests.hostile.conftest import Den
 from tests.hostile.words import WORDS, quiet
 
@@ -86,7 +87,8 @@ def test_what_is_typed_is_not_said_again_as_it_is(den: Den, path: tuple[str, ...
             quiet(done.output, LONGEST)
 
 
-#: With which words each command is asked about what is stored; ID: of each job, NAME: of each schedule.
+#: With which words each command is asked about what is stored; ID: of each job, NAME: of each schedule, THEIRS: the
+#: server of another library.
 ASKED: dict[str, list[tuple[str, ...]]] = {
     "info": [()],
     "queues": [()],
@@ -112,6 +114,7 @@ ASKED: dict[str, list[tuple[str, ...]]] = {
     "metrics": [()],
     "healthcheck": [()],
     "acl": [("worker",)],
+    "import": [("celery", "THEIRS", "--dry-run"), ("rq", "THEIRS", "--dry-run")],
     "completion": [("bash",)],
 }
 
@@ -121,12 +124,31 @@ def test_every_command_is_asked() -> None:
     assert {*ASKED, *SERVE} == {" ".join(path) for path in COMMANDS}
 
 
+@pytest.fixture(scope="module")
+def theirs() -> Iterator[str]:
+    """The URL of a server in which others have named queues and tasks as they liked."""
+    with Server() as server:
+        for number, word in enumerate(WORDS.values()):
+            name = word[:100_000]
+            told = {
+                "headers": {"id": f"{number} {name}", "task": name},
+                "properties": {},
+                "content-type": name,
+                "body": name,
+            }
+            server.redis.sadd("_kombu.binding.celery", f"\x06\x16\x06\x16{name}".encode(errors="replace"))
+            server.redis.lpush("celery", json.dumps(told))
+            server.redis.sadd("rq:queues", f"rq:queue:{name}".encode(errors="replace"))
+            server.redis.rpush(f"rq:queue:{name}".encode(errors="replace"), f"{number} {name}".encode(errors="replace"))
+        yield f"redis://127.0.0.1:{server.port}"
+
+
 @pytest.mark.parametrize("command", ASKED)
-def test_what_is_stored_is_shown_and_does_nothing(den: Den, command: str) -> None:
+def test_what_is_stored_is_shown_and_does_nothing(den: Den, theirs: str, command: str) -> None:
     """In every cell, line and text, with the application and without it, as a table and for programs."""
     path = tuple(command.split())
     options = {each.name for each in COMMANDS[path].params}
-    values = {"ID": den.jobs, "NAME": [each.name for each in den.quaff.schedules.list()]}
+    values = {"ID": den.jobs, "NAME": [each.name for each in den.quaff.schedules.list()], "THEIRS": [theirs]}
     shown = ""
     for words in ASKED[command]:
         several = next((values[word] for word in words if word in values), [""])
@@ -142,7 +164,7 @@ def test_what_is_stored_is_shown_and_does_nothing(den: Den, command: str) -> Non
                         for line in done.stdout.splitlines():
                             _is_document(line)
                     shown += done.output
-    if command in ("info", "top", "jobs ls", "jobs show", "jobs watch", "cron ls"):
+    if command in ("info", "top", "jobs ls", "jobs show", "jobs watch", "cron ls", "import"):
         assert r"\x1b[31m" in shown
         assert "x-hostile" in shown
 
