@@ -91,7 +91,7 @@ def shop(pair: Pair) -> Iterator[Shop]:
 @pytest.fixture
 def hasty(pair: Pair, shop: Shop) -> Iterator[Shop]:
     """The same, for who does not wait long."""
-    hasty = Shop(pair.primary.url, deadline=0.8)
+    hasty = Shop(pair.primary.url, deadline=1.2)
     yield hasty
     hasty.quaff.store.endpoint.abandon_pool()
 
