@@ -70,31 +70,29 @@ local function seen(last, count, equal, falls)
   return low
 end
 
-local function by_score(place, page, score, count)
+local function by_score(ask, lowest, highest, falls, place, key, from, room)
+  local score, count, last = from:match('^(%S+) (%d+) (.*)$')
+  local function equal(n) return ask(key, score, score, n, 1)[1] end
+  count = score and seen(last, tonumber(count), equal, falls) or 0
+  local page = ask(key, score or lowest, highest, count, room)
   for i = 1, #page, 2 do
     count = page[i + 1] == score and count + 1 or 1
     score = page[i + 1]
     add(place, score .. ' ' .. count .. ' ' .. page[i], page[i], score)
   end
-end
-
-local function rising(place, key, from, room)
-  local score, count, last = from:match('^(%S+) (%d+) (.*)$')
-  local function equal(n) return redis.call('ZRANGEBYSCORE', key, score, score, 'LIMIT', n, 1)[1] end
-  local skip = score and seen(last, tonumber(count), equal, false) or 0
-  local page = redis.call('ZRANGEBYSCORE', key, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, room)
-  by_score(place, page, score, skip)
   return #page < 2 * room
 end
 
-local function falling(place, key, from, room)
-  local score, count, last = from:match('^(%S+) (%d+) (.*)$')
-  local function equal(n) return redis.call('ZREVRANGEBYSCORE', key, score, score, 'LIMIT', n, 1)[1] end
-  local skip = score and seen(last, tonumber(count), equal, true) or 0
-  local page = redis.call('ZREVRANGEBYSCORE', key, score or '+inf', '-inf', 'WITHSCORES', 'LIMIT', skip, room)
-  by_score(place, page, score, skip)
-  return #page < 2 * room
+local function up(key, first, last, skip, most)
+  return redis.call('ZRANGEBYSCORE', key, first, last, 'WITHSCORES', 'LIMIT', skip, most)
 end
+
+local function down(key, first, last, skip, most)
+  return redis.call('ZREVRANGEBYSCORE', key, first, last, 'WITHSCORES', 'LIMIT', skip, most)
+end
+
+local function rising(...) return by_score(up, '-inf', '+inf', false, ...) end
+local function falling(...) return by_score(down, '+inf', '-inf', true, ...) end
 
 local function by_name(place, key, before, from, room)
   local page = redis.call('ZRANGEBYLEX', key, from == '' and '-' or '(' .. from, '+', 'LIMIT', 0, room)
