@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from quaff import Flow, Job, Quaff, chain, group
+from quaff import Flow, Inspector, Job, Quaff, chain, group
 from quaff.dashboard import Role, create_dashboard
 from quaff.task import Task
 from tests import helpers
@@ -69,6 +69,12 @@ class Site:
         for state, job in self.jobs.items():
             wait_until(lambda job=job, state=state: job.state == state, 20, f"{state}, is {job.state}")  # type: ignore[misc]
         wait_until(lambda: self.quaff.schedules.get("weekdays"), 20)
+        # Workers tell what they have counted a second later: until then a page may change between two looks at it.
+        wait_until(lambda: self._attempts() == {"mail.send": 3, "add": 2, "total": 1}, 20, "its counts")
+
+    def _attempts(self) -> dict[str, int]:
+        rows = Inspector(self.quaff).tasks()
+        return {row.name: row.total.ended + row.total.retried for row in rows}
 
     def app(self, role: Role | None = "admin") -> Flask:
         """The dashboard, for somebody of that role."""

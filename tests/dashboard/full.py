@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -22,7 +24,9 @@ from quaff.store.keys import partition
 from quaff.store.pages import partitions
 from quaff.store.probe import Line, lines
 from tests.dashboard.conftest import Site
+from tests.helpers import Program, wait_until
 from tests.store.engine import HOUR, Desk, process_id
+from tests.worker.support import children, kill
 
 QUEUES = ("bulk", "default", "mail")
 #: Of all jobs: the parts that wait in line (all in the first queue, which no worker serves), wait for their time, were
@@ -82,6 +86,29 @@ def sent_to(server: Server) -> Iterator[list[str]]:
         reader.join(10)
         connection.disconnect()
         server.client.connection_pool.release(connection)
+
+
+@contextmanager
+def standing_still(worker: Program) -> Iterator[None]:
+    """A worker and its processes are stopped as they are: they are seen, and send nothing."""
+    family = [worker.pid, *children(worker)]
+    for pid in family:
+        kill(pid, signal.SIGSTOP)
+    # The signal is sent, not obeyed, when kill returns.
+    wait_until(lambda: all(state(pid) in "TZ" for pid in family), 10, "processes that stand still")
+    try:
+        yield
+    finally:
+        for pid in family:
+            kill(pid, signal.SIGCONT)
+
+
+def state(pid: int) -> str:
+    """Of a process, in a letter as ``ps`` has it; ``Z`` for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
 
 
 def audited(site: Site) -> dict[str, dict[str, int]]:

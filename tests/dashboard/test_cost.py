@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from quaff.dashboard import create_dashboard
 from quaff.dashboard.assets import version
 from quaff.inspector.bulk import MOST as MOST_CHOSEN
 from tests.dashboard.conftest import ROOT, Site
-from tests.dashboard.full import QUEUES, Tabs, audited, fill, numbers, sent_to, tiles
+from tests.dashboard.full import QUEUES, Tabs, audited, fill, numbers, sent_to, standing_still, tiles
 from tests.helpers import Program, python, wait_until
 
 #: Commands for one page: two or three for each queue, however many jobs it has.
@@ -44,9 +43,8 @@ def site(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     worker = site.start_worker("-Q", "default,mail")
     site.fill()
     wait_until(lambda: Inspector(site.quaff).workers(), 10, "the worker's word")
-    worker.send(signal.SIGSTOP)
-    yield site
-    worker.send(signal.SIGCONT)
+    with standing_still(worker):
+        yield site
     site.gate.touch()
     worker.end()
 
@@ -172,7 +170,6 @@ def test_a_million_jobs_and_a_thousand_a_second_in_ten_tabs(
         without.append(share(server, site, 15))
         flow.stop()
         wait_until(lambda: site.quaff.queue("default").stats().queued == 0, 30, "the end of the flow")
-        worker.send(signal.SIGSTOP)
         every = [seconds for several in tabs.took.values() for seconds in several]
         slowest = {path: round(1000 * statistics.quantiles(several, n=20)[-1]) for path, several in tabs.took.items()}
         p50, p95 = (1000 * statistics.quantiles(every, n=20)[place] for place in (9, 18))
@@ -181,9 +178,9 @@ def test_a_million_jobs_and_a_thousand_a_second_in_ten_tabs(
         print(f"{len(every)} pages, {tabs.same} unchanged: p50 {p50:.0f} ms, p95 {p95:.0f} ms; of each {slowest}")
         print(f"before, with and after the tabs {without[0]}, {with_tabs}, {without[1]}")
         print(f"of a core the server takes {ours:.2%} more, and for scripts that only look {looks:.2%} more")
-        few_commands(server, site)
-        true_numbers(site)
-        worker.send(signal.SIGCONT)
+        with standing_still(worker):
+            few_commands(server, site)
+            true_numbers(site)
         site.gate.touch()
         assert p95 < 200
         assert looks < 0.02
