@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quaff.model.codec import Ref
 from quaff.model.masking import shown
 
 
@@ -23,3 +24,9 @@ def test_however_large_it_is_one_short_line() -> None:
     assert line.isprintable()
     assert shown({"b": list(range(30))}, ()).endswith("18, 19, …]")
     assert "[…]" in shown({"c": deep}, ())
+
+
+def test_what_has_no_text_is_shown_as_what_it_is() -> None:
+    """The result of another job, which is not known yet, and numbers that Python does not write."""
+    line = shown({"values": [Ref(0), 10**5000], "table": {10**5000: Ref(1)}}, ())
+    assert line == "values=[<result of another job>, <int>], table={<int>: <result of another job>}"

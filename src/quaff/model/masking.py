@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from quaff.model.codec import Ref
+
 Mask: TypeAlias = Callable[[str], str]
 
 MASKED = "***"
@@ -74,7 +76,7 @@ def _plain(name: object, value: Any, depth: int = 0) -> str:
     if isinstance(value, Mapping):
         if depth >= _DEEPEST:
             return "{…}"
-        items = [f"{key!r:.40}: {_plain(key, each, depth + 1)}" for key, each in [*value.items()][:_WIDEST]]
+        items = [f"{_repr(key):.40}: {_plain(key, each, depth + 1)}" for key, each in [*value.items()][:_WIDEST]]
         return f"{{{', '.join(items)}{', …' if len(value) > _WIDEST else ''}}}"
     if isinstance(value, (list, tuple, set, frozenset)):
         if depth >= _DEEPEST:
@@ -83,4 +85,13 @@ def _plain(name: object, value: Any, depth: int = 0) -> str:
         return f"[{', '.join(items)}{', …' if len(value) > _WIDEST else ''}]"
     if isinstance(value, (str, bytes, bytearray)):
         return repr(value[:_LONGEST])
-    return repr(value)[:_LONGEST]
+    return _repr(value)[:_LONGEST]
+
+
+def _repr(value: Any) -> str:
+    if isinstance(value, Ref):
+        return "<result of another job>"
+    try:
+        return repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return f"<{type(value).__name__}>"
