@@ -138,7 +138,9 @@ def test_a_failover_heals_and_meanwhile_errors_are_typed(sentinels: Sentinels, n
     kept = enqueue(namespace)
     assert store.run(kept) == [0]
     primary = sentinels.primary()
-    primary.client().wait(1, 5000)
+    with primary.client().client() as asking:
+        asking.set(namespace, "after it")  # WAIT is about what this connection has written
+        assert asking.wait(2, 10_000) == 2
     primary.kill()
 
     def stored() -> bool:
