@@ -187,13 +187,16 @@ def test_a_process_with_one_kind_of_slot_full_asks_seldom(stage: Stage) -> None:
     def asked() -> int:
         return int(raw.info("commandstats")["cmdstat_evalsha"]["calls"])
 
+    rates = []
     for number in range(3):
         # A token ends the waiting that began when there was still room for everything.
         assert stage.send("coroutine", f"coroutine {number}").result(timeout=SOON) is None
         after(0.5)
         before = asked()
         after(1.5)
-        assert (asked() - before) / 1.5 < 10
+        rates.append((asked() - before) / 1.5)
+    # Who asks without need does so all the time; on a busy machine something else may fall into one of the windows.
+    assert min(rates) < 10, rates
     path.touch()
     job.result(timeout=10)
     assert worker.stop() == 0
