@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,8 @@ from tests.proxy import Proxy
 def pytest_configure() -> None:
     """Which server it is has to be known before the first one starts."""
     prepare(chosen())
+    # A shell has what it starts with & ignore Ctrl+C, and so would each program of a test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
