@@ -35,7 +35,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             found = ID.findall(f"{above} {item.function.__doc__}")
             item.extra_keyword_matches.update(found)
     early = {item.path for item in items if item.get_closest_marker("early")}
-    items.sort(key=lambda item: item.path not in early)
+    # Then those that start workers: what is quick comes last, so that nobody has a long file alone at the end.
+    items.sort(key=lambda item: (item.path not in early, "worker" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")
