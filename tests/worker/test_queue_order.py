@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
+from click.testing import CliRunner
 
-from tests.helpers import Program, python, wait_until
+from quaff.cli import program
+from tests.helpers import wait_until
 from tests.worker.support import Stage
 
 
@@ -58,8 +59,8 @@ def test_equal_weights_take_turns(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("given", ["a:x", "a:0", "a:1,b", "a:-1", "a:10000", "a b", "", "a:1:2"])
-def test_a_list_that_cannot_be_is_refused(given: str, running: Callable[[Program], Program]) -> None:
+def test_a_list_that_cannot_be_is_refused(given: str) -> None:
     """With the exit code of a wrong command line."""
-    program = running(python("-m", "quaff", "worker", "-A", "tests.worker.workapp:quaff", "-Q", given))
-    assert program.wait() == 2, program.output
-    assert "-Q" in program.output or "queue" in program.output
+    told = CliRunner().invoke(program(), ["worker", "-A", "tests.worker.workapp:quaff", "-Q", given])
+    assert told.exit_code == 2, told.output
+    assert "-Q" in told.output or "queue" in told.output
