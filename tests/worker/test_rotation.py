@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from quaff import JobFailed
+from quaff.cli import program
 from tests.chaos import ledger
 from tests.helpers import gone, wait_until
 from tests.worker.support import Stage, children, kill, side_by_side
@@ -205,8 +207,8 @@ def test_the_second_signal_says_what_still_runs(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("size", ["12", "0M", "many", "5T", "-3G"])
-def test_a_size_that_cannot_be_is_refused(stage: Stage, size: str) -> None:
+def test_a_size_that_cannot_be_is_refused(size: str) -> None:
     """With what to give instead."""
-    worker = stage.worker("--max-memory", size, ready=False)
-    assert worker.process.wait(15) == 2
-    assert "give a size of at least 1M, such as 512M or 2G" in worker.output or "No such option" in worker.output
+    told = CliRunner().invoke(program(), ["worker", "-A", "tests.worker.workapp:quaff", f"--max-memory={size}"])
+    assert told.exit_code == 2
+    assert "give a size of at least 1M, such as 512M or 2G" in told.output
