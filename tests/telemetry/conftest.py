@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from quaff import Quaff
-from quaff.task import Task
 from tests.telemetry import traceapp
 from tests.worker.support import Stage
 
@@ -21,8 +20,7 @@ APP = "tests.telemetry.traceapp:quaff"
 def stage(server_url: str, tmp_path: Path) -> Iterator[Stage]:
     """A namespace of its own, whose sender knows these tasks."""
     stage = Stage(server_url, tmp_path)
-    for name, task in traceapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
+    stage.sends(traceapp.quaff)
     yield stage
     stage.end()
 

@@ -45,8 +45,7 @@ class Stage:
         self.ledger.mkdir(parents=True)
         self.url = url
         self.quaff = Quaff(url, namespace=self.namespace)
-        for name, task in workapp.quaff.tasks.items():
-            self.quaff.tasks[name] = Task(self.quaff, task.name, task.fn, task.settings)
+        self.sends(workapp.quaff)
         self.mark = f"STAGE={self.namespace}"
         self._programs: list[Program] = []
 
@@ -90,6 +89,12 @@ class Stage:
     def send(self, name: str, *arguments: Any, **options: Any) -> Job[Any]:
         """Enqueue one call of a task of workapp.py."""
         return self.quaff.tasks[name].options(**options).delay(*arguments)
+
+    def sends(self, app: Quaff) -> Quaff:
+        """``quaff``, which from now on sends the tasks of another application as well."""
+        for name, task in app.tasks.items():
+            self.quaff.tasks[name] = Task(self.quaff, task.name, task.fn, task.settings)
+        return self.quaff
 
     def many(self, name: str, calls: Sequence[tuple[Any, ...]], **options: Any) -> list[Job[Any]]:
         """Enqueue many calls."""

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from quaff import Batch, ConfigurationError, Job, JobCancelled, JobFailed, Quaff
-from quaff.task import Task
 from tests.helpers import wait_until
 from tests.worker import batchapp
 from tests.worker.support import Stage
@@ -20,9 +19,7 @@ APP = "tests.worker.batchapp:quaff"
 @pytest.fixture
 def quaff(stage: Stage) -> Quaff:
     """The application of batchapp.py on this stage."""
-    for name, task in batchapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
-    return stage.quaff
+    return stage.sends(batchapp.quaff)
 
 
 def batches(stage: Stage, name: str) -> list[list[str]]:

@@ -14,7 +14,6 @@ import pytest
 
 from quaff import Concurrency, Job, Quaff
 from quaff.store.keys import partition
-from quaff.task import Task
 from tests.chaos import ledger
 from tests.helpers import wait_until
 from tests.store.engine import Desk
@@ -30,9 +29,7 @@ DELAY = 0.2
 @pytest.fixture
 def quaff(stage: Stage) -> Quaff:
     """The application of orderapp.py on this stage."""
-    for name, task in orderapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
-    return stage.quaff
+    return stage.sends(orderapp.quaff)
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from quaff import (
 from quaff.flask import Quaff as FlaskQuaff
 from quaff.model import blocking, codec
 from quaff.model.placement import limit_name
-from quaff.task import Task
 from tests.chaos import ledger
 from tests.helpers import in_loop, wait_until
 from tests.worker import orderapp
@@ -37,9 +36,7 @@ APP = "tests.worker.orderapp:quaff"
 def quaff(stage: Stage) -> Quaff:
     """The application of orderapp.py on this stage."""
     stage.quaff.tasks.clear()
-    for name, task in orderapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
-    return stage.quaff
+    return stage.sends(orderapp.quaff)
 
 
 @pytest.mark.parametrize("rule", [b"noise", codec.pack(["turn", [], "of a later release"]), codec.pack(["turn", 7])])

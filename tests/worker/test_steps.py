@@ -10,7 +10,6 @@ import pytest
 from quaff import JobFailed, JobState, Quaff, StepError
 from quaff.store.keys import partition
 from quaff.store.transitions import Verdict, release
-from quaff.task import Task
 from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.worker import stepsapp
@@ -21,9 +20,7 @@ APP = "tests.worker.stepsapp:quaff"
 
 def tasks_of(stage: Stage) -> Quaff:
     """The application of stepsapp.py on a stage."""
-    for name, task in stepsapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
-    return stage.quaff
+    return stage.sends(stepsapp.quaff)
 
 
 @pytest.fixture(scope="module")
