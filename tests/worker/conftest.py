@@ -35,6 +35,17 @@ def stage(new_stage: Callable[[], Stage]) -> Stage:
     return new_stage()
 
 
+@pytest.fixture(scope="module")
+def shared_stage(
+    request: pytest.FixtureRequest, server_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """One for a file, with a worker of its ``APP``: for tests that leave both as they found them."""
+    stage = Stage(server_url, tmp_path_factory.mktemp("shared"))
+    stage.worker("-p", "1", app=request.module.APP)
+    yield stage
+    stage.end()
+
+
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[tuple[Callable[[], Stage], int]]:
     """A server that may be frozen, with its pid, and what makes stages on it."""

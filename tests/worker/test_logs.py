@@ -11,7 +11,6 @@ import pytest
 
 from quaff import Job, JobFailed, LogLine, Quaff
 from quaff.store.transitions import Verdict, release
-from quaff.task import Task
 from tests.helpers import wait_until
 from tests.worker import logapp
 from tests.worker.support import Stage, children, kill
@@ -22,9 +21,13 @@ APP = "tests.worker.logapp:quaff"
 @pytest.fixture
 def quaff(stage: Stage) -> Quaff:
     """The application of logapp.py on this stage."""
-    for name, task in logapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
-    return stage.quaff
+    return stage.sends(logapp.quaff)
+
+
+@pytest.fixture(scope="module")
+def shared(shared_stage: Stage) -> Quaff:
+    """The same on the stage of the file, which has a worker."""
+    return shared_stage.sends(logapp.quaff)
 
 
 def texts(job: Job[Any]) -> list[str]:
@@ -75,19 +78,17 @@ def test_lines_come_to_whoever_watches(stage: Stage, quaff: Quaff) -> None:
             assert (events[-1].kind, events[-1].state) == ("state", "succeeded")
 
 
-def test_each_coroutine_has_its_own(stage: Stage, quaff: Quaff) -> None:
+def test_each_coroutine_has_its_own(shared: Quaff) -> None:
     """Fifty in one loop."""
-    jobs = quaff.tasks["atalk"].map([(f"job{number}",) for number in range(50)])
-    stage.worker("-p", "1", app=APP)
-    quaff.wait_all(jobs, 30)
+    jobs = shared.tasks["atalk"].map([(f"job{number}",) for number in range(50)])
+    shared.wait_all(jobs, 30)
     for number, job in enumerate(jobs):
         assert texts(job) == [*(f"job{number} {each}" for each in range(5)), f"job{number} in a thread"]
 
 
-def test_threads_of_a_task_log_for_it(stage: Stage, quaff: Quaff) -> None:
+def test_threads_of_a_task_log_for_it(shared: Quaff) -> None:
     """None is lost."""
-    job = quaff.tasks["threads"].delay()
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["threads"].delay()
     job.result(timeout=20)
     assert sorted(texts(job)) == sorted(f"thread {number}" for number in range(200))
 
@@ -100,15 +101,14 @@ def test_short_jobs_lose_no_line(stage: Stage, quaff: Quaff) -> None:
     assert [texts(job) for job in jobs] == [["line 0", "line 1", "line 2"]] * 500
 
 
-def test_a_million_lines_keep_the_newest_and_slow_nobody(stage: Stage, quaff: Quaff) -> None:
+def test_a_million_lines_keep_the_newest_and_slow_nobody(shared_stage: Stage, shared: Quaff) -> None:
     """A tail in its bounds, in order, and few calls."""
-    stage.worker("-p", "1", app=APP)
-    quaff.tasks["many"].delay(1).result(timeout=10)
-    raw = stage.raw()
+    shared.tasks["many"].delay(1).result(timeout=10)
+    raw = shared_stage.raw()
     raw.config_resetstat()
     count = 1_000_000 if os.environ.get("FULL") else 200_000
-    job = quaff.tasks["many"].delay(count)
-    other = quaff.tasks["atalk"].delay("beside")
+    job = shared.tasks["many"].delay(count)
+    other = shared.tasks["atalk"].delay("beside")
     other.result(timeout=20)
     job.result(timeout=60)
     lines = job.info().logs
@@ -123,15 +123,14 @@ def test_a_million_lines_keep_the_newest_and_slow_nobody(stage: Stage, quaff: Qu
     assert attempt.started_at is not None
     seconds = (attempt.ended_at - attempt.started_at).total_seconds()
     assert raw.info("commandstats")["cmdstat_evalsha"]["calls"] < 20 * seconds + 60
-    kept = raw.hgetall(stage.key("logs"))
+    kept = raw.hgetall(shared_stage.key("logs"))
     assert sum(len(piece) for field, piece in kept.items() if field.startswith(job._id.raw)) < 80 * 1024
 
 
-def test_a_retry_keeps_the_lines_before(stage: Stage, quaff: Quaff) -> None:
+def test_a_retry_keeps_the_lines_before(shared: Quaff) -> None:
     """Each says which attempt it is of; so does one of a job that failed and is sent back."""
-    job = quaff.tasks["again"].delay()
-    failing = quaff.tasks["broken"].delay()
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["again"].delay()
+    failing = shared.tasks["broken"].delay()
     job.result(timeout=20)
     assert [(line.attempt, line.text) for line in job.info().logs] == [(n, f"attempt {n}") for n in (1, 2, 3)]
     with pytest.raises(JobFailed):
@@ -170,11 +169,10 @@ def test_nothing_stays_of_a_job_whose_result_is_not_kept(stage: Stage, quaff: Qu
     assert stage.raw().exists(stage.key("logs")) == 0
 
 
-def test_a_batch_logs_for_its_first_job(stage: Stage, quaff: Quaff) -> None:
+def test_a_batch_logs_for_its_first_job(shared: Quaff) -> None:
     """One run, one log."""
-    jobs = quaff.tasks["together"].map([(number,) for number in range(3)])
-    stage.worker("-p", "1", app=APP)
-    quaff.wait_all(jobs, 10)
+    jobs = shared.tasks["together"].map([(number,) for number in range(3)])
+    shared.wait_all(jobs, 10)
     assert sorted(text for job in jobs for text in texts(job)) == ["3 calls"]
 
 
@@ -196,12 +194,11 @@ def test_the_level_is_a_setting_and_the_applications_own_logging_stays(
     assert [text.split("\n")[0] for text in texts(job)] == kept
 
 
-def test_a_line_is_data(stage: Stage, quaff: Quaff) -> None:
+def test_a_line_is_data(shared: Quaff) -> None:
     """Typed, and the same from wherever it is read."""
-    job = quaff.tasks["many"].delay(1)
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["many"].delay(1)
     job.result(timeout=20)
-    (line,) = quaff.job(job.id).info().logs
+    (line,) = shared.job(job.id).info().logs
     assert line == LogLine(0, line.at, "INFO", "library.deep", 1, "line 0")
 
 
@@ -230,10 +227,9 @@ def test_an_attempt_that_was_fenced_says_nothing_more(stage: Stage, quaff: Quaff
     assert job.info().parked
 
 
-def test_what_is_no_level_is_an_error_that_says_so(stage: Stage, quaff: Quaff) -> None:
+def test_what_is_no_level_is_an_error_that_says_so(shared: Quaff) -> None:
     """Where it was said."""
-    job = quaff.tasks["odd"].delay()
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["odd"].delay()
     with pytest.raises(JobFailed, match=r"logging\.ERROR"):
         job.result(timeout=20)
     assert texts(job) == []

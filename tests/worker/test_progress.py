@@ -13,7 +13,6 @@ from quaff.flask import Quaff as FlaskQuaff
 from quaff.store.faults import NoAnswer
 from quaff.store.keys import partition
 from quaff.store.transitions import note
-from quaff.task import Task
 from quaff.worker.telling import Telling
 from tests.chaos import fleet
 from tests.helpers import wait_until
@@ -26,9 +25,13 @@ APP = "tests.worker.progressapp:quaff"
 @pytest.fixture
 def quaff(stage: Stage) -> Quaff:
     """The application of progressapp.py on this stage."""
-    for name, task in progressapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
-    return stage.quaff
+    return stage.sends(progressapp.quaff)
+
+
+@pytest.fixture(scope="module")
+def shared(shared_stage: Stage) -> Quaff:
+    """The same on the stage of the file, which has a worker."""
+    return shared_stage.sends(progressapp.quaff)
 
 
 def said(job: Job[Any]) -> Progress | None:
@@ -38,28 +41,26 @@ def said(job: Job[Any]) -> Progress | None:
 
 @pytest.mark.parametrize("name", ["steps", "asteps"])
 def test_what_a_task_says_is_seen_while_it_runs_and_stays_with_the_result(
-    stage: Stage, quaff: Quaff, tmp_path: Path, name: str
+    shared_stage: Stage, shared: Quaff, tmp_path: Path, name: str
 ) -> None:
     """The last word within a second, also where the task is silent after it."""
     gate = tmp_path / "gate"
-    job = quaff.tasks[name].delay(str(gate))
+    job = shared.tasks[name].delay(str(gate))
     assert said(job) is None
-    stage.worker("-p", "1", app=APP)
     wait_until(lambda: said(job) == Progress(3, 10, "step 3"), 10)
     assert Progress(3, 10).fraction == 0.3
     gate.touch()
     assert job.result(timeout=10) == 10
     assert said(job) == Progress(10, 10, "done")
-    assert stage.raw().exists(stage.key("prog")) == 0
+    assert shared_stage.raw().exists(shared_stage.key("prog")) == 0
 
 
-def test_a_million_words_are_a_few_calls(stage: Stage, quaff: Quaff) -> None:
+def test_a_million_words_are_a_few_calls(shared_stage: Stage, shared: Quaff) -> None:
     """The server hears of it a few times a second."""
-    stage.worker("-p", "1", app=APP)
-    quaff.tasks["chatty"].delay(1).result(timeout=10)
-    raw = stage.raw()
+    shared.tasks["chatty"].delay(1).result(timeout=10)
+    raw = shared_stage.raw()
     raw.config_resetstat()
-    job = quaff.tasks["chatty"].delay(1_000_000)
+    job = shared.tasks["chatty"].delay(1_000_000)
     job.result(timeout=60)
     (attempt,) = job.info().attempts
     assert attempt.ended_at is not None
@@ -91,19 +92,17 @@ def test_it_goes_with_the_attempt(stage: Stage, quaff: Quaff, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("how", ["below", "nan", "text", "total", "huge"])
-def test_what_is_no_progress_is_an_error_that_says_so(stage: Stage, quaff: Quaff, how: str) -> None:
+def test_what_is_no_progress_is_an_error_that_says_so(shared: Quaff, how: str) -> None:
     """Where it was said."""
-    stage.worker("-p", "1", app=APP)
     with pytest.raises(JobFailed, match="progress") as caught:
-        quaff.tasks["wrong"].delay(how).result(timeout=10)
+        shared.tasks["wrong"].delay(how).result(timeout=10)
     assert caught.value.type == "ValueError"
 
 
-def test_a_batch_says_it_for_all_of_its_jobs(stage: Stage, quaff: Quaff) -> None:
+def test_a_batch_says_it_for_all_of_its_jobs(shared: Quaff) -> None:
     """One run, one progress."""
-    jobs = quaff.tasks["together"].map([(number,) for number in range(3)])
-    stage.worker("-p", "1", app=APP)
-    quaff.wait_all(jobs, 10)
+    jobs = shared.tasks["together"].map([(number,) for number in range(3)])
+    shared.wait_all(jobs, 10)
     assert [said(job) for job in jobs] == [Progress(3)] * 3
 
 

@@ -22,7 +22,6 @@ from quaff import (
     StreamGap,
     StreamRestarted,
 )
-from quaff.task import Task
 from tests.helpers import in_loop, wait_until
 from tests.worker import streamapp
 from tests.worker.streamapp import Point
@@ -35,9 +34,13 @@ both = pytest.mark.parametrize("kind", ["", "a"])
 @pytest.fixture
 def quaff(stage: Stage) -> Quaff:
     """The application of streamapp.py on this stage."""
-    for name, task in streamapp.quaff.tasks.items():
-        stage.quaff.tasks[name] = Task(stage.quaff, task.name, task.fn, task.settings)
-    return stage.quaff
+    return stage.sends(streamapp.quaff)
+
+
+@pytest.fixture(scope="module")
+def shared(shared_stage: Stage) -> Quaff:
+    """The same on the stage of the file, which has a worker."""
+    return shared_stage.sends(streamapp.quaff)
 
 
 @both
@@ -66,11 +69,10 @@ def test_values_come_while_the_job_runs(stage: Stage, quaff: Quaff, tmp_path: Pa
 
 
 @both
-def test_a_value_comes_at_once(stage: Stage, quaff: Quaff, tmp_path: Path, kind: str) -> None:
+def test_a_value_comes_at_once(shared: Quaff, tmp_path: Path, kind: str) -> None:
     """The first one after silence well before anybody would look by himself."""
     gate = tmp_path / "gate"
-    job = quaff.tasks[f"{kind}numbers"].delay(3, str(gate), 2)
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks[f"{kind}numbers"].delay(3, str(gate), 2)
     values = iter(job.stream(timeout=30))
     assert [next(values), next(values)] == [0, 1]
     with ThreadPoolExecutor(1) as pool:
@@ -83,23 +85,21 @@ def test_a_value_comes_at_once(stage: Stage, quaff: Quaff, tmp_path: Path, kind:
 
 
 @both
-def test_values_have_the_class_that_the_hint_says(stage: Stage, quaff: Quaff, kind: str) -> None:
+def test_values_have_the_class_that_the_hint_says(shared_stage: Stage, shared: Quaff, kind: str) -> None:
     """As results have."""
-    job = quaff.tasks[f"{kind}points"].delay()
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks[f"{kind}points"].delay()
     assert list(job.stream(timeout=20)) == [Point(1, 2), Point(3, 4)]
     assert job.result(timeout=5) == (None if kind else [Point(5, 6)])
-    assert list(Quaff(stage.url, namespace=stage.namespace).job(job.id).stream()) == [
+    assert list(Quaff(shared_stage.url, namespace=shared_stage.namespace).job(job.id).stream()) == [
         {"x": 1, "y": 2},
         {"x": 3, "y": 4},
     ]
 
 
-def test_a_stream_is_resumed_in_its_middle(stage: Stage, quaff: Quaff, tmp_path: Path) -> None:
+def test_a_stream_is_resumed_in_its_middle(shared: Quaff, tmp_path: Path) -> None:
     """From any position, also after the end, by another handle."""
     gate = tmp_path / "gate"
-    job = quaff.tasks["numbers"].delay(3000, str(gate), 2500)
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["numbers"].delay(3000, str(gate), 2500)
     stream = job.stream(timeout=20)
     assert stream.position == 0
     for value in stream:
@@ -107,7 +107,7 @@ def test_a_stream_is_resumed_in_its_middle(stage: Stage, quaff: Quaff, tmp_path:
             break
     assert stream.position == 1500
     gate.touch()
-    again = quaff.job(job.id).stream(start=stream.position, timeout=20)
+    again = shared.job(job.id).stream(start=stream.position, timeout=20)
     assert list(again) == list(range(1500, 3000))
     assert again.position == 3000
     assert list(stream) == list(range(1500, 3000))
@@ -118,13 +118,12 @@ def test_a_stream_is_resumed_in_its_middle(stage: Stage, quaff: Quaff, tmp_path:
 
 
 @both
-def test_many_values_are_few_calls(stage: Stage, quaff: Quaff, kind: str) -> None:
+def test_many_values_are_few_calls(shared_stage: Stage, shared: Quaff, kind: str) -> None:
     """All of them, and never one call a value."""
-    stage.worker("-p", "1", app=APP)
-    list(quaff.tasks["numbers"].delay(1).stream(timeout=20))
-    raw = stage.raw()
+    list(shared.tasks["numbers"].delay(1).stream(timeout=20))
+    raw = shared_stage.raw()
     raw.config_resetstat()
-    job = quaff.tasks[f"{kind}numbers"].delay(15_000)
+    job = shared.tasks[f"{kind}numbers"].delay(15_000)
     job.result(timeout=20)
     assert raw.info("commandstats")["cmdstat_evalsha"]["calls"] < 120
     assert list(job.stream(timeout=5)) == list(range(15_000))
@@ -167,10 +166,9 @@ def test_a_generator_that_fails_half_way(stage: Stage, quaff: Quaff) -> None:
 
 
 @pytest.mark.parametrize(("how", "text"), [("object", "object cannot be sent"), ("large", "MAX_RESULT")])
-def test_a_value_that_cannot_be_sent_fails_the_job(stage: Stage, quaff: Quaff, how: str, text: str) -> None:
+def test_a_value_that_cannot_be_sent_fails_the_job(shared: Quaff, how: str, text: str) -> None:
     """And says why."""
-    job = quaff.tasks["bad"].delay(how)
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["bad"].delay(how)
     values = iter(job.stream(timeout=20))
     assert next(values) == "fine"
     with pytest.raises(JobFailed, match=text) as caught:
@@ -178,13 +176,10 @@ def test_a_value_that_cannot_be_sent_fails_the_job(stage: Stage, quaff: Quaff, h
     assert caught.value.type == "EncodeError"
 
 
-def test_a_restart_is_seen_by_whoever_has_values_of_the_attempt_before(
-    stage: Stage, quaff: Quaff, tmp_path: Path
-) -> None:
+def test_a_restart_is_seen_by_whoever_has_values_of_the_attempt_before(shared: Quaff, tmp_path: Path) -> None:
     """Never silently twice; and whoever comes afterwards has those of the last attempt alone."""
     gate = tmp_path / "gate"
-    job = quaff.tasks["twice"].delay(3, str(gate))
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["twice"].delay(3, str(gate))
     values = iter(job.stream(timeout=20))
     assert [next(values) for _ in range(3)] == [(1, 0), (1, 1), (1, 2)]
     gate.touch()
@@ -195,7 +190,7 @@ def test_a_restart_is_seen_by_whoever_has_values_of_the_attempt_before(
     assert list(job.stream()) == [(2, 0), (2, 1)]
     with pytest.raises(StreamRestarted):
         list(job.stream(start=3))
-    none = quaff.tasks["twice"].delay(1, str(gate))
+    none = shared.tasks["twice"].delay(1, str(gate))
     wait_until(lambda: none.state == "succeeded", 10)
     with pytest.raises(StreamRestarted):
         list(none.stream(start=1))
@@ -219,11 +214,10 @@ def test_a_crash_is_a_restart(stage: Stage, quaff: Quaff, tmp_path: Path) -> Non
 
 
 @both
-def test_a_generator_that_is_called_off_cleans_up(stage: Stage, quaff: Quaff, tmp_path: Path, kind: str) -> None:
+def test_a_generator_that_is_called_off_cleans_up(shared: Quaff, tmp_path: Path, kind: str) -> None:
     """Its ``finally`` blocks run, and whoever reads is told."""
     mark = tmp_path / "mark"
-    job = quaff.tasks[f"{kind}endless"].delay(str(mark))
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks[f"{kind}endless"].delay(str(mark))
     values = iter(job.stream(timeout=20))
     assert [next(values) for _ in range(20)] == list(range(20))
     assert job.cancel("enough")
@@ -233,12 +227,11 @@ def test_a_generator_that_is_called_off_cleans_up(stage: Stage, quaff: Quaff, tm
 
 
 @both
-def test_a_generator_that_is_too_slow_cleans_up(stage: Stage, quaff: Quaff, tmp_path: Path, kind: str) -> None:
+def test_a_generator_that_is_too_slow_cleans_up(shared: Quaff, tmp_path: Path, kind: str) -> None:
     """At its limit, also while nobody reads."""
     mark = tmp_path / "mark"
-    task = quaff.tasks[f"{kind}endless"]
+    task = shared.tasks[f"{kind}endless"]
     job = task.options(timeout=0.5).delay(str(mark))
-    stage.worker("-p", "1", app=APP)
     with pytest.raises(JobFailed) as caught:
         list(job.stream(timeout=20))
     assert caught.value.reason == "timeout"
@@ -246,10 +239,9 @@ def test_a_generator_that_is_too_slow_cleans_up(stage: Stage, quaff: Quaff, tmp_
 
 
 @both
-def test_a_soft_timeout_is_raised_in_the_generator(stage: Stage, quaff: Quaff, kind: str) -> None:
+def test_a_soft_timeout_is_raised_in_the_generator(shared: Quaff, kind: str) -> None:
     """Which has a last word, also where it was waiting for room."""
-    job = quaff.tasks[f"{kind}soft"].delay()
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks[f"{kind}soft"].delay()
     job.result(timeout=20)
     try:
         last = list(job.stream())[-1]
@@ -267,11 +259,10 @@ def test_with_result_ttl_0_nothing_stays(stage: Stage, quaff: Quaff) -> None:
     assert stage.raw().exists(stage.key("chunks")) == 0
 
 
-def test_what_gives_no_values_is_an_empty_stream(stage: Stage, quaff: Quaff) -> None:
+def test_what_gives_no_values_is_an_empty_stream(shared: Quaff) -> None:
     """A generator handed back by a plain function is no stream, but a failure."""
-    job = quaff.tasks["numbers"].delay(0)
-    plain = quaff.tasks["plain"].delay()
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks["numbers"].delay(0)
+    plain = shared.tasks["plain"].delay()
     assert list(job.stream(timeout=20)) == []
     with pytest.raises(JobFailed, match="cannot be stored"):
         list(plain.stream(timeout=20))
@@ -298,12 +289,11 @@ def test_a_call_is_a_plain_generator() -> None:
     assert list(values) == [0, 1, 2]
 
 
-def test_waiting_for_room_is_no_load(stage: Stage, quaff: Quaff) -> None:
+def test_waiting_for_room_is_no_load(shared: Quaff) -> None:
     """A generator in a hurry keeps no other task from running."""
-    stage.worker("-p", "1", app=APP)
-    hasty = [quaff.tasks["anumbers"].delay(200_000) for _ in range(3)]
+    hasty = [shared.tasks["anumbers"].delay(200_000) for _ in range(3)]
     began = time.monotonic()
-    others: list[Job[Any]] = [quaff.tasks["numbers"].delay(1) for _ in range(20)]
+    others: list[Job[Any]] = [shared.tasks["numbers"].delay(1) for _ in range(20)]
     for job in others:
         assert job.result(timeout=20) == "1 numbers"
     assert time.monotonic() - began < 10
@@ -313,14 +303,13 @@ def test_waiting_for_room_is_no_load(stage: Stage, quaff: Quaff) -> None:
 
 @both
 def test_a_connection_that_breaks_loses_no_value_and_doubles_none(
-    stage: Stage, quaff: Quaff, tmp_path: Path, kind: str
+    shared_stage: Stage, shared: Quaff, tmp_path: Path, kind: str
 ) -> None:
     """All connections are cut again and again, in the middle of whatever is said."""
-    job = quaff.tasks[f"{kind}endless"].options(timeout=60).delay(str(tmp_path / "mark"))
-    stage.worker("-p", "1", app=APP)
+    job = shared.tasks[f"{kind}endless"].options(timeout=60).delay(str(tmp_path / "mark"))
     values = iter(job.stream(timeout=50))
     next(values)
-    stop, raw = threading.Event(), stage.raw()
+    stop, raw = threading.Event(), shared_stage.raw()
 
     def cut() -> None:
         while not stop.wait(0.15):
