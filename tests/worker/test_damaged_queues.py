@@ -11,6 +11,8 @@ from tests.worker.support import Stage, after, kill, side_by_side
 LEASE = 2.0
 #: A queue that gave an error is asked again every 5 s, and what could not be settled is sent again every 2 s.
 AGAIN = 5.0 + 2.0
+#: Seconds in which the jobs of other queues run: before a damaged one is asked again.
+SOON = 4.0
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def test_one_damaged_queue_does_not_stop_the_others(new_stage: Callable[[], Stag
             line = worker.wait_for("queue bad: ")
             assert "WRONGTYPE" in line
             for number in range(10):
-                assert stage.send("mark", f"good {number}", queue="good").result(timeout=2) == f"good {number}"
+                assert stage.send("mark", f"good {number}", queue="good").result(timeout=SOON) == f"good {number}"
         job = stage.send("mark", "mended", queue="bad")
         assert job.result(timeout=AGAIN) == "mended"
         assert worker.stop() == 0
@@ -55,9 +57,9 @@ def test_results_are_kept_until_a_damaged_queue_takes_them(stage: Stage) -> None
         stage.started(queue)
     with damaged(stage, "active", "bad"):
         path.touch()
-        assert good.result(timeout=3) == "good"
+        assert good.result(timeout=SOON) == "good"
         assert "WRONGTYPE" in worker.wait_for("results are kept here until it takes them")
-        assert stage.send("mark", "other", queue="good").result(timeout=3) == "other"
+        assert stage.send("mark", "other", queue="good").result(timeout=SOON) == "other"
     assert bad.result(timeout=AGAIN) == "bad"
     assert len(stage.runs("bad")) == 1
     assert worker.stop() == 0
@@ -71,7 +73,7 @@ def test_a_queue_that_takes_no_results_gives_no_more_jobs(stage: Stage) -> None:
         worker.wait_for("results are kept here until it takes them")
         after(3.0)  # more than the time after which what could not be settled is sent again
         assert len(stage.runs()) <= 2 * 500
-        assert stage.send("mark", "good", queue="good").result(timeout=3) == "good"
+        assert stage.send("mark", "good", queue="good").result(timeout=SOON) == "good"
     for job in bad:
         job.result(timeout=AGAIN + 20)
     assert len(stage.runs()) == 2001
