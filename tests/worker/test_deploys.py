@@ -18,7 +18,7 @@ from tests.helpers import Program, wait_until
 from tests.worker.support import Stage, children, kill
 
 #: Seconds of grace, and those of short and of long jobs: ``FULL=1`` has them as they may be in production.
-GRACE, SHORT, LONG = (5.0, (0.1, 3.0), 20.0) if os.environ.get("FULL") else (1.0, (0.01, 0.3), 4.0)
+GRACE, SHORT, LONG = (5.0, (0.1, 3.0), 20.0) if os.environ.get("FULL") else (0.5, (0.01, 0.3), 2.0)
 
 
 @pytest.mark.alone

@@ -100,7 +100,7 @@ def test_a_soft_limit_is_an_exception_in_the_task(stage: Stage, task: str) -> No
 
 def test_an_exception_that_is_set_never_comes_after_its_attempt(stage: Stage) -> None:
     """F10: jobs that end just when their limit does: each is one or the other, and no other job is hit."""
-    worker = stage.worker("-p", "1", "-c", "8")
+    worker = stage.worker("-p", "1", "-c", "16")
     before = children(worker)
     near = stage.many("nap", [(f"n{n}", 0.25 + n % 40 * 0.005) for n in range(240)], timeout=0.35)
     ends = {"succeeded": 0, "failed": 0}
