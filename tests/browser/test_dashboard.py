@@ -33,11 +33,14 @@ SCREENS = {
     "task": "/tasks/mail.send",
     "server": "/server",
 }
+#: Each colour, each width, and no scripts; FULL=1 has all of them with all others.
+ONCE = [("light", 1280, True), ("dark", 360, True), ("light", 360, False)]
 SHOWN = [
     pytest.param(scheme, width, scripts, id=f"{scheme}-{width}{'' if scripts else '-without-scripts'}")
     for scheme in ("light", "dark")
     for width in (1280, 360)
     for scripts in (True, False)
+    if os.environ.get("FULL") or (scheme, width, scripts) in ONCE
 ]
 
 
@@ -72,7 +75,10 @@ def board(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_every_screen_shows_what_it_has_and_fits(
     browser: Browser, board: Board, scheme: Any, width: int, scripts: bool
 ) -> None:
-    """No error on the console, nothing against the policy, nothing that scrolls sideways, nothing serious for axe."""
+    """No error on the console, nothing against the policy, nothing that scrolls sideways, nothing serious for axe.
+
+    In each colour and width once; FULL=1 has each combination.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=scripts
     )
