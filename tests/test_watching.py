@@ -162,7 +162,7 @@ def test_many_who_watch_see_the_same(desk: Desk, quaff: Quaff, pool: ThreadPoolE
     for done in range(5):
         say(desk, lease, done)
         for each in watchers:
-            wait_until(lambda each=each, done=done: each.told()[-1] == Progress(done), 4)  # by itself after 5
+            wait_until(lambda each=each, done=done: each.told()[-1] == Progress(done), 3)  # by itself after 5
     late = Watcher(pool, job)
     late.soon("running", Progress(4))
     desk.settle(me, lease, record=record())

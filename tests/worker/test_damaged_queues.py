@@ -12,7 +12,7 @@ LEASE = 2.0
 #: A queue that gave an error is asked again every 5 s, and what could not be settled is sent again every 2 s.
 AGAIN = 5.0 + 2.0
 #: Seconds in which the jobs of other queues run: before a damaged one is asked again.
-SOON = 4.0
+SOON = 3.0
 
 
 @contextmanager
