@@ -18,6 +18,7 @@ from tests.worker.support import Stage, after, children, kill, side_by_side
 AT_ONCE = 1.0  # seconds from a kill to the second start: what the issue asks for
 
 
+@pytest.mark.alone  # it counts seconds
 def test_the_job_of_a_killed_process_runs_again_within_a_second(stage: Stage) -> None:
     """F1, F5: a child is killed in the middle of a job, with another process at hand."""
     worker = stage.worker("-p", "2")
