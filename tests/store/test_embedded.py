@@ -23,6 +23,7 @@ import pytest
 
 from quaff.errors import ConfigurationError, ServerUnavailable
 from quaff.store import embedded
+from tests.helpers import gone
 
 SRC = Path(embedded.__file__).parents[2]
 SOON = 10.0  # seconds; what the design promises for the server's end, and far more than anything else takes
@@ -168,16 +169,6 @@ def processes(home: Path) -> list[tuple[int, str, str]]:
         for pid, state, what in (line for line in found if len(line) == 3)
         if any(name in what for name in ours) and servers.search(what) and not state.startswith("Z")
     ]
-
-
-def gone(pid: int) -> bool:
-    """Whether a process that is not our child has ended."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return not state.strip() or state.startswith("Z")
 
 
 @pytest.fixture
