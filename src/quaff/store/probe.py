@@ -30,7 +30,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys("ZRANK ZREM ZSCORE".split(), ("1",)),
     **dict.fromkeys("HINCRBY HSET HSETNX LTRIM ZADD".split(), ("1", "1")),
     "BLPOP": ("1",),
-    **dict.fromkeys("ZRANGEBYSCORE ZREVRANGEBYSCORE".split(), ("-inf", "+inf")),
+    **dict.fromkeys("ZCOUNT ZRANGEBYSCORE ZREVRANGEBYSCORE".split(), ("-inf", "+inf")),
     "ZRANGEBYLEX": ("-", "+"),
 }
 
@@ -124,7 +124,7 @@ def lines(endpoint: Endpoint, seconds: float = 5.0) -> dict[str, Line]:
     return {f"{host}:{port}": Line(endpoint, seconds, node=(host, port)) for host, port in endpoint.slots.primaries()}
 
 
-def round_trips(line: Line, count: int = 9) -> tuple[float, float | None]:
+def round_trips(line: Line, count: int) -> tuple[float, float | None]:
     """The median round trip and how far the server's clock is ahead of ours, in seconds; errors as ``ask``."""
     found: list[tuple[float, float | None]] = []
     for _ in range(count):
@@ -143,9 +143,10 @@ def told(reply: Any) -> dict[str, str]:
     return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
 
 
-def setting(reply: Any) -> str | None:
-    """The answer to CONFIG GET of one name."""
-    return reply[1].decode(errors="replace") if reply and len(reply) > 1 else None
+def configured(reply: Any) -> dict[str, str]:
+    """The settings in a reply to CONFIG GET; empty where the server does not tell."""
+    texts = [each.decode(errors="replace") for each in reply or ()]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def script_exists() -> Command:
