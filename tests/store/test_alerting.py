@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from quaff.model.limits import Concurrency, FairBy
+from quaff.model.outcome import decode_history
+from quaff.model.placement import Placement, Wishes, placement
 from quaff.model.states import JobState
 from quaff.store.alerting import Due, Told, alerts
 from quaff.store.operations import pause
@@ -99,9 +102,45 @@ def test_the_head_of_the_line_is_shown_as_far_as_it_waits_for_the_first_time(des
     assert (lease.id, desk.look(begun).state) == (begun, JobState.QUEUED)
     due = look(desk)
     assert due is not None
-    assert due.head == [(id, b"m") for id in waiting[:3]]
+    assert due.head == [(id, b"m", b"") for id in waiting[:3]]
     assert not due.paused
     desk.store.run(pause(desk.home, on=True, lasts_ms=0, who="me"))
     paused = look(desk)
     assert paused is not None
     assert paused.paused
+
+
+def asks(priority: int = 0, who: str = "", limits: tuple[Concurrency, ...] = ()) -> Placement:
+    """A job that does not simply stand in the one line."""
+    return placement("t", Wishes(0, 0, priority, None, limits, FairBy("{who}") if who else None, None), {"who": who})
+
+
+def test_the_first_of_each_priority_and_of_lanes_are_shown_too(desk: Desk) -> None:
+    """Also of a lane that has to wait at a limit; whoever stands behind them is not."""
+    one = (Concurrency(1, key="one"),)
+    running, stalled, _ = desk.place(*[(b"s", asks(limits=one))] * 3)
+    assert [lease.id for _ in range(2) for lease in desk.take(PROCESS)] == [running]
+    assert desk.redis.exists(desk.key("waits"))
+    low, lower = asks(-5), asks(-7)
+    wanted = desk.place(*[(b"5", low), (b"7", lower), (b"9", asks(9))])
+    desk.place((b"5", low), (b"7", lower))
+    wanted += desk.place((b"a", asks(who="a")), (b"b", asks(who="b")))
+    desk.place((b"a", asks(who="a")))
+    due = look(desk)
+    assert due is not None
+    assert {first.id for first in due.head} == {*wanted, stalled}
+
+
+def test_one_that_must_run_alone_is_shown_with_the_attempt_that_was_cut_short(desk: Desk) -> None:
+    """From its end on it waits."""
+    (id,) = desk.put(b"m")
+    desk.take(PROCESS)
+    desk.let_lapse(PROCESS)
+    desk.allow_reaping()
+    desk.sweep()
+    due = look(desk)
+    assert due is not None
+    (first,) = due.head
+    (attempt,) = decode_history(first.attempt)
+    assert (first.id, first.message, attempt.outcome) == (id, b"m", "lapsed")
+    assert abs(due.now_ms - attempt.ended_ms) < 60_000

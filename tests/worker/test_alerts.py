@@ -6,26 +6,30 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quaff.errors import ConfigurationError
-from quaff.model import ids, message
+from quaff.model import ids, message, outcome
+from quaff.model.outcome import Attempt
 from quaff.model.source import Source
 from quaff.model.webhook import check
-from quaff.store.alerting import Due
+from quaff.store.alerting import Due, First
 from quaff.store.keys import Partition
 from quaff.worker import webhook
 from quaff.worker.alerts import waited
 from quaff.worker.webhook import Undelivered, Webhook
+from tests.engines import certify
 from tests.helpers import wait_until
-from tests.worker.support import Stage
+from tests.worker.support import Stage, kill, tree
 
 KEY = "a key of the receiver's"
 
@@ -33,12 +37,15 @@ KEY = "a key of the receiver's"
 class Receiver:
     """Listens for a webhook.
 
+    Args:
+        tls: speaks TLS, with the certificate in this folder.
+
     Attributes:
         does: what it does with the next calls: a status, ``hang``, ``drip`` or a URL to go to; else 200.
         calls: headers and body of each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Path | None = None) -> None:
         self.does: deque[int | str] = deque()
         self.calls: list[tuple[dict[str, str], bytes]] = []
         self.gate = threading.Event()
@@ -60,7 +67,11 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook?token=hunter2"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls / "server.pem", tls / "server.key")
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_address[1]}/hook?token=hunter2"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
@@ -91,12 +102,12 @@ class Receiver:
 
 
 @pytest.fixture
-def new_receiver() -> Iterator[Callable[[], Receiver]]:
+def new_receiver() -> Iterator[Callable[..., Receiver]]:
     """Makes some."""
     made: list[Receiver] = []
 
-    def make() -> Receiver:
-        made.append(Receiver())
+    def make(tls: Path | None = None) -> Receiver:
+        made.append(Receiver(tls))
         return made[-1]
 
     yield make
@@ -105,7 +116,7 @@ def new_receiver() -> Iterator[Callable[[], Receiver]]:
 
 
 @pytest.fixture
-def receiver(new_receiver: Callable[[], Receiver]) -> Receiver:
+def receiver(new_receiver: Callable[..., Receiver]) -> Receiver:
     """One."""
     return new_receiver()
 
@@ -198,16 +209,64 @@ def test_what_is_delayed_or_of_a_flow_waits_from_when_it_is_due() -> None:
 
     def seconds(**terms: Any) -> float:
         id = (now - 60_000).to_bytes(6, "big") + ids.new_raw()[6:]
-        return waited(source, home, Due(now, False, False, [(id, message.encode("t", [], {}, terms))], []))
+        return waited(source, home, Due(now, False, False, [First(id, message.encode("t", [], {}, terms))], []))
 
     assert seconds() == 60
     assert seconds(due=now - 2000) == 2
     assert seconds(scheduled=now - 3000) == 3
     assert seconds(flow="f") == 0
-    assert waited(source, home, Due(now, False, False, [(ids.new_raw(), b"nonsense")], [])) == 0
+    assert waited(source, home, Due(now, False, False, [First(ids.new_raw(), b"nonsense")], [])) == 0
 
 
-def test_a_redirect_is_not_followed(new_receiver: Callable[[], Receiver]) -> None:
+@pytest.mark.parametrize(("word", "seconds"), [("lapsed", 5), ("crashed", 5), ("released", 5), ("failed", 0)])
+def test_one_that_has_begun_waits_from_when_its_attempt_was_cut_short(word: str, seconds: int) -> None:
+    """One that failed had to wait for its time first, and nobody knows for how long."""
+    now = int(time.time() * 1000)
+    record = outcome.encode(Attempt(1, now - 9000, now - 5000, "w", 1, word))
+    first = First(ids.new_raw(), message.encode("t", [], {}), len(record).to_bytes(4, "big") + record)
+    assert waited(Source("n"), Partition("n", "q"), Due(now, False, False, [first], [])) == seconds
+
+
+def test_who_tells_and_is_killed_is_followed_by_another_worker(stage: Stage, receiver: Receiver) -> None:
+    """It goes on where that one was: what was told is not told again, and nothing is left out."""
+    first = stage.worker("-p", "1", **hooked(receiver))
+    told_by = wait_until(lambda: stage.raw().hget(stage.key("alerts"), "who"), 10, "the first look")
+    before = stage.send("fail", "error")
+    wait_until(receiver.events, 10, "the first call")
+    # Noted behind it, with the next look.
+    id = ids.parse(before.id)
+    assert id is not None
+    wait_until(lambda: stage.raw().hget(stage.key("alerts"), "id") == id.raw, 10, "the note")
+    for pid in tree(stage, first):
+        kill(pid)
+    after = stage.send("fail", "error")
+    stage.worker("-p", "1", **hooked(receiver))
+    wait_until(lambda: after.state == "failed", 10)
+    assert stage.raw().hget(stage.key("alerts"), "who") == told_by
+    stage.raw().hset(stage.key("alerts"), "until", 1)  # half a minute has passed
+    wait_until(lambda: len(receiver.events()) > 1, 10, "the second call")
+    assert [event["id"] for event in receiver.events()] == [before.id, after.id]
+    assert stage.raw().hget(stage.key("alerts"), "who") != told_by
+
+
+def test_a_receiver_with_a_certificate_of_ones_own_authority(
+    tmp_path: Path, new_receiver: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE names it, as for all that uses OpenSSL; without it, or with another one, nothing is sent."""
+    folder = certify(tmp_path)
+    receiver = new_receiver(folder)
+    for authority in (None, folder / "stranger.pem"):
+        if authority:
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        with pytest.raises(Undelivered, match="SSL_CERT_FILE"):
+            Webhook(receiver.url, KEY).send(b"{}")
+    assert receiver.calls == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+    Webhook(receiver.url, KEY).send(b"{}")
+    assert [body for _, body in receiver.calls] == [b"{}"]
+
+
+def test_a_redirect_is_not_followed(new_receiver: Callable[..., Receiver]) -> None:
     """S16: what is there would be told by somebody who is not asked."""
     receiver, canary = new_receiver(), new_receiver()
     receiver.does.append(canary.url)

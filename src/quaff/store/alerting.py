@@ -17,6 +17,14 @@ class Letter(NamedTuple):
     outcome: bytes
 
 
+class First(NamedTuple):
+    """Who stands at the head of a line: id, message, and of one that has begun its last attempt as kept."""
+
+    id: bytes
+    message: bytes
+    attempt: bytes = b""
+
+
 class Told(NamedTuple):
     """What was told: the last dead letter, and whether the queue is late; None where there was nothing of that."""
 
@@ -31,14 +39,14 @@ class Due(NamedTuple):
         now_ms: the server's clock.
         late: it was told that the queue is late.
         paused: nothing is handed out there.
-        head: id and message of up to three jobs at the head of the line that have not begun before.
+        head: who waits in front: in the one line, alone, of each priority, of lanes; few of each.
         letters: jobs given up since, the first one first.
     """
 
     now_ms: int
     late: bool
     paused: bool
-    head: list[tuple[bytes, bytes]]
+    head: list[First]
     letters: list[Letter]
 
 
@@ -56,6 +64,7 @@ def _due(reply: list[Any]) -> Due | None:
     if not reply:
         return None
     now_ms, late, paused, count = reply[:4]
-    head, rest = reply[4 : 4 + 2 * count], reply[4 + 2 * count :]
+    head, rest = reply[4 : 4 + 3 * count], reply[4 + 3 * count :]
     letters = [Letter(id, int(at), kept) for id, at, kept in zip(rest[::3], rest[1::3], rest[2::3], strict=True)]
-    return Due(now_ms, late == b"1", paused == 1, list(zip(head[::2], head[1::2], strict=True)), letters)
+    first = [First(*each) for each in zip(head[::3], head[1::3], head[2::3], strict=True)]
+    return Due(now_ms, late == b"1", paused == 1, first, letters)

@@ -20,7 +20,7 @@ from quaff.model.ids import JobId
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.source import Source
 from quaff.model.webhook import MESSAGE, NAME, Body, Event, encode
-from quaff.store.alerting import Due, Letter, Told, alerts
+from quaff.store.alerting import Due, First, Letter, Told, alerts
 from quaff.store.client import Store
 from quaff.store.keys import Partition
 from quaff.worker.webhook import DEADLINE, Undelivered, Webhook
@@ -31,6 +31,8 @@ log: logging.Logger = logging.getLogger("quaff.worker")
 _EVERY, _SILENT = 2.0, 20.0
 #: Jobs of one call.
 _PAGE = 20
+#: Attempts after which a job is in line again at once.
+_CUT_SHORT = ("crashed", "lapsed", "unsettled", "released")
 #: Seconds until the next try, at first and at most.
 _PAUSE, _LONGEST = 1.0, 300.0
 
@@ -124,8 +126,8 @@ class Alerts:
 
 
 def waited(source: Source, home: Partition, due: Due) -> float:
-    """Seconds that the head of the line has waited, from when it was due, as far as its messages tell."""
-    since = [_since(source, home, id, data) for id, data in due.head]
+    """Seconds that the first of all lines has waited, from when it was due, as far as anything tells."""
+    since = [_since(source, home, each.id, each.message) if not each.attempt else _left(each) for each in due.head]
     return max(((due.now_ms - ms) / 1000 for ms in since if ms), default=0.0)
 
 
@@ -139,6 +141,12 @@ def _since(source: Source, home: Partition, id: bytes, data: bytes) -> int:
         return 0  # it was stored long before it was put in line
     due: int = max(sent.terms.get(message.DUE, 0), sent.terms.get(message.SCHEDULED, 0))
     return max(sent.created_ms or ids.created_ms(id), due)
+
+
+def _left(first: First) -> int:
+    """When its last attempt was cut short, after which it is in line at once; 0 of one that waited for its time."""
+    attempts = outcome.decode_history(first.attempt)
+    return attempts[-1].ended_ms if attempts and attempts[-1].outcome in _CUT_SHORT else 0
 
 
 def _given_up(home: Partition, letter: Letter) -> Event:

@@ -45,6 +45,11 @@ class Webhook:
         """Post it. Raises Undelivered."""
         try:
             status = self._post(body)
+        except ssl.SSLCertVerificationError as error:
+            raise Undelivered(
+                f"{self.where}: {error.verify_message}. An authority of your own is named by SSL_CERT_FILE in the "
+                "worker's environment"
+            ) from None
         except (OSError, HTTPException, ValueError) as error:
             raise Undelivered(f"{self.where}: {str(error) or type(error).__name__}") from None
         if not 200 <= status < 300:
