@@ -149,6 +149,31 @@ def test_a_page_says_which_right_is_missing(stage: Stage, as_role: As) -> None:
         node.acl_deluser(name)
 
 
+def test_an_operator_drains_a_worker_and_asks_where_a_job_is(stage: Stage, users: Any, as_role: As) -> None:
+    """S9, S20: from the dashboard, with his rights and no more; who may only look is refused both, with the reason."""
+    worker = stage.worker("-p", "1", URL=users("worker"))
+    path = stage.file()
+    job = stage.send("gate", "held", str(path))
+    stage.started("held")
+    operator, looks = as_role("operator"), as_role("dashboard")
+    (row,) = wait_until(lambda: [each for each in Inspector(looks).workers() if each.running], 20, "the worker's word")
+    acts, ours = (f"/jobs/{job.id}/stack", f"/workers/{row.id}/drain"), {"Sec-Fetch-Site": "same-origin"}
+    viewing = create_dashboard(looks, auth=lambda _: "admin").test_client()
+    for url in acts:
+        refused = viewing.post(url, headers=ours)
+        assert (refused.status_code, "QF023" in refused.text) == (403, True), url
+    client = create_dashboard(operator, auth=lambda _: "admin").test_client()
+    assert [client.post(url, headers=ours).status_code for url in acts] == [303, 303]
+    found = Inspector(operator).stack(job.id, timeout=15)
+    assert found is not None
+    assert "in gate" in found.text
+    assert "in gate" in client.get(f"/jobs/{job.id}").text
+    path.touch()
+    assert worker.wait() == 0
+    assert job.result(timeout=10) == "held"
+    assert not [each for each in stage.raw().acl_log() if each["username"] == f"{stage.namespace}-operator"]
+
+
 def test_a_job_that_is_named_is_found_without_asking_which_queues_there_are(stage: Stage, users: Any) -> None:
     """S9: its id says where it is, so whoever may not look for keys needs neither -A nor -Q."""
     job = stage.send("mark", "waits", delay=3600)
