@@ -245,7 +245,7 @@ def test_waiting_jobs_without_a_worker_and_parked_ones_are_told(
     assert found()["queue default, parked"].level == "warn"
 
 
-FACTS = Facts({"redis_version": "7.2.4", "redis_mode": "standalone"}, {}, "default", 0, 0.0001, 0.0)
+FACTS = Facts({"redis_version": "7.2.4", "redis_mode": "standalone"}, {}, 0, 0.0001, 0.0)
 
 
 @pytest.mark.parametrize(

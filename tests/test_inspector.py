@@ -157,7 +157,7 @@ def test_outcomes_times_and_failures_are_counted(stage: Stage) -> None:
     assert 0.015 < middle < 0.2
     wait = tasks["mark"].total.wait
     assert wait.count == 1
-    assert wait.seconds < 0.9, "a delayed job has not waited until it was due"
+    assert wait.sum < 0.9, "a delayed job has not waited until it was due"
     assert tasks["nap"].queues == ["default"]
     minutes = inspector.series(minutes=60)
     assert len(minutes) == 60
@@ -168,6 +168,29 @@ def test_outcomes_times_and_failures_are_counted(stage: Stage) -> None:
     assert groups["fail"].frame == "workapp.py in fail"
     assert set(groups["fail"].jobs) <= {job.id for job in bad}
     assert (groups["hopeless"].attempts, groups["hopeless"].given_up) == (2, 1)
+
+
+def test_what_tasks_cost_in_memory_and_on_the_server_is_counted(stage: Stage) -> None:
+    """By how much a process grew meanwhile; messages, results and lines; the most first of what is asked for."""
+    stage.worker("-p", "1", "-c", "1")
+    text = "x" * 10_000
+    jobs = [*stage.many("nap", [("a", 0.05)] * 3), stage.send("grow", "b"), *stage.many("echo", [(text,)] * 4)]
+    jobs += [stage.send("talk", "y" * 100, 50), *stage.many("nap", [("c", 0.05)] * 3)]
+    wait_until(lambda: all(job.state.terminal for job in jobs), 30, "the ends")
+    inspector = Inspector(stage.quaff)
+    wait_until(lambda: sum(row.total.ended for row in inspector.tasks()) == len(jobs), 10, "the last tally")
+    found = {row.name: row.total for row in inspector.tasks()}
+    grown = found["grow"].memory
+    assert grown.count == 1
+    assert grown.sum == pytest.approx(200 * 2**20, rel=0.1)
+    assert found["nap"].memory.count == 6
+    assert found["nap"].memory.sum < grown.sum / 4, "what the one before it has kept is not its own"
+    assert 20_000 < (found["echo"].stored_each or 0) < 20_500, "there as an argument, and back as a result"
+    assert 5_000 < found["talk"].stored < 20_000
+    assert [inspector.tasks(by)[0].name for by in ("memory", "size", "bytes")] == ["grow", "echo", "echo"]
+    assert sum(each.counts.stored for each in inspector.series()) == sum(each.stored for each in found.values())
+    with pytest.raises(ConfigurationError, match="Did you mean 'memory'"):
+        inspector.tasks("memroy")
 
 
 def test_who_wants_no_statistics_has_none(stage: Stage) -> None:

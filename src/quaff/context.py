@@ -35,7 +35,7 @@ class Attempt(msgspec.Struct):
         stopping: empty until the worker is stopping; cancelled: somebody wants this job to end.
         should_stop: True if either is so: finish early if you can.
         progress: how far it has come, as it said last; noted: what the server was told of that.
-        said: its lines and values that the server does not know yet, by kind.
+        said: its lines and values that the server does not know yet, by kind; size: bytes of those it was told.
         home: where the job is at home, if it runs in another queue.
         flow: the id of the flow that it is of; empty for other jobs.
         tell: whom to tell that there is news; told: it has been, and has not looked yet.
@@ -60,6 +60,7 @@ class Attempt(msgspec.Struct):
     progress: Progress | None = None
     noted: Progress | None = None
     said: dict[bytes, Outgoing] = {}
+    size: int = 0
     told: bool = False
     memory: Memory | None = None
     steps: Steps | None = None

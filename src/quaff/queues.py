@@ -275,7 +275,7 @@ def stats_of(store: Store, homes: Sequence[Partition]) -> dict[str, QueueStats]:
 def together(found: Sequence[Mapping[str, int]]) -> QueueStats:
     """What the script has counted in each partition of a queue, as one: paused where all are, and the oldest head."""
     numbers = {name: sum(each[name] for each in found) for name in found[0]}
-    del numbers["paused"], numbers["head_ms"]
+    del numbers["paused"], numbers["head_ms"], numbers["processes"]
     paused = min(each["paused"] for each in found)
     head_ms = min((each["head_ms"] for each in found if each["head_ms"]), default=0)
     return QueueStats(

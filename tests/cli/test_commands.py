@@ -22,7 +22,7 @@ from click.testing import CliRunner, Result
 
 from quaff import Job, JobState, Quaff
 from quaff.cli import BUG, program
-from quaff.cli.printing import plain, table, took
+from quaff.cli.printing import plain, size, table, took
 from quaff.cli.server import RUNS_ALREADY
 from quaff.store import embedded
 from tests.helpers import Program, end_embedded, python, start_worker, wait_until
@@ -122,6 +122,7 @@ NOBODY = "default-0-" + "0" * 32
         (2, ("jobs", "ls", "stat:failed"), "Did you mean 'state'?"),
         (2, ("jobs", "ls", "state:parked"), "shown as parked are queued"),
         (2, ("jobs", "ls", "--no-such"), "No such option"),
+        (2, ("tasks", "--by", "memroy"), "Did you mean 'memory'?"),
         (2, ("jobs", "rm"), "--all"),
         (2, ("jobs", "rm", "--all", "--json"), "--yes"),
         (2, ("call", "-A", "SHOP", "ad", "[1]"), "Did you mean 'add'?"),
@@ -199,6 +200,19 @@ def test_info_and_queues_say_how_things_stand(shop: str, quaff: Quaff, worker: P
     assert any(line.split()[:4] == ["default", "0", "0", "1"] for line in lines)
     assert run("queues", "-Q", "default").stdout.startswith("QUEUE")
     assert "last 60 minutes" in run("top").stdout
+
+
+def test_tasks_say_what_they_cost(shop: str, quaff: Quaff, worker: Program) -> None:
+    """Time, memory and bytes, the most first of what is asked for."""
+    ended(quaff.tasks["add"].delay(1, 2), quaff.tasks["fails"].delay("x" * 5000))
+    found = wait_until(lambda: len(told := document("tasks", "--by", "bytes")["tasks"]) == 2 and told, 10, "the tally")
+    assert [row["name"] for row in found] == ["fails", "add"]
+    assert 5000 < found[0]["total"]["stored"] < 20_000
+    assert set(found[0]["total"]["memory"]) == {"count", "mean", "p50", "p95", "p99"}
+    lines = run("tasks", "--by", "size").stdout.splitlines()
+    assert lines[0].split() == "TASK ENDED FAILED RETRIED RAN WAITED TIME MEMORY SIZE BYTES LAST QUEUES".split()
+    assert lines[1].split()[:4] == ["fails", "1", "1", "0"]
+    assert "KiB" in lines[1]
 
 
 def test_jobs_are_listed_and_shown(shop: str, quaff: Quaff, worker: Program) -> None:
@@ -321,6 +335,9 @@ def test_a_table_is_as_wide_as_the_terminal() -> None:
     assert lines[1].startswith("x          5  word")
     assert lines[2].startswith(r"longer  1234  <b>\x1b[31m")
     assert plain(None) == ""
+    assert [size(each) for each in (None, 0, 999, 1536.0, 34 << 20, 1.5 * 2**30)] == [
+        *("-", "0 B", "999 B", "1.5 KiB", "34 MiB", "1.5 GiB")
+    ]
     assert [took(each) for each in (None, 2e-5, 0.0123, 3.4, 600, 7200, 1e6)] == [
         *("-", "20 µs", "12 ms", "3.4 s", "10 min", "2.0 h", "12 d"),
     ]

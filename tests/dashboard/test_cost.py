@@ -87,11 +87,9 @@ def few_commands(server: Server, site: Site) -> None:
             answer = client.get(url)
         assert answer.status_code == 200, url
         told[url] = len(sent)
-    examined = told.pop("/server")
-    print(told, examined)
+    print(told)
     assert told["/"] == told["/queues"] == len(QUEUES)
     assert max(told.values()) <= MOST, told
-    assert examined <= 40, "it is an examination, made when somebody asks for it"
 
 
 def test_the_numbers_on_every_page_are_those_of_the_audit(site: Site) -> None:

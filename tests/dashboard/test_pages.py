@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from quaff import Inspector, JobState, Quaff
+from quaff import JobState, Quaff
 from quaff.dashboard import create_dashboard
 from quaff.dashboard.words import lasting, number, size
 from tests.dashboard import shop
@@ -32,6 +32,7 @@ PAGES = (
     "/tasks/mail.send",
     "/tasks/mail.send?span=week",
     "/server",
+    "/server?rights=tried",
 )
 
 
@@ -73,19 +74,7 @@ def test_every_page_answers_and_shows_hostile_text_as_text(site: Site) -> None:
     assert html.escape("<x-hostile", quote=False) in page
 
 
-def test_tasks_are_sorted_by_what_they_cost(site: Site) -> None:
-    """The most first; by name if nothing is said, or nonsense."""
-
-    def listed(by: str) -> list[str]:
-        return re.findall(r'<td><a href="/tasks/([\w.]+)"', site.client().get("/tasks", query_string={"by": by}).text)
-
-    seconds = {row.name: row.total.run.seconds for row in Inspector(site.quaff).tasks()}
-    assert listed("") == listed("nonsense") == sorted(seconds)
-    assert listed("time") == sorted(sorted(seconds), key=lambda name: -seconds[name])
-    assert listed("failures")[0] == "mail.send"
-
-
-@pytest.mark.parametrize("field", ["q", "state", "cursor", "done", "n", "span", "task"])
+@pytest.mark.parametrize("field", ["q", "state", "cursor", "done", "n", "span", "task", "skip"])
 def test_what_a_url_says_is_text_too(site: Site, field: str) -> None:
     """S14."""
     for url in ("/jobs", "/tasks/mail.send", "/failures", "/queues"):

@@ -92,6 +92,7 @@ def test_what_is_typed_is_not_said_again_as_it_is(den: Den, path: tuple[str, ...
 ASKED: dict[str, list[tuple[str, ...]]] = {
     "info": [()],
     "queues": [()],
+    "tasks": [()],
     "top": [("--once",)],
     "jobs ls": [("-n", "500"), *((f"state:{state}",) for state in ("queued", "failed", "succeeded", "running"))],
     "jobs show": [("ID",)],

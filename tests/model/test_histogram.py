@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quaff.model import counts
-from quaff.model.histogram import BUCKETS, FIRST, Histogram, bound, bucket_of, total
+from quaff.model.histogram import BUCKETS, FIRST, SIZES, Histogram, bound, bucket_of
 from quaff.model.states import JobState
 
 
@@ -39,7 +39,6 @@ def test_of_nothing_nothing_is_said() -> None:
     """No mean, no percentile."""
     assert Histogram().mean is None
     assert Histogram().percentile(0.5) is None
-    assert total([]) == Histogram()
 
 
 def test_numbers_of_several_are_added_up_and_shown() -> None:
@@ -53,10 +52,11 @@ def test_numbers_of_several_are_added_up_and_shown() -> None:
     counts.add(other, JobState.FAILED, 0.25, -1.0)
     found = counts.read(counts.merge([one, other]))
     assert (found.succeeded, found.retried, found.failed, found.expired, found.cancelled) == (2, 1, 1, 1, 0)
-    assert (found.run.count, found.run.seconds) == (4, pytest.approx(2.25))
-    assert (found.wait.count, found.wait.seconds) == (2, pytest.approx(4.0))
+    assert (found.run.count, found.run.sum) == (4, pytest.approx(2.25))
+    assert (found.wait.count, found.wait.sum) == (2, pytest.approx(4.0))
     assert found.ended == 4
     assert found.failure_rate == 0.5
+    assert (found.stored, found.memory) == (0, Histogram(unit=SIZES))
     assert found + found == counts.read(counts.merge([one, other, one, other]))
 
 

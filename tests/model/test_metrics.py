@@ -82,6 +82,6 @@ def test_a_metric_is_named_as_the_field_names_them(family: Family) -> None:
     """Base units; the format adds _total by itself."""
     assert re.fullmatch(r"quaff_[a-z_]+", family.name)
     assert not family.name.endswith(("_total", "_milliseconds", "_ms", "_count", "_sum", "_bucket"))
-    assert family.kind != "histogram" or family.name.endswith("_seconds")
+    assert family.kind != "histogram" or family.name.endswith(("_seconds", "_bytes"))
     assert "id" not in family.labels
     assert family.help.endswith(".")

@@ -70,6 +70,9 @@ def test_a_worker_tells_what_its_processes_have_done(stage: Stage) -> None:
     assert told(port, "quaff_task_duration_seconds_count", task="nap", queue="default") == 1
     assert 0.2 <= told(port, "quaff_task_duration_seconds_sum", task="nap", queue="default") < 1
     assert told(port, "quaff_task_wait_seconds_count", task="tiny", queue="default") == 30
+    assert told(port, "quaff_task_memory_bytes_count", task="nap", queue="default") == 1
+    assert told(port, "quaff_task_memory_bytes_bucket", task="nap", queue="default", le="+Inf") == 1
+    assert 50 < told(port, "quaff_task_stored_bytes_total", task="nap", queue="default") < 1000
     assert told(port, "quaff_worker_processes", state="ready") == 2
     assert told(port, "quaff_worker_memory_bytes") > 10 * 2**20
     assert told(port, "quaff_up") == 1

@@ -146,6 +146,13 @@ def echo(value: Any) -> Any:
     return value
 
 
+@quaff.task(name="talk")
+def talk(text: str, lines: int) -> None:
+    """Keep that line so many times."""
+    for _ in range(lines):
+        current_job.log(text)
+
+
 @quaff.task(name="give")
 def give(what: str) -> Any:
     """Return something odd."""

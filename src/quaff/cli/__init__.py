@@ -80,14 +80,14 @@ def program() -> click.Group:
     from quaff.cli.doctor import doctor
     from quaff.cli.importing import import_
     from quaff.cli.jobs import jobs
-    from quaff.cli.looking import info, queues, top
+    from quaff.cli.looking import info, queues, tasks, top
     from quaff.cli.metrics import healthcheck, metrics
     from quaff.cli.server import server
     from quaff.cli.steering import drain, pause, purge, resume
     from quaff.cli.worker import worker
 
     running = (dev, worker, server, dashboard)
-    looking = (info, queues, top, jobs, cron)
+    looking = (info, queues, tasks, top, jobs, cron)
     watching = (doctor, audit, metrics, healthcheck)
     for command in (*running, *looking, call, pause, resume, purge, drain, *watching, acl, import_, completion):
         quaff.add_command(command)

@@ -1,4 +1,4 @@
-"""``quaff info``, ``queues`` and ``top``: how things stand."""
+"""``quaff info``, ``queues``, ``tasks`` and ``top``: how things stand."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from quaff.cli.printing import ago, counted, plain, put_json, put_table, size, s
 if TYPE_CHECKING:
     from quaff.app import Quaff
     from quaff.inspector import Inspector
-    from quaff.inspector.shapes import QueueRow, WorkerRow
+    from quaff.inspector.shapes import QueueRow, TaskRow, WorkerRow
 
 #: The columns of each table.
 QUEUES = ("QUEUE", *">QUEUED >RUNNING >SCHEDULED >BLOCKED >FAILED >ENDED/H >WAITED >WORKERS NOTES".split())
 WORKERS = ("WORKER", ">PROCESSES", ">RUNNING", ">MEMORY", "SINCE", "QUEUES")
+TASKS = ("TASK", *">ENDED >FAILED >RETRIED >RAN >WAITED >TIME >MEMORY >SIZE >BYTES LAST QUEUES".split())
 FAILURES = ("FAILS", "WITH", "IN", ">TIMES", "LAST", "SAYS")
 
 
@@ -50,10 +51,23 @@ def _worker(row: WorkerRow) -> tuple[object, ...]:
     )
 
 
+def _task(row: TaskRow) -> tuple[object, ...]:
+    total = row.total
+    return (
+        *(row.name, total.ended, total.failed, total.retried, took(total.run.percentile(0.95))),
+        *(took(total.wait.percentile(0.95)), took(total.run.sum), size(total.memory.percentile(0.95))),
+        *(size(total.stored_each), size(total.stored), ago(row.last_at), ",".join(row.queues)),
+    )
+
+
 def _document(row: QueueRow) -> dict[str, Any]:
     import msgspec
 
     return {"name": row.name, **msgspec.to_builtins(row.stats), "workers": row.workers, "recent": summary(row.recent)}
+
+
+def _costs(row: TaskRow) -> dict[str, Any]:
+    return {"name": row.name, "queues": row.queues, "last_at": row.last_at, "total": summary(row.total)}
 
 
 def server_of(quaff: Quaff) -> dict[str, Any]:
@@ -108,6 +122,25 @@ def queues(app: str | None, queues: str | None, as_json: bool) -> None:
         put_json({"queues": [_document(row) for row in rows]})
     else:
         put_table(QUEUES, [_queue(row) for row in rows], "no queues")
+
+
+@click.command(short_help="Each task with what it costs.")
+@application
+@click.option(
+    "--by", default="name", show_default=True, help="name, failures, slowest, waits, time, memory, size, bytes."
+)
+@as_json
+def tasks(app: str | None, queues: str | None, by: str, as_json: bool) -> None:
+    """Show what the tasks of the last fourteen days cost: time, memory, bytes on the server.
+
+    RAN, WAITED and MEMORY are what 95 % did not exceed; TIME is that of all attempts, SIZE what the server was given of
+    a job, BYTES of all.
+    """
+    rows = inspector_of(app, queues)[1].tasks(by)
+    if as_json:
+        put_json({"tasks": [_costs(row) for row in rows]})
+    else:
+        put_table(TASKS, [_task(row) for row in rows], "no task has run")
 
 
 @click.command(short_help="The same, live in the terminal.")

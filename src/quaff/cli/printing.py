@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _WIDE = 200
 #: The longest cell: one that is longer pushes all others out of sight.
 _CELL = 200
+_SIZES = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -82,12 +83,12 @@ def put_json(value: Any) -> None:
 
 
 def summary(counts: Counts) -> dict[str, Any]:
-    """What was counted, for programs: outcomes, and of times how many, mean and percentiles in seconds."""
+    """What was counted, for programs: outcomes, bytes, and of times and memory how many, mean and percentiles."""
     numbers = {name: value for name in counts.__struct_fields__ if isinstance(value := getattr(counts, name), int)}
-    return numbers | {"run": _times(counts.run), "wait": _times(counts.wait)}
+    return numbers | {name: _shares(getattr(counts, name)) for name in ("run", "wait", "memory")}
 
 
-def _times(found: Histogram) -> dict[str, Any]:
+def _shares(found: Histogram) -> dict[str, Any]:
     shares = {name: found.percentile(share) for name, share in _SHARES.items()}
     return {"count": found.count, "mean": found.mean, **shares}
 
@@ -110,6 +111,10 @@ def ago(at: datetime | None) -> str:
     return f"in {took(-seconds)}" if seconds < 0 else f"{took(seconds)} ago"
 
 
-def size(number: int | None) -> str:
-    """Bytes in MiB."""
-    return "-" if number is None else f"{number / 2**20:.0f} MiB"
+def size(number: float | None) -> str:
+    """Bytes in few characters: ``340 B``, ``1.2 KiB``, ``34 MiB``."""
+    if number is None:
+        return "-"
+    unit = next((each for each in _SIZES if number >= _SIZES[each]), "B")
+    value = number / _SIZES.get(unit, 1)
+    return f"{value:.1f} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"

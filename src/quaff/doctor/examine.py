@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -47,17 +47,21 @@ class Application(Protocol):
         ...
 
 
-_SECTIONS = ("server", "memory", "persistence", "replication", "stats")
+#: How often a round trip is made to see how long it takes.
+_TRIPS, _FEW_TRIPS = 9, 3
 _SETTINGS = ("maxmemory", "maxmemory-policy", "appendfsync", "save", "min-replicas-to-write")
 
 
-def examine(quaff: Application, homes: Sequence[Partition], account: str | None = None) -> list[Finding]:
+def examine(
+    quaff: Application, homes: Sequence[Partition], account: str | None = None, *, rights: bool = True
+) -> list[Finding]:
     """All that there is to say.
 
     Args:
         quaff: the application.
         homes: the partitions whose workers and parked jobs are looked for.
         account: the server's user whose rights are tried; None: the one of the application's URL.
+        rights: try them, which takes some hundred commands; False: a handful of them all in all.
 
     Raises:
         ServerUnavailable: no server answers.
@@ -66,14 +70,13 @@ def examine(quaff: Application, homes: Sequence[Partition], account: str | None 
     nodes = probe.lines(store.endpoint, seconds)
     wanted = {read(quaff.settings.durability), *(task.durability for task in quaff.tasks.values())}
     asked = sorted(each for each in wanted if each)
-    found = _together(
-        {name: list(_server(line, store.endpoint.kind, account, homes[0], asked)) for name, line in nodes.items()}
-    )
-    for home in homes:
-        line = probe.Line(store.endpoint, seconds, home=home)
-        found.extend(_queue(store, line, home))
+    by_node: dict[str, list[Finding]] = {}
+    for name, line in nodes.items():
+        by_node[name] = [*_server(line, asked, _TRIPS if rights else _FEW_TRIPS)]
+        if rights:
+            by_node[name] += _rights(line, store.endpoint.kind, account, homes[0])
         line.close()
-    return found
+    return [*_together(by_node), *(finding for home in homes for finding in _queue(store, home))]
 
 
 def _together(by_node: dict[str, list[Finding]]) -> list[Finding]:
@@ -89,31 +92,18 @@ def _together(by_node: dict[str, list[Finding]]) -> list[Finding]:
     return found
 
 
-def _server(
-    line: probe.Line, kind: str, account: str | None, home: Partition, asked: Sequence[Durability]
-) -> Iterator[Finding]:
+def _server(line: probe.Line, asked: Sequence[Durability], trips: int) -> Iterator[Finding]:
     """What there is to say of one server."""
-    questions: list[probe.Command] = [
-        *(("INFO", section) for section in _SECTIONS),
-        *(("CONFIG", "GET", name) for name in _SETTINGS),
-        ("ACL", "WHOAMI"),
-        probe.script_exists(),
-    ]
-    replies = iter(line.ask(questions))
-    info = {name: value for _ in _SECTIONS for name, value in probe.told(next(replies)).items()}
-    config = {name: probe.setting(next(replies)) for name in _SETTINGS}
-    me, loaded = next(replies), next(replies)
+    info, settings, loaded = line.ask([("INFO",), ("CONFIG", "GET", *_SETTINGS), probe.script_exists()])
+    config = probe.configured(settings)
     facts = Facts(
-        info,
-        config,
-        me.decode(errors="replace") if me else None,
+        probe.told(info),
+        {name: config.get(name) for name in _SETTINGS},
         None if loaded is None else sum(loaded),
-        *probe.round_trips(line),
+        *probe.round_trips(line, trips),
     )
     yield from (check(facts) for check in CHECKS)
     yield durability(facts, asked)
-    yield from _rights(line, kind, account or facts.account, home)
-    line.close()
 
 
 #: The roles whose rights are tried, and what they call besides their scripts.
@@ -121,6 +111,9 @@ _BESIDES = {"producer": ("SUBSCRIBE", "PING", "SCRIPT"), "worker": ("SUBSCRIBE",
 
 
 def _rights(line: probe.Line, kind: str, account: str | None, home: Partition) -> Iterator[Finding]:
+    if account is None:
+        (me,) = line.ask([("ACL", "WHOAMI")])
+        account = me.decode(errors="replace") if me else None
     nobody = account is not None and _is_nobody(line, account)
     for role, besides in _BESIDES.items():
         scripts = ROLES[role]
@@ -154,21 +147,16 @@ def _is_nobody(line: probe.Line, account: str) -> bool:
     return reply is None and "not found" in line.refused
 
 
-def _queue(store: Store, line: probe.Line, home: Partition) -> Iterator[Finding]:
+def _queue(store: Store, home: Partition) -> Iterator[Finding]:
     name = f"queue {home.queue}" + (f"#{home.number}" if home.number else "")
     try:
         found = store.run(stats(home))
     except StoreError as error:
         yield Finding(name, "danger", str(error.args[0]), "Nothing can be said of its jobs before that is mended.")
         return
-    (alive,) = line.ask([("ZCOUNT", home.key("lease"), _now(line), "+inf")])
-    waiting = found["queued"] + found["running"]
+    waiting, alive = found["queued"] + found["running"], found["processes"]
     text = f"{waiting} jobs wait or run"
-    if alive is None:
-        yield Finding(
-            name, "unknown", f"{text}; the server does not tell which workers are alive", "Allow this account ZCOUNT."
-        )
-    elif alive == 0 and waiting:
+    if alive == 0 and waiting:
         yield Finding(
             name, "warn", f"{text}, and no worker was seen in the time of a lease", "Start one: quaff worker."
         )
@@ -181,8 +169,3 @@ def _queue(store: Store, line: probe.Line, home: Partition) -> Iterator[Finding]
             f"{found['parked']} jobs wait for a worker that knows their task, or for a block to be lifted",
             "Start a worker with the code that has these tasks; quaff.unblock() lifts a block.",
         )
-
-
-def _now(line: probe.Line) -> Any:
-    (reply,) = line.ask([("TIME",)])
-    return "+inf" if reply is None else int(reply[0]) * 1000

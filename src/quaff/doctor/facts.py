@@ -33,14 +33,12 @@ class Facts:
     Attributes:
         info: the fields of INFO.
         config: what CONFIG GET has said, by name.
-        account: as whom we are there.
         loaded: scripts that it has in memory, of those that a worker calls.
         trip, offset: seconds of a round trip; that its clock is ahead of ours.
     """
 
     info: dict[str, str]
     config: dict[str, str | None]
-    account: str | None
     loaded: int | None
     trip: float
     offset: float | None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from quaff.errors import ConfigurationError, did_you_mean
 from quaff.inspector.homes import Homes
 from quaff.inspector.shapes import Bucket, FailureGroup, ProcessRow, RunningRow, TaskRow, WorkerRow
 from quaff.model import counts, presence
@@ -26,6 +27,17 @@ _MS = {"m": 60_000, "h": 3_600_000}
 _what = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
 
 Unit = Literal["m", "h"]
+
+#: What tasks may be sorted by, the most first, besides ``name``.
+ORDERS: dict[str, Callable[[TaskRow], float]] = {
+    "failures": lambda row: row.total.failure_rate or 0.0,
+    "slowest": lambda row: row.total.run.percentile(0.95) or 0.0,
+    "waits": lambda row: row.total.wait.percentile(0.95) or 0.0,
+    "time": lambda row: row.total.run.sum,
+    "memory": lambda row: row.total.memory.percentile(0.95) or 0.0,
+    "size": lambda row: row.total.stored_each or 0.0,
+    "bytes": lambda row: row.total.stored,
+}
 
 
 class Surveyed(NamedTuple):
@@ -84,12 +96,16 @@ class Counted:
         answers = self._homes.store.run_many([series(home, unit, task, count) for home in homes]) if homes else []
         return _by_queue(homes, answers, unit, count)
 
-    def tasks(self) -> list[TaskRow]:
+    def tasks(self, by: str) -> list[TaskRow]:
         """See ``Inspector.tasks``."""
+        if by != "name" and by not in ORDERS:
+            near = did_you_mean(by, ["name", *ORDERS])
+            raise ConfigurationError(f"tasks(by={by!r}): sort by one of {', '.join(['name', *ORDERS])}.{near}")
         found: dict[str, list[tuple[str, dict[str, int]]]] = {}
         for queue, entry in self._listed("tasks"):
             found.setdefault(entry.name.decode("utf-8", "replace"), []).append((queue, numbers_of(entry.data)))
-        return sorted((_task(name, several) for name, several in found.items()), key=lambda row: row.name)
+        rows = sorted((_task(name, several) for name, several in found.items()), key=lambda row: row.name)
+        return rows if by == "name" else sorted(rows, key=ORDERS[by], reverse=True)
 
     def failures(self, queue: str | None, task: str | None) -> list[FailureGroup]:
         """See ``Inspector.failures``."""

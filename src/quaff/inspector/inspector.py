@@ -119,9 +119,18 @@ class Inspector:
         names = self._homes.queues if queue is None else [queue]
         return counted.together(self._counted.buckets(names, "m" if hours is None else "h", task, count).values())
 
-    def tasks(self) -> list[TaskRow]:
-        """Every task of which an attempt has ended in the last fourteen days, by name."""
-        return self._counted.tasks()
+    def tasks(self, by: str = "name") -> list[TaskRow]:
+        """Every task of which an attempt has ended in the last fourteen days.
+
+        Args:
+            by: ``name``; or with the most first ``failures`` (their rate), ``slowest`` and ``waits`` (95 % took no
+                longer), ``time`` (in all), ``memory`` (95 % took no more), ``size`` (of a job on the server) or
+                ``bytes`` (of all jobs there).
+
+        Raises:
+            ConfigurationError: another word.
+        """
+        return self._counted.tasks(by)
 
     def failures(self, *, queue: str | None = None, task: str | None = None) -> list[FailureGroup]:
         """Failed attempts by task, exception and place in the code, the last first; five hundred a queue are kept."""

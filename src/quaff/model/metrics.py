@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from quaff.model.histogram import BUCKETS, Histogram, bound
+from quaff.model.histogram import BUCKETS, Histogram
 
 #: Tasks that are told apart by name; further ones are ``OTHER`` together.
 MOST_TASKS, OTHER = 200, "other"
@@ -38,6 +38,13 @@ DURATION = Family("quaff_task_duration_seconds", "histogram", ("task", "queue"),
 WAIT = Family(
     "quaff_task_wait_seconds", "histogram", ("task", "queue"), "How long jobs waited for their first attempt."
 )
+GREW = Family(
+    "quaff_task_memory_bytes",
+    "histogram",
+    ("task", "queue"),
+    "By how much the process grew while an attempt ran in it.",
+)
+STORED = Family("quaff_task_stored_bytes", "counter", ("task", "queue"), "What the server was given of jobs.")
 RUNNING = Family("quaff_tasks_running", "gauge", ("queue",), "Attempts that run now.")
 PROCESSES = Family("quaff_worker_processes", "gauge", ("state",), "Processes of this worker.")
 CRASHES = Family("quaff_worker_process_crashes", "counter", (), "Processes that ended without being told to.")
@@ -56,7 +63,7 @@ WORKERS = Family("quaff_workers", "gauge", (), "Workers that serve any of these 
 LAG = Family("quaff_schedule_lag_seconds", "gauge", (), "How late the schedule is that should have fired first.")
 
 FAMILIES = (
-    *(UP, TASKS, DURATION, WAIT, RUNNING, PROCESSES, CRASHES, MEMORY, STARTED),
+    *(UP, TASKS, DURATION, WAIT, GREW, STORED, RUNNING, PROCESSES, CRASHES, MEMORY, STARTED),
     *(DEPTH, PARKED, BACKLOG, AGE, PAUSED, JOBS, SERVED, WORKERS, LAG),
 )
 
@@ -84,9 +91,9 @@ def _histogram(name: str, labels: list[str], found: Histogram) -> Iterator[str]:
     for last in range(0, BUCKETS, _STEP):
         # What is in the last one may be longer than it says.
         within = sum(count for bucket, count in found.counts.items() if bucket <= last and bucket < BUCKETS - 1)
-        yield _line(f"{name}_bucket", [*labels, f'le="{bound(last):.6g}"'], within)
+        yield _line(f"{name}_bucket", [*labels, f'le="{found.end(last):.6g}"'], within)
     yield _line(f"{name}_bucket", [*labels, 'le="+Inf"'], found.count)
-    yield _line(f"{name}_sum", labels, found.seconds)
+    yield _line(f"{name}_sum", labels, found.sum)
     yield _line(f"{name}_count", labels, found.count)
 
 

@@ -30,9 +30,9 @@ ROLES: dict[str, tuple[str, ...]] = {
 _CONNECTED = ("client|setname", "evalsha", "evalsha_ro", "ping", "script|load", "select")
 #: What is asked of a server that a sentinel has named, and of the nodes of a cluster.
 FOUND_BY: dict[str, tuple[str, ...]] = {"sentinel": ("ROLE",), "cluster": ("CLUSTER|SLOTS", "ASKING")}
-#: What an auditor reads keys with, and doctor looks for workers; which keys there are at all only administrators see.
+#: What an auditor reads keys with; which keys there are at all only administrators see.
 _AUDITS = (
-    "exec hexists hget hlen hmget hscan lindex llen lpos lrange multi persist pttl type zcard zcount zrangebylex"
+    "exec hexists hget hlen hmget hscan lindex llen lpos lrange multi persist pttl type zcard zrangebylex"
     " zrangebyscore zscan zscore"
 ).split()
 #: Keys on which each role listens, and waits without a script.

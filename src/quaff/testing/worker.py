@@ -29,6 +29,7 @@ from quaff.worker.batching import Batches
 from quaff.worker.blocking import Blocks
 from quaff.worker.completer import ending
 from quaff.worker.executor import Executor
+from quaff.worker.gauge import Gauge
 from quaff.worker.parking import Parking
 from quaff.worker.ready import Claim, Finished, Parked, Ready
 from quaff.worker.run import Run
@@ -305,4 +306,4 @@ class _Slots:
 @cache
 def _watched(pid: int) -> tuple[_Slots, Watch]:
     slots = _Slots()
-    return slots, Watch([slots], grace=6.0)
+    return slots, Watch([slots], 6.0, Gauge())

@@ -156,6 +156,8 @@ class Health:
             (metrics.TASKS, [((*key, how), getattr(each, how)) for key, each in found for how in _OUTCOMES]),
             (metrics.DURATION, [(key, each.run) for key, each in found]),
             (metrics.WAIT, [(key, each.wait) for key, each in found]),
+            (metrics.GREW, [(key, each.memory) for key, each in found]),
+            (metrics.STORED, [(key, each.stored) for key, each in found]),
             (metrics.RUNNING, [((queue,), count) for queue, count in sorted(now.running.items())]),
             (metrics.PROCESSES, [((each,), now.states.get(each, 0)) for each in ("ready", "starting", "leaving")]),
             (metrics.CRASHES, [((), self._crashes)]),

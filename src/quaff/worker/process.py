@@ -32,6 +32,7 @@ from quaff.worker.completer import Completer
 from quaff.worker.control import CLOSED, DONE, HOPELESS, UNREACHABLE, Control, Orders, Word, adopt
 from quaff.worker.executor import Executor
 from quaff.worker.fetcher import Fetcher
+from quaff.worker.gauge import Gauge
 from quaff.worker.home import Home
 from quaff.worker.loading import load
 from quaff.worker.logs import set_up
@@ -72,11 +73,11 @@ class Process:
         tally = Tally(id, stored=settings.statistics, tell=self._count if orders.metered else None)
         counted = tally if settings.statistics or orders.metered else None
         completer = Completer(id, int(settings.key_window * 1000), starts, settings.partitions, counted)
-        telling = Telling(settings.namespace, completer.wake)
+        telling, gauge = Telling(settings.namespace, completer.wake), Gauge(counted=counted is not None)
         executor = (Observing if app.middleware else Executor)(app, orders.worker, self._stopping, telling.tell)
         home = Home(orders.supervisor)
-        threads = Threads(executor, starts, home, settings.concurrency, completer.report)
-        loop = Loop(executor, starts, home, settings.async_concurrency, completer.report)
+        threads = Threads(executor, starts, home, settings.concurrency, completer.report, gauge)
+        loop = Loop(executor, starts, home, settings.async_concurrency, completer.report, gauge)
         self._runners, self._loop = (threads, loop), loop.loop
         self._dump_asked = False
         self.queues: list[str] = orders.queues or app.queue_names()
@@ -99,7 +100,7 @@ class Process:
         ]
         link = Link(app.backend.endpoint, settings.deadline)
         self._completer = completer
-        self._watch = Watch(self._runners, settings.grace)
+        self._watch = Watch(self._runners, settings.grace, gauge)
         self._fetcher = Fetcher(
             id,
             link,

@@ -84,7 +84,8 @@ class Finished(msgspec.Struct, frozen=True):
 
     ``speaker`` has said something of which the server must know before this is settled: then nobody hears it any more.
     For what is counted: ``task``, empty where the message cannot be read; ``waited``, seconds from when the job was
-    due, below 0 where that is not known or this is not its first attempt; ``failure`` and ``frame``, where it is from.
+    due, below 0 where that is not known or this is not its first attempt; ``failure`` and ``frame``, where it is from;
+    ``memory``, by how many bytes its process had grown, below 0 where nobody looked.
     """
 
     claim: Claim
@@ -96,6 +97,7 @@ class Finished(msgspec.Struct, frozen=True):
     waited: float = -1.0
     failure: Failure | None = None
     frame: str = ""
+    memory: int = -1
 
 
 def together(finished: list[Finished]) -> Finished:

@@ -58,6 +58,7 @@ class Run(msgspec.Struct, eq=False):
         unfit: of a batch, what is wrong with the calls that are not in it, by the token of their jobs.
         large: its results that do not go to the server.
         error: what it has failed with, last.
+        smallest, largest: bytes of memory that the process had when it began, and at most since (``Gauge``).
     """
 
     job: Ready
@@ -75,6 +76,8 @@ class Run(msgspec.Struct, eq=False):
     unfit: dict[bytes, BaseException] = {}
     large: list[Large] = []
     error: BaseException | None = None
+    smallest: int = 0
+    largest: int = 0
 
     def due(self, now: float) -> str:
         """Why it is to be cut short now, each reason once; empty if it is not."""

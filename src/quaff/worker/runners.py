@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from queue import SimpleQueue
 
+import msgspec
+
 from quaff.worker.executor import Executor
+from quaff.worker.gauge import LONG, Gauge
 from quaff.worker.home import Home
 from quaff.worker.prefetch import Prefetch
 from quaff.worker.ready import Finished, Ready
@@ -32,6 +35,7 @@ class Runner(ABC):
         home: says where nothing may be started.
         size: how many slots there are.
         report: called with each finished attempt, where it ran.
+        gauge: how large this process is.
 
     Attributes:
         waiting: handed over and not started; the fetcher adds at one end, whoever starts takes from the other.
@@ -42,11 +46,12 @@ class Runner(ABC):
         running: what runs, by slot.
     """
 
-    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
+    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report, gauge: Gauge) -> None:
         self._executor = executor
         self._starts = starts
         self._home = home
         self._report = report
+        self._gauge = gauge
         self._halted = False
         self.waiting: deque[Ready] = deque()
         self.running: list[Run | None] = [None] * size
@@ -98,6 +103,7 @@ class Runner(ABC):
     def _begin(self, slot: int, job: Ready, thread: int = 0) -> Run:
         run = self._executor.begin(job, thread)
         self.last_start = run.began
+        run.smallest = self._gauge.now
         for each in job.all:
             self._note(each, run)
         self.running[slot] = run
@@ -119,11 +125,14 @@ class Runner(ABC):
             )
         )
 
-    def _end(self, slot: int, job: Ready) -> None:
+    def _end(self, slot: int, run: Run, finished: Finished) -> Finished:
         self._home.leave_if_copied()
+        if finished.seconds >= LONG and self._gauge.on:
+            finished = msgspec.structs.replace(finished, memory=self._gauge.grown(run))
         self.running[slot] = None
-        for each in job.all:
+        for each in run.job.all:
             self._starts.end(each.claim.lease.token)
+        return finished
 
     @staticmethod
     def _stays(run: Run) -> bool:
@@ -138,8 +147,8 @@ class Threads(Runner):
     when the first one waits for something. So tiny jobs are done by one thread, which need not give up the interpreter.
     """
 
-    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
-        super().__init__(executor, starts, home, size, report)
+    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report, gauge: Gauge) -> None:
+        super().__init__(executor, starts, home, size, report, gauge)
         self._parked: deque[None] = deque()
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._rousing = False
@@ -180,8 +189,7 @@ class Threads(Runner):
             finished = Context().run(run, attempt)
             if self._stays(attempt):
                 threading.Event().wait()
-            self._end(slot, job)
-            report(finished)
+            report(self._end(slot, attempt, finished))
 
     def cut(self, run: Run, why: str) -> None:
         """Set an exception in its thread."""
@@ -207,8 +215,8 @@ class Loop(Runner):
         loop: that.
     """
 
-    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report) -> None:
-        super().__init__(executor, starts, home, size, report)
+    def __init__(self, executor: Executor, starts: Starts, home: Home, size: int, report: Report, gauge: Gauge) -> None:
+        super().__init__(executor, starts, home, size, report, gauge)
         self._free = deque(range(size))
         self._tasks: set[asyncio.Task[None]] = set()
         self._unbegun: set[asyncio.Task[None]] = set()
@@ -276,8 +284,7 @@ class Loop(Runner):
         finished = await self._executor.arun(run)
         if self._stays(run):
             await asyncio.Event().wait()
-        self._end(slot, job)
-        self._report(finished)
+        self._report(self._end(slot, run, finished))
         # Here and not when the task is done, for that comes to pass a turn of the loop later.
         self._free.append(slot)
         self._begin_waiting()

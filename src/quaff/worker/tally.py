@@ -67,12 +67,15 @@ class Tally:
             page = self._pages[partition] = _Page()
         now_ms = time.time_ns() // 1_000_000
         for finished in ended:
-            state = finished.settled.state
+            state, kept = finished.settled.state, len(finished.settled.record)
+            if finished.speaker is not None:
+                kept += finished.speaker.size
+            sent = len(finished.claim.lease.message)
             numbers = page.tasks.get(finished.task)
             if numbers is None:
                 # What cannot be understood has no task, and counts among all.
                 numbers = page.tasks.setdefault(finished.task if len(page.tasks) < _TASKS else "", {})
-            add(numbers, state, finished.seconds, finished.waited)
+            add(numbers, state, finished.seconds, finished.waited, kept, sent, finished.memory)
             if state is JobState.SUCCEEDED:
                 page.listed.append((finished, now_ms))
             elif finished.failure is not None:

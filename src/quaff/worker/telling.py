@@ -158,6 +158,7 @@ class Telling:
             for packet in outgoing.take():
                 size += len(packet.data)
                 packets.setdefault(self._home(attempt), []).append((attempt.raw, attempt.token, packet))
+        attempt.size += size
         return size
 
     def _take_cursors(self, attempt: Attempt, cursors: dict[Partition, list[tuple[bytes, bytes, bytes]]]) -> int:

@@ -1,4 +1,4 @@
-"""Looks at what runs in a process, and cuts short what has run long enough or was cancelled."""
+"""Looks at what runs in a process, how large that is, and cuts short what has run long enough or was cancelled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from quaff.worker.gauge import Gauge
 from quaff.worker.run import CANCEL, Run
 
 #: Seconds between two looks while something runs.
@@ -36,10 +37,12 @@ class Watch:
     Args:
         runners: what runs.
         grace: seconds after which the supervisor ends the process of an attempt that was cancelled and goes on.
+        gauge: what is looked at, too.
     """
 
-    def __init__(self, runners: Sequence[Runner], grace: float) -> None:
+    def __init__(self, runners: Sequence[Runner], grace: float, gauge: Gauge) -> None:
         self._runners = runners
+        self._gauge = gauge
         self._notice = min(_NOTICE, grace / 2)
         self._something = threading.Event()
         threading.Thread(target=self._work, name="quaff-watch", daemon=True).start()
@@ -69,6 +72,8 @@ class Watch:
             if any(runner.load for runner in self._runners):
                 self._something.set()
             now = time.monotonic()
+            if self._gauge.on:
+                self._gauge.look(run for runner in self._runners for run in runner.running if run is not None)
             for runner in self._runners:
                 for run in runner.running:
                     if run is not None and (why := run.due(now)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from quaff.dashboard.desk import Desk
 from quaff.doctor.examine import examine
@@ -15,5 +15,7 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
 
     @blueprint.get("/server")
     def server() -> Response:
-        findings = examine(desk.quaff, desk.inspector.homes)
-        return desk.page("server.html", "Server", findings=findings, changes=desk.inspector.changes(_CHANGES))
+        rights = request.args.get("rights") == "tried"
+        findings = examine(desk.quaff, desk.inspector.homes, rights=rights)
+        changes = desk.inspector.changes(_CHANGES)
+        return desk.page("server.html", "Server", findings=findings, rights=rights, changes=changes)

@@ -1,5 +1,6 @@
 -- How many jobs are where, and what has been counted, by name; see `stats`.
--- KEYS: meta ready solo prio backlog sched heirs parked active dead away
+-- KEYS: meta ready solo prio backlog sched heirs parked active dead away lease
+-- @include clock
 local function standing(now)
   local paused = redis.call('HGET', k.meta, 'paused')
   local until_ms = tonumber(paused or 0)
@@ -18,6 +19,7 @@ local function standing(now)
     'away', redis.call('HLEN', k.away),
     'dead_letters', redis.call('ZCARD', k.dead),
     'head_ms', created(redis.call('LINDEX', k.ready, -1)),
+    'processes', redis.call('ZCOUNT', k.lease, ms(now), '+inf'),
     'paused', not paused and -1 or until_ms > 0 and math.max(0, until_ms - now) or 0,
   }
   local counters = {'enqueued', 'succeeded', 'failed', 'cancelled', 'expired', 'retried'}
