@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from flask import Response, abort, g, redirect, render_template, request, url_for
 
@@ -31,6 +31,30 @@ DONE = {
     "schedule-resumed": "The schedule goes on.",
     "nothing": "Nothing had to be done.",
 }
+#: Rows of a list in one page.
+_ROWS = 50
+T = TypeVar("T")
+
+
+class Part(NamedTuple, Generic[T]):
+    """Some rows of a list: how many come before them, and how many there are in all."""
+
+    rows: Sequence[T]
+    before: int
+    total: int
+
+    @property
+    def next(self) -> int | None:
+        """How many come before those that follow; None at the end."""
+        after = self.before + len(self.rows)
+        return after if after < self.total else None
+
+
+def part_of(rows: Sequence[T]) -> Part[T]:
+    """The rows that this request asks for by ``skip=``."""
+    skip = request.args.get("skip", "")
+    before = int(skip) if skip.isdecimal() and len(skip) < 9 else 0
+    return Part(rows[before : before + _ROWS], before, len(rows))
 
 
 class Desk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from quaff.dashboard.desk import Desk
+from quaff.dashboard.desk import Desk, part_of
 
 
 def add(blueprint: Blueprint, desk: Desk) -> None:
@@ -13,5 +13,5 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
     @blueprint.get("/failures")
     def failures() -> Response:
         task = request.args.get("task") or None
-        groups = desk.inspector.failures(task=task)
-        return desk.page("failures.html", f"Failures of {task}" if task else "Failures", groups=groups)
+        part = part_of(desk.inspector.failures(task=task))
+        return desk.page("failures.html", f"Failures of {task}" if task else "Failures", part=part, task=task)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from flask import Blueprint, Response, request
 
 from quaff.dashboard import charts, series, words
-from quaff.dashboard.desk import Desk
+from quaff.dashboard.desk import Desk, part_of
 from quaff.inspector.counted import ORDERS
 from quaff.model.counts import Counts
 from quaff.model.histogram import Histogram
@@ -26,7 +26,7 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
         by = by if by in ORDERS else "name"
         seen = desk.inspector.tasks(by)
         unseen = sorted(known - {each.name for each in seen})
-        return desk.page("tasks.html", "Tasks", tasks=seen, unseen=unseen, by=by)
+        return desk.page("tasks.html", "Tasks", part=part_of(seen), unseen=unseen, by=by)
 
     @blueprint.get("/tasks/<path:name>")
     def task(name: str) -> Response:
