@@ -30,7 +30,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys("ZRANK ZREM ZSCORE".split(), ("1",)),
     **dict.fromkeys("HINCRBY HSET HSETNX LTRIM ZADD".split(), ("1", "1")),
     "BLPOP": ("1",),
-    **dict.fromkeys("ZCOUNT ZRANGEBYSCORE ZREVRANGEBYSCORE".split(), ("-inf", "+inf")),
+    **dict.fromkeys("ZRANGEBYSCORE ZREVRANGEBYSCORE".split(), ("-inf", "+inf")),
     "ZRANGEBYLEX": ("-", "+"),
 }
 

@@ -19,7 +19,7 @@ local function standing(now)
     'away', redis.call('HLEN', k.away),
     'dead_letters', redis.call('ZCARD', k.dead),
     'head_ms', created(redis.call('LINDEX', k.ready, -1)),
-    'processes', redis.call('ZCOUNT', k.lease, ms(now), '+inf'),
+    'processes', redis.call('ZCARD', k.lease) - #redis.call('ZRANGEBYSCORE', k.lease, '-inf', ms(now), 'LIMIT', 0, 1000),
     'paused', not paused and -1 or until_ms > 0 and math.max(0, until_ms - now) or 0,
   }
   local counters = {'enqueued', 'succeeded', 'failed', 'cancelled', 'expired', 'retried'}
