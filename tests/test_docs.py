@@ -63,7 +63,7 @@ def test_the_python_on_each_page_runs_from_top_to_bottom(
             (workplace / name[1]).write_text(block)
             # Another test may have imported one of that name.
             monkeypatch.delitem(sys.modules, module, raising=False)
-            if "quaff.task" in block:
+            if "quaff.task" in block or "quaff.dialects" in block:
                 start_worker(module, "-p", "1", cwd=workplace)
         else:
             exec(compile(block, str(page), "exec"), scope)

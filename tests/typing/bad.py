@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from quaff import FileResults, Job, Quaff, current_job
+from quaff.dialects import celery_task, huey_task
 from quaff.flask import Quaff as FlaskQuaff
 
 quaff = Quaff()
@@ -123,3 +124,24 @@ def large_results() -> None:
     Quaff(results=HalfAStore())  # error: arg-type reportArgumentType
     Quaff(results="/var/lib/shop")  # error: arg-type reportArgumentType
     FileResults(5)  # error: arg-type reportArgumentType
+
+
+@celery_task(quaff)
+def celeried(order: int) -> str:
+    """In Celery's words."""
+    return str(order)
+
+
+@huey_task(quaff)
+def hueyed(a: int) -> int:
+    """In Huey's words."""
+    return a
+
+
+def in_other_words() -> None:
+    """As in ours; and Huey's call gives a job."""
+    celeried.delay("7")  # error: arg-type reportArgumentType
+    hueyed()  # error: call-arg reportCallIssue
+    number: int = hueyed(1)  # error: assignment reportAssignmentType
+    celeried.retry()  # error: attr-defined reportAttributeAccessIssue
+    print(number)

@@ -32,6 +32,7 @@ from quaff import (
     starmap,
     workflow,
 )
+from quaff.dialects import RQQueue, celery_task, dramatiq_actor, huey_task, rq_job
 from quaff.flask import Quaff as FlaskQuaff
 
 quaff = Quaff("redis://127.0.0.1:1", deadline=0.1, namespace="typing")
@@ -314,3 +315,41 @@ def large_results() -> None:
     Quaff(results=FileResults("/var/lib/shop"))
     FlaskQuaff(results=Bucket())
     assert_type(Quaff(results=None).results, ResultStore | None)
+
+
+@celery_task(quaff, time_limit=60)
+def charge(order: int) -> str:
+    """In Celery's words."""
+    return str(order)
+
+
+@dramatiq_actor(quaff, time_limit=60_000)
+async def post(user: int) -> str:
+    """In Dramatiq's words, a coroutine."""
+    return str(user)
+
+
+@huey_task(quaff, retries=3)
+def total(a: int, b: int = 0) -> int:
+    """In Huey's words: a call sends."""
+    return a + b
+
+
+@rq_job(quaff, "pictures", timeout="1h")
+def resize(path: str) -> bytes:
+    """In RQ's words."""
+    return path.encode()
+
+
+def in_other_words() -> None:
+    """The arguments are those of the function, and what comes of a call is a job."""
+    assert_type(charge(1), str)
+    assert_type(charge.delay(1), Job[str])
+    assert_type(charge.apply_async((1,), countdown=5), Job[str])
+    assert_type(charge.task.s(1).delay(), Job[str])
+    assert_type(post.send(1), Job[str])
+    assert_type(total(1, b=2), Job[int])
+    assert_type(total.call_local(1), int)
+    assert_type(total.schedule((1,), delay=5), Job[int])
+    assert_type(resize.delay("a.png"), Job[bytes])
+    RQQueue(quaff).enqueue(resize, "a.png", ttl=60)
