@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import fnmatch
 import json
+import os
 import re
 import shlex
 import shutil
@@ -16,7 +18,8 @@ import pytest
 from quaff.cli import program
 from quaff.config import Settings
 
-CONTRIB = Path(__file__).parents[1] / "contrib"
+ROOT = Path(__file__).parents[1]
+CONTRIB = ROOT / "contrib"
 UNITS = sorted((CONTRIB / "systemd").glob("*.service"))
 
 
@@ -59,3 +62,34 @@ def test_the_image_starts_a_worker_that_gets_the_signals_itself() -> None:
     (command,) = [line.removeprefix("CMD ") for line in lines if line.startswith("CMD ")]
     _, *words = json.loads(command)
     assert understood(words).params["app"] == "cards:create_app"
+    assert not [line for line in lines if line.startswith("ENTRYPOINT")]
+
+
+def test_the_image_leaves_out_data_and_secrets() -> None:
+    """Jobs of development, the environment of another machine, and what is in a file of settings."""
+    lines = (CONTRIB / "Containerfile.dockerignore").read_text().splitlines()
+    assert {".git", ".quaff", ".venv", "**/*.env"} <= set(lines)
+
+
+def test_whatever_stops_a_container_gives_its_worker_longer_than_grace() -> None:
+    """Docker kills after ten seconds unless it is told otherwise, Kubernetes after thirty."""
+    page = (ROOT / "docs" / "tutorial" / "deploy.md").read_text()
+    told = re.findall(r"--stop-timeout (\d+)|terminationGracePeriodSeconds: (\d+)", page)
+    assert len(told) == 2
+    assert all(float(one or other) > Settings().grace + 1 for one, other in told)
+
+
+def test_each_step_of_the_release_is_there_to_be_run() -> None:
+    """Scripts, targets of the Makefile, and files that these make."""
+    makefile = (ROOT / "Makefile").read_text()
+    steps = re.findall(r"- run: (.+?)(?: #.*)?$", (ROOT / ".github/workflows/release.yml").read_text(), re.MULTILINE)
+    assert len(steps) > 2
+    for step in steps:
+        program, *words = shlex.split(step)
+        if program == "make":
+            assert all(re.search(rf"^{word}:", makefile, re.MULTILINE) for word in words), step
+        elif program == "rm":
+            made = re.findall(r"\s-o (dist/\S+)", makefile)
+            assert all(fnmatch.filter(made, word) for word in words), step
+        else:
+            assert os.access(ROOT / program, os.X_OK), step
