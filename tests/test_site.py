@@ -12,6 +12,7 @@ import pytest
 import quaff
 from quaff.cli import program
 from quaff.config import Settings
+from quaff.task import CallOptions, GivenOptions
 from tests.matrix import ENGINE, known_as
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -50,6 +51,14 @@ def test_each_setting_is_in_the_reference_with_its_default(generated: ModuleType
         name for name in Settings.__struct_fields__ if name not in ("url_source", "seals")
     ]
     assert "| `lease` | `QUAFF_LEASE` | `float` | `30` | 1, 86400 |" in page
+
+
+def test_each_option_of_a_task_and_of_a_call_is_in_the_table_of_options() -> None:
+    """With a word for where it may stand."""
+    rows = [line.split("|") for line in (DOCS / "tasks.md").read_text().splitlines() if line.startswith("| `")]
+    told = [{word for row in rows if row[where].strip() for word in re.findall(r"\w+", row[1])} for where in (2, 3)]
+    assert set(GivenOptions.__annotations__) | {"batch"} <= told[0]
+    assert set(CallOptions.__annotations__) - {"fair_key"} <= told[1]
 
 
 def kinds() -> dict[str, type[quaff.QuaffError]]:
