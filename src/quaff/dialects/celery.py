@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
-from quaff.dialects.spelling import EITHER, NO, YES, Delayed, Said, Spelling, ours
+from quaff.dialects.spelling import EITHER, NO, YES, Called, Said, Spelling, ours
 from quaff.errors import ConfigurationError
 from quaff.job import Job
 from quaff.model.retry import exponential, fixed
@@ -81,7 +81,7 @@ CALL: Spelling = {
 }
 
 
-class CeleryTask(Delayed[P, R]):
+class CeleryTask(Called[P, R]):
     """A task with the methods of Celery's."""
 
     words: ClassVar[Mapping[str, str]] = {

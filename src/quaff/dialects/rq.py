@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from quaff.dialects.spelling import NO, Delayed, Dialect, Said, Spelling, ours
+from quaff.dialects.spelling import NO, Called, Dialect, Said, Spelling, ours
 from quaff.errors import ConfigurationError, UnknownTask
 from quaff.job import Job
 from quaff.model.retry import Pauses
@@ -66,10 +66,10 @@ CALL: Spelling = {
 }
 
 
-class RQJob(Delayed[P, R]):
+class RQJob(Called[P, R]):
     """A task with the methods that RQ's ``@job`` gives a function."""
 
-    enqueue = Delayed.delay
+    enqueue = Called.delay
 
 
 def rq_job(quaff: Registry, queue: str = "default", **options: Any) -> Callable[[Callable[P, R]], RQJob[P, R]]:

@@ -94,6 +94,10 @@ class Dialect(Generic[P, R]):
         """A plain call, here and now."""
         return self.task(*args, **kwargs)
 
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Send one call, in the word that stays when ``@quaff.task`` takes this place; errors as of ``Task.delay``."""
+        return self.task.delay(*args, **kwargs)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task.name}>"
 
@@ -103,13 +107,9 @@ class Dialect(Generic[P, R]):
         return job
 
 
-class Delayed(Dialect[P, R]):
-    """One that is sent by ``delay``."""
+class Called(Dialect[P, R]):
+    """One of a function that a plain call runs."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """A plain call, here and now."""
         return cast("R", self.task(*args, **kwargs))
-
-    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
-        """Send one call; errors as of ``Task.delay``."""
-        return self.task.delay(*args, **kwargs)
