@@ -149,6 +149,10 @@ class Registry(ABC):
             raise ConfigurationError(
                 f"@quaff.task({fn!r}): a task is a function; options are named, as in queue='mail'."
             )
+        made = fn if isinstance(fn, Task) else getattr(fn, "task", None)
+        if isinstance(made, Task):
+            hint = "give its function, to make another one" if fn is made else "its .task is what schedules take"
+            raise ConfigurationError(f"{fn!r} is a task already: {hint}.")
         name = given.pop("name", None)
         name = _name_of(fn) if name is None else check_name("task", name)
         if isinstance(given.get("on_exhausted"), Task):

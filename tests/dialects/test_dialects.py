@@ -200,6 +200,18 @@ def test_an_attribute_of_theirs_names_what_it_is_here() -> None:
     assert not hasattr(charge, "nothing")
 
 
+def test_it_is_a_task_already_and_schedules_take_that() -> None:
+    """``quaff.cron`` above the decorator would give what has none of their methods."""
+    app = Quaff("redis://127.0.0.1:1")
+    nightly = celery_task(app, name="nightly")(plain)
+    for make in (app.task, app.every(30), huey_task(app)):
+        with pytest.raises(ConfigurationError, match=r"<CeleryTask nightly> is a task already: its \.task is"):
+            make(nightly)
+    assert app.every(30, args=(1,))(nightly.task) is nightly.task
+    with pytest.raises(ConfigurationError, match="<Task nightly> is a task already: give its function"):
+        app.task(nightly.task)
+
+
 # Calls
 
 
