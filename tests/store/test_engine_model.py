@@ -6,12 +6,10 @@ picture and the server's are the same, and the dump shows the invariants 1, 4, 6
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -20,7 +18,6 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
 
 from quaff.model import ids
@@ -33,8 +30,8 @@ from quaff.store.queries import VALUES as FOLLOW_VALUES
 from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import HOUR, RULES, Desk, keyed
 from tests.store.engine_model import GHOST, LETTER, Job, Process, World
+from tests.store.exploring import TIMEOUT, explore
 
-FULL = bool(os.environ.get("FULL"))
 OK, ALREADY, FENCED, GONE, _ = Verdict
 STATES = [*LETTER, JobState.RETRYING, JobState.SCHEDULED]
 
@@ -405,12 +402,8 @@ class Engine(World, RuleBasedStateMachine):
 
 
 @pytest.mark.early
-@pytest.mark.timeout(3600 if FULL else 240)  # thousands of calls, and other tests beside them
+@pytest.mark.timeout(TIMEOUT)
 def test_any_order_of_calls_keeps_every_invariant(server_url: str) -> None:
     """The real scripts on a real server and the model agree after every step (F2, F28, F32, F54, F61, F66)."""
-    examples = 1500 if FULL else 80
-    plan = settings(
-        max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-    )
     Engine.url = server_url
-    run_state_machine_as_test(Engine, settings=plan)  # type: ignore[no-untyped-call]
+    explore(Engine, stories=80, steps=50)

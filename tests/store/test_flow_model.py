@@ -7,14 +7,12 @@ shows the invariants that one dump can show.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from quaff.model import ids, steps
 from quaff.model.states import JobState
@@ -25,11 +23,11 @@ from quaff.store.steps import Heard, Kept
 from quaff.store.transitions import Lease, Verdict
 from tests.store.engine import HOUR, Desk, process_id
 from tests.store.engine_model import LETTER
+from tests.store.exploring import TIMEOUT, explore
 from tests.store.flow_model import Flow, Flows, Member
 from tests.store.flows import Drawn, deliver, seeds_of, store
 from tests.store.test_flows import flows
 
-FULL = bool(os.environ.get("FULL"))
 #: The shapes of ``chain``, ``group`` and a chord; hypothesis draws others.
 SHAPES = (
     [Drawn({}, undone=True), Drawn({0: "fail"}, undone=True), Drawn({1: "fail"})],
@@ -223,15 +221,11 @@ class Durable(Flows, RuleBasedStateMachine):
 
 
 @pytest.mark.early
-@pytest.mark.timeout(3600 if FULL else 120)
+@pytest.mark.timeout(TIMEOUT)
 def test_any_order_of_calls_keeps_flows_and_what_their_jobs_remember(server_url: str) -> None:
     """The real scripts on a real server and the model agree after every step (F64, F66, F68)."""
     Durable.url = server_url
-    examples = 1500 if FULL else 80
-    plan = settings(
-        max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    run_state_machine_as_test(Durable, settings=plan)  # type: ignore[no-untyped-call]
+    explore(Durable, stories=80, steps=40)
 
 
 # It can fail: a story, and one thing in it that is not as it was left.

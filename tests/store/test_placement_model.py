@@ -8,16 +8,14 @@ is held is known here besides, so that no word of the server is believed alone.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from quaff.model.limits import Concurrency, FairBy, RateLimit, Unique
 from quaff.model.placement import Placement, Wishes, placement
@@ -26,8 +24,8 @@ from quaff.store import transitions as t
 from quaff.store.keys import NAMES
 from quaff.store.transitions import Lease
 from tests.store.engine import HOUR, Desk, Dump, process_id
+from tests.store.exploring import TIMEOUT, explore
 
-FULL = bool(os.environ.get("FULL"))
 STATES = [
     *(JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED),
     *(JobState.RETRYING, JobState.SCHEDULED),
@@ -247,15 +245,11 @@ class Lanes(RuleBasedStateMachine):
 
 
 @pytest.mark.early
-@pytest.mark.timeout(3600 if FULL else 240)  # thousands of calls, and other tests beside them
+@pytest.mark.timeout(TIMEOUT)
 def test_any_order_of_calls_keeps_limits_turns_and_unique_keys(server_url: str) -> None:
     """I1, I11, I15, I17, with retries, crashes, lapses, cancellations and changed priorities."""
     Lanes.url = server_url
-    examples = 1500 if FULL else 100
-    plan = settings(
-        max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    run_state_machine_as_test(Lanes, settings=plan)  # type: ignore[no-untyped-call]
+    explore(Lanes, stories=100, steps=40)
 
 
 # It can fail: a story, and one thing in it that is not as it was left.

@@ -10,13 +10,13 @@ from copy import copy, deepcopy
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule
 
 from quaff.store.keys import NAMES
 from tests.engines import Server
 from tests.store.engine_model import Process
+from tests.store.exploring import TIMEOUT, explore
 from tests.store.test_engine_model import Engine
 
 _MODEL = ("jobs", "ready", "solo", "count", "answered_ok", "ended")
@@ -83,10 +83,9 @@ class Troubled(Engine):
         self.desk.redis.hset(self.desk.key("meta"), "clock", now + ahead_ms)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(TIMEOUT)
 def test_no_failover_restart_or_clock_breaks_an_invariant() -> None:
     """F15, F20, F38, F49, I1, I4, I7: after each step the whole dump is what the model says."""
-    plan = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     with Server("--appendonly", "yes", "--appendfsync", "always") as server:
         Troubled.url, Troubled.server = server.url, server
-        run_state_machine_as_test(Troubled, settings=plan)  # type: ignore[no-untyped-call]
+        explore(Troubled, stories=40, steps=40)
