@@ -67,6 +67,13 @@ class Answers:
         except codec.UNREADABLE as error:
             raise _corrupt(job, error) from None
 
+    def item(self, job: JobId, task: str, data: bytes) -> Any:
+        """A value that a generator yielded. Raises ResultCorrupt."""
+        try:
+            return self.decode_value(task, data)
+        except codec.UNREADABLE as error:
+            raise ResultCorrupt(f"a value that job {job} has given cannot be read: {error}.", str(job)) from None
+
     def far(self, records: Iterable[bytes]) -> bool:
         """Whether a value has to be fetched from the store, so that reading it may take its time."""
         if self._results is None:

@@ -15,15 +15,17 @@ from quaff.detour import Detour
 from quaff.errors import (
     JobCancelled,
     JobFailed,
+    ResultCorrupt,
     ResultExpired,
     ResultTimeout,
 )
 from quaff.job import Job
 from quaff.model import outcome
+from quaff.model.codec import UNREADABLE
 from quaff.model.flow import After, Node, Policy, Shape, TaskSignature
 from quaff.model.ids import JobId
 from quaff.model.states import JobState
-from quaff.plan import terms_of
+from quaff.plan import places_of, terms_of
 from quaff.store.client import Steps, Store
 from quaff.store.flows import Graph, graph
 from quaff.store.keys import partition
@@ -245,7 +247,16 @@ class Flow(Generic[R]):
         all = yield from read(self._site, records=found.state is JobState.SUCCEEDED)
         if error is not None:
             raise (yield from self._failure(self._site.named(all.nodes, error.message)))
-        return msgspec.msgpack.decode(all.head), all.nodes
+        return self._shape(all), all.nodes
+
+    def _shape(self, found: Graph) -> Shape:
+        try:
+            shape: Shape = msgspec.msgpack.decode(found.head)
+            if all(place in range(len(found.nodes)) for place in places_of(shape)):
+                return shape
+        except UNREADABLE:
+            pass
+        raise ResultCorrupt(f"flow {self.id} succeeded; what is kept of its shape cannot be read.", self.id)
 
     def _failure(self, node: Node) -> Steps[JobFailed]:
         found = yield lookup(self._site.home, node.job)

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 
 from quaff.errors import JobNotFound, ResultTimeout, StreamGap, StreamRestarted
 from quaff.model import codec, outcome, progress
-from quaff.model.events import Event, instant, read_line
+from quaff.model.events import Event, read_line
 from quaff.model.ids import JobId
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
 from quaff.model.tail import Page
+from quaff.model.times import instant
 from quaff.store.keys import partition
 from quaff.store.listener import Listener
 from quaff.store.queries import EVENTS, VALUES, Followed, follow, on_the_way

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 
 import msgspec
 
@@ -16,13 +15,14 @@ from quaff.model.outcome import Attempt, Failure, Outcome
 from quaff.model.progress import Progress
 from quaff.model.sealing import Seals
 from quaff.model.states import JobState
+from quaff.model.times import instant
 from quaff.store.queries import Found
 
 
 class AttemptInfo(msgspec.Struct, frozen=True):
     """One run of a job; times are aware UTC datetimes. ``outcome``: ``running succeeded failed crashed lapsed
     cancelled snoozed``, ``unsettled`` (it had ended, and its process died before it could say how), ``released`` (given
-    back at no cost)."""
+    back at no cost), ``corrupt`` (what is kept of it cannot be read)."""
 
     number: int
     started_at: datetime | None
@@ -39,7 +39,8 @@ class StepInfo(msgspec.Struct, frozen=True):
     Attributes:
         name: the step's.
         kind: ``step``, ``sleep``, ``wait`` or ``iteration``.
-        state: ``done``, ``waiting`` (a sleep that is not over, a wait), ``timed out``, or ``begun`` (an iteration).
+        state: ``done``, ``waiting`` (a sleep that is not over, a wait), ``timed out``, ``begun`` (an iteration), or
+            ``corrupt`` (nobody can read it).
         at: when it was written; of a sleep, and of what waits, until when. An aware UTC datetime.
         attempt: the number of the attempt that wrote it.
     """
@@ -92,7 +93,7 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found, settings:
     if found.attempt:
         attempts.append(AttemptInfo(found.attempt, None, None, "", 0, "running", None))
     last = record.attempt if record else None
-    remembered: list[steps.Step] = codec.readable(steps.decode, found.steps, [])
+    remembered: list[steps.Step] = codec.readable(steps.decode, found.steps, steps.CORRUPT if found.steps else [])
     if last and last.number:
         attempts.append(_attempt_info(last))
     task, created = _origin(found, record, Where(settings.namespace, id), settings.seals)
@@ -105,7 +106,7 @@ def info_of(id: JobId, key: str | None, state: JobState, found: Found, settings:
         state=state,
         parked=found.parked,
         progress=codec.readable(progress.decode, found.progress, last.progress if last else None),
-        logs=[line for line in (_line(position, data) for position, data in found.lines.items) if line],
+        logs=[read_line(position, data) for position, data in found.lines.items],
         created_at=_instant(ids.created_ms(id.raw) or created),
         scheduled_for=_instant(found.due_ms),
         started_at=attempts[0].started_at if attempts else None,
@@ -125,10 +126,6 @@ def task_of(found: Found, where: Where, seals: Seals) -> str | None:
     return _origin(found, outcome.read(found.record) if found.record else None, where, seals)[0]
 
 
-def _line(position: int, data: bytes) -> LogLine | None:
-    return codec.readable(partial(read_line, position), data, None)
-
-
 _KINDS = {
     steps.DONE: ("step", "done"),
     steps.ITERATION: ("iteration", "begun"),
@@ -140,7 +137,7 @@ _KINDS = {
 
 
 def _step_info(step: steps.Step, due_ms: int) -> StepInfo:
-    kind, state = _KINDS.get(step.kind, ("unknown", "unknown"))
+    kind, state = _KINDS.get(step.kind, ("unknown", "corrupt"))
     if step.kind == steps.SLEEP and step.ms == due_ms:
         state = "waiting"
     elif step.kind == steps.ITERATION and codec.readable(_has_ended, step.value, False):
@@ -153,10 +150,7 @@ def _has_ended(iteration: bytes) -> bool:
 
 
 def _instant(ms: int) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
-    except (ValueError, OverflowError, OSError):
-        return None  # no time that a worker could have written
+    return instant(ms) if ms else None
 
 
 def _attempt_info(attempt: Attempt) -> AttemptInfo:

@@ -198,13 +198,13 @@ class Job(Remembering, Generic[R]):
 
         Raises:
             StreamGap, StreamRestarted, ResultTimeout, JobFailed, JobCancelled, JobExpired, ResultExpired
-            (ResultDropped: with ``result_ttl=0`` the end of the stream is not kept), JobNotFound, ServerUnavailable:
-            while iterating.
+            (ResultDropped: with ``result_ttl=0`` the end of the stream is not kept), ResultCorrupt, JobNotFound,
+            ServerUnavailable: while iterating.
         """
         if type(start) is not int or start < 0:
             raise TypeError(f"stream(start={start!r}): give a position, a whole number from 0.")
         following, check = self._follow(timeout), partial(_record_of, self)
-        return Stream(self._store, following, start, self._answers.decode_value, self._call(), check)
+        return Stream(self._store, following, start, partial(self._answers.item, self._id), self._call(), check)
 
     #: The same, for symmetry with the others.
     astream = stream

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -19,7 +19,7 @@ from quaff.model import blocking
 from quaff.model.ids import check_name
 from quaff.model.limits import Concurrency, Limit, RateLimit
 from quaff.model.placement import declared_as, limit_name
-from quaff.model.times import Seconds, seconds
+from quaff.model.times import Seconds, instant, seconds
 from quaff.stepwise import Step, purged, written_down
 from quaff.store.client import Store
 from quaff.store.keys import Partition, partition
@@ -230,14 +230,14 @@ class Queue:
 
     def blocked(self) -> list[str]:
         """What ``Quaff.block`` keeps from being started, such as ``"mails.send(user_id=7)"``."""
-        return [str(blocking.decode(rule)) for rule in self._store.run(blocks(self._first))[1]]
+        return [blocking.words(rule) for rule in self._store.run(blocks(self._first))[1]]
 
     def changes(self, most: int = 100) -> list[Change]:
         """What was changed by hand, the newest first; a thousand are kept."""
         if type(most) is not int or most < 1:
             raise ConfigurationError(f"changes({most!r}): give a whole number from 1.")
         found = self._store.run(changes(self._first, most))
-        return [Change(datetime.fromtimestamp(ms / 1000, UTC), who, what, about) for ms, who, what, about in found]
+        return [Change(instant(ms), who, what, about) for ms, who, what, about in found]
 
     def _homes(self) -> list[Partition]:
         """All of its partitions, those included that it has in another program's settings, or had once."""
@@ -282,7 +282,7 @@ def together(found: Sequence[Mapping[str, int]]) -> QueueStats:
         **numbers,
         paused=paused >= 0,
         resumes_in=paused / 1000 if paused > 0 else None,
-        head_since=datetime.fromtimestamp(head_ms / 1000, UTC) if head_ms else None,
+        head_since=instant(head_ms) if head_ms else None,
     )
 
 

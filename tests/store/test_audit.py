@@ -202,6 +202,11 @@ def a_key_is_not_ours(desk: Desk, jobs: dict[str, bytes]) -> None:
     desk.redis.set(desk.home.prefix + "cache", b"text")
 
 
+@plant("corrupt")
+def nobody_can_read_what_a_job_asks_for(desk: Desk, jobs: dict[str, bytes]) -> None:
+    desk.redis.hset(desk.key("route"), jobs["waiting"], b"\xc1")
+
+
 @plant("limit")
 def more_is_taken_of_a_limit_than_runs(desk: Desk, jobs: dict[str, bytes]) -> None:
     desk.redis.hset(desk.key("slots"), b"c" + b"k" * 16 + b"d" * 16, 3)
@@ -230,7 +235,7 @@ def jobs(desk: Desk) -> dict[str, bytes]:
 def undone(desk: Desk) -> Iterator[None]:
     """What nothing but a person can mend is gone before the desk is looked at once more."""
     yield
-    desk.redis.delete(desk.home.prefix + "cache")
+    desk.redis.delete(desk.home.prefix + "cache", desk.key("route"))
     if desk.redis.type(desk.key("watched")) == b"string":
         desk.redis.delete(desk.key("watched"))
 

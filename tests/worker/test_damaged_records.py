@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,32 +11,10 @@ from quaff import Inspector, JobFailed, JobState, QuaffError, ResultCorrupt
 from quaff.model import codec, ids, message, outcome, steps
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.outcome import Attempt, Outcome
+from tests.damaged.damage import BOMBS, damaged
 from tests.helpers import wait_until
 from tests.worker.support import Stage, children
 from tests.worker.test_messages import plant, unharmed
-
-BOMBS = {
-    "arrays in arrays": b"\x91" * 200_000,
-    "tuples in tuples": b"\xc7\xff\x01" * 50_000,
-    "an array of four thousand millions": b"\xdd\xff\xff\xff\xff",
-    "a map of four thousand millions": b"\xdf\xff\xff\xff\xff",
-    "bytes of four thousand millions": b"\xc6\xff\xff\xff\xff",
-    "an extension of four thousand millions": b"\xc9\xff\xff\xff\xff\x01",
-    "a number of a million digits": codec.pack(codec.Ext(4, b"f" * 1_000_000)),
-    "a decimal of a million digits": codec.pack(codec.Ext(10, b"9" * 1_000_000)),
-    "nothing": b"",
-}
-
-
-def damaged(data: bytes) -> Iterator[bytes]:
-    """Each bit flipped, each length that is too short, and bombs in its place and behind it."""
-    for bit in range(8 * len(data)):
-        flipped = bytearray(data)
-        flipped[bit // 8] ^= 1 << bit % 8
-        yield bytes(flipped)
-    yield from (data[:length] for length in range(len(data)))
-    for bomb in BOMBS.values():
-        yield from (bomb, data + bomb, data[:1] + bomb)
 
 
 def _record(value: Any) -> bytes:

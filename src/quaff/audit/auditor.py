@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from quaff.audit.closeup import REACH, close_up, walk
 from quaff.audit.limits import overdrawn
-from quaff.audit.picture import KINDS, Picture
-from quaff.audit.rules import COUNTERS, Finding, findings, miscounted
+from quaff.audit.picture import KINDS, Picture, whole
+from quaff.audit.rules import COUNTERS, NO_REMEDY, Finding, findings, miscounted
 from quaff.store import pages
 from quaff.store.keys import NAMES, Partition
 from quaff.store.mending import correct, mend
@@ -79,7 +79,7 @@ class Audit:
         commands = [(_READ[KINDS[name]], self.home.key(name)) for name in names]
         *sizes, numbers = pages.atomically(self.line, [*commands, ("HMGET", self.home.key("meta"), *COUNTERS)])
         if numbers is not None and None not in sizes:
-            counted = {name: int(text or 0) for name, text in zip(COUNTERS, numbers, strict=True)}
+            counted = {name: whole(text or b"0") for name, text in zip(COUNTERS, numbers, strict=True)}
             yield from miscounted(dict(zip(names, sizes, strict=True)), counted)
 
     # Jobs, processes and names
@@ -167,7 +167,7 @@ class Audit:
             return [correct(self.home, what, found.subject)]
         if found.name == "counter":
             return [correct(self.home, "enqueued", b"")] if found.subject == b"enqueued" else []
-        if found.name in ("ttl", "kind", "foreign key", "paused"):
+        if found.name == "ttl" or found.name in NO_REMEDY:
             return []
         if len(found.subject) == 8:
             return [correct(self.home, "process", found.subject)]

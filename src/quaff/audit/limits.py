@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from quaff.audit.picture import EMPTY, Picture
+from quaff.audit.picture import EMPTY, Picture, whole
 from quaff.audit.rules import Finding
 from quaff.store import pages
 from quaff.store.keys import Partition
@@ -19,7 +19,7 @@ _TRIES = 20
 def overdrawn(line: Line, home: Partition, torn: Picture, unchecked: list[str]) -> Iterator[Finding]:
     """The limits of which more, or less, is taken than what runs; ``unchecked`` gets those that cannot be told."""
     taken = _sum(torn.active, torn.route, torn.guests)
-    suspects = [name for name in {*taken, *torn.slots} if taken[name] != int(torn.slots.get(name, 0))]
+    suspects = [name for name in {*taken, *torn.slots} if taken[name] != whole(torn.slots.get(name, b"0"))]
     routes: dict[bytes, bytes] = {}
     for name in suspects:
         found = _look(line, home, name, routes)
@@ -44,7 +44,7 @@ def _look(line: Line, home: Partition, name: bytes, routes: dict[bytes, bytes]) 
         ids = [member[8:] for member in held]
         unknown = [id for id in ids if id not in routes]
         if not unknown:
-            return int(used or 0), _sum(ids, routes, guests)[name]
+            return whole(used or b"0"), _sum(ids, routes, guests)[name]
         asked = [("HGET", key(where), id) for id in unknown for where in ("route", "active")]
         replies = pages.atomically(line, asked)
         # What one asks for never changes; of one that has ended meanwhile it is not known any more.
@@ -63,5 +63,5 @@ def _sum(ids: Any, routes: dict[bytes, bytes], guests: Any) -> Counter[bytes]:
                 taken[limit.encode()] += cost
     for guest in guests:
         if guest.startswith(b"c"):
-            taken[guest[:33]] += int(guest[33:41])
+            taken[guest[:33]] += whole(guest[33:41])
     return taken

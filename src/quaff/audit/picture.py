@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, get_origin, get_type_hints
 
 import msgspec
 
+from quaff.model.codec import readable
+
 
 class Picture(NamedTuple):
     """The contents by key; lists have their head, where ``claim`` takes, first. A part of it is a picture, too."""
@@ -87,7 +89,7 @@ class Picture(NamedTuple):
 
     def lines(self) -> tuple[list[bytes], list[bytes], Counter[bytes]]:
         """``ready`` and ``solo`` without their ghosts, and the ghosts that stand in no line."""
-        ghosts = Counter({ghost: int(count) for ghost, count in self.ghosts.items()})
+        ghosts = Counter({ghost: whole(count) for ghost, count in self.ghosts.items()})
         found: list[list[bytes]] = []
         for mark, line in ((b"", self.ready), (b"!", self.solo)):
             living: list[bytes] = []
@@ -101,11 +103,11 @@ class Picture(NamedTuple):
 
     def number(self, name: str) -> int:
         """A counter of ``meta``."""
-        return int(self.meta.get(name.encode(), 0))
+        return whole(self.meta.get(name.encode(), b"0"))
 
     def route_of(self, id: bytes) -> list[object]:
         """What a job asks for beyond a place in line; see ``lib/route.lua``."""
-        return msgspec.msgpack.decode(self.route[id]) if id in self.route else [0, "", "done", "", 1, [], 0]
+        return read_route(self.route[id]) or NO_ROUTE if id in self.route else NO_ROUTE
 
     def unique_key(self, id: bytes) -> bytes:
         """Its unique key, or nothing."""
@@ -115,10 +117,36 @@ class Picture(NamedTuple):
         """The jobs of flows that wait for others, each with its place."""
         found: dict[bytes, bytes] = {}
         for field, text in self.nodes.items():
-            # The job's id, the last part, is no text, so that it is cut off.
-            if msgspec.msgpack.decode(b"\x99" + text[1:-17])[0] == "":
+            if read_node(text) == "":
                 found[text[-16:]] = field
         return found
+
+
+#: What a job asks for that asks for nothing, or whose route nobody can read: the scripts see it likewise.
+NO_ROUTE: list[object] = [0, "", "done", "", 1, [], 0]
+_Route = tuple[float, str, str, str, float, list[tuple[str, float]], float]
+
+
+def whole(text: bytes) -> int:
+    """A number that is kept as text; 0 where it was damaged."""
+    return readable(int, text, 0)
+
+
+def read_route(text: bytes) -> list[object] | None:
+    """What is in ``route``; None where it was damaged."""
+    return readable(_read_route, text, None)
+
+
+def _read_route(text: bytes) -> list[object]:
+    found: list[object] = msgspec.msgpack.decode(text)
+    msgspec.convert(found[:7], _Route)
+    return found
+
+
+def read_node(text: bytes) -> str | None:
+    """How a node stands; None where it was damaged."""
+    # The job's id, the last part, is no text, so that it is cut off.
+    return readable(lambda cut: str(msgspec.msgpack.decode(cut)[0]), b"\x99" + text[1:-17], None)
 
 
 #: What kind of key each name is, as its values say.

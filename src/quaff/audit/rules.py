@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from quaff.audit.picture import Picture
+from quaff.audit.picture import Picture, read_node, read_route
 
 #: What is said of each finding's name: the number of its invariant, and what is done about it.
 INVARIANTS: dict[str, tuple[int, str]] = {
@@ -32,12 +32,14 @@ INVARIANTS: dict[str, tuple[int, str]] = {
     "foreign key": (13, ""),
     "paused": (14, ""),
     "limit": (15, "what is taken is set to what runs"),
+    "corrupt": (9, ""),
     "schedule": (10, "it is removed; the next worker that starts declares it again"),
 }
 #: Why there is none.
 NO_REMEDY = {
     "kind": "Another program has written there; what the key was is lost. Rename it (RENAME), and audit again.",
     "foreign key": "Nobody here knows whose it is. If it is nobody's: UNLINK it.",
+    "corrupt": "Nobody can tell what it was. It counts as nothing: cancel the job, or let it run.",
     "paused": "What has been started runs. Look for a worker of another release, or a program that writes there.",
 }
 
@@ -69,6 +71,7 @@ def findings(p: Picture, max_crashes: int) -> Iterator[Finding]:
     yield from _listed(p, dead)
     yield from _unique(p)
     yield from _scheduled(p)
+    yield from _readable(p)
 
 
 def _places(p: Picture) -> dict[bytes, list[str]]:
@@ -203,6 +206,15 @@ def _scheduled(p: Picture) -> Iterator[Finding]:
     one, two, three, seen = (set(each) for each in (p.sched_def, p.sched_state, p.sched_next, p.sched_seen))
     for name in (one | two | three) - (one & two & three) | seen - one:
         yield Finding("schedule", name, "a part of it is missing")
+
+
+def _readable(p: Picture) -> Iterator[Finding]:
+    for id, text in p.route.items():
+        if read_route(text) is None:
+            yield Finding("corrupt", id, "what it asks for besides a place in line cannot be read")
+    for id, field in p.member.items():
+        if field in p.nodes and read_node(p.nodes[field]) is None:
+            yield Finding("corrupt", id, "how it stands in its flow cannot be read")
 
 
 def miscounted(sizes: Mapping[str, int], number: Mapping[str, int]) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from quaff.errors import EncodeError, ServerUnavailable, SignalTimeout, StepError
 from quaff.model import steps as model
+from quaff.model.codec import UNREADABLE
 from quaff.model.steering import Lost, Pause
 from quaff.model.steps import DONE, ITERATION, MOST, MOST_BYTES, RECEIVED, SLEEP, TIMED_OUT, WAIT, Step, checked_name
 from quaff.model.times import LONGEST, Duration, duration
@@ -118,11 +119,12 @@ class Steps:
             now_ms, data = yield recall(self._home, self._attempt.raw)
             if self._known is None:  # several coroutines may have asked
                 self._now_ms, self._read_at = now_ms, time.monotonic()
-                self._known = {each.name: each for each in model.decode(data)}
+                self._known = {each.name: each for each in self._read(data)}
         known = self._known.get(name)
-        if known is not None and _WORDS[known.kind] != _WORDS[kind]:
+        if known is not None and _WORDS.get(known.kind) != _WORDS[kind]:
+            was = _WORDS.get(known.kind, "something that nobody knows here")
             raise StepError(
-                f"{name!r} is remembered as {_WORDS[known.kind]} and now used as {_WORDS[kind]}: an older version of "
+                f"{name!r} is remembered as {was} and now used as {_WORDS[kind]}: an older version of "
                 "the task used that name otherwise; take another one."
             )
         if known is None and len(self._known) >= MOST:
@@ -131,6 +133,15 @@ class Steps:
                 "current_job.iterate() for many small items, or several jobs."
             )
         return known
+
+    def _read(self, data: bytes) -> list[Step]:
+        try:
+            return model.decode(data)
+        except UNREADABLE as error:
+            raise StepError(
+                f"what job {self._attempt.id} remembers cannot be read ({error}): it was damaged. Send the job "
+                "anew; what its steps have done is done again then."
+            ) from None
 
     def keep(self, name: str, kind: str, value: bytes) -> Calls[None]:
         """Remember a step. Raises Lost, StepError."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -16,14 +15,16 @@ from quaff.model.codec import readable
 from quaff.model.counts import Counts
 from quaff.model.ids import JobId
 from quaff.model.presence import WorkerWord
+from quaff.model.times import instant
 from quaff.queues import QueueStats
 from quaff.queues import together as stats_together
 from quaff.store.keys import Partition
-from quaff.store.tallies import PAGE, Entry, Kept, Survey, listing, numbers_of, read_kind, series, survey
+from quaff.store.tallies import PAGE, Entry, Kept, Kind, Survey, listing, numbers_of, read_kind, series, survey
 
 #: Pages of one list.
 _PAGES = 10
 _MS = {"m": 60_000, "h": 3_600_000}
+_CORRUPT = Kind(0, 0, 0, 0, '["","corrupt","?","",""]')
 _what = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
 
 Unit = Literal["m", "h"]
@@ -47,11 +48,6 @@ class Surveyed(NamedTuple):
     minutes: dict[str, list[Bucket]]
     workers: list[WorkerRow]
     failures: list[FailureGroup]
-
-
-def instant(ms: float) -> datetime:
-    """Unix milliseconds as an aware datetime."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 class Counted:
@@ -146,8 +142,7 @@ def _by_queue(
 
 
 def _groups(listed: Iterable[tuple[str, Entry]]) -> list[FailureGroup]:
-    rows = (_group(queue, entry) for queue, entry in listed)
-    return sorted((row for row in rows if row is not None), key=lambda row: row.last_at, reverse=True)
+    return sorted((_group(queue, entry) for queue, entry in listed), key=lambda row: row.last_at, reverse=True)
 
 
 def _workers(listed: Iterable[Entry]) -> list[WorkerRow]:
@@ -165,12 +160,10 @@ def _task(name: str, several: Sequence[tuple[str, dict[str, int]]]) -> TaskRow:
     return TaskRow(name=name, queues=sorted({queue for queue, _ in several}), total=total, last_at=instant(last))
 
 
-def _group(queue: str, entry: Entry) -> FailureGroup | None:
-    kept: Any = readable(read_kind, entry.data, None)
-    if kept is None:
-        return None
+def _group(queue: str, entry: Entry) -> FailureGroup:
+    kept: Any = readable(read_kind, entry.data, (_CORRUPT, []))
     kind, jobs = kept
-    task, reason, error, frame, message = readable(_what, kind.what.encode(), ("", "", "?", "", ""))
+    task, reason, error, frame, message = readable(_what, kind.what.encode(), ("", "corrupt", "?", "", ""))
     return FailureGroup(
         id=entry.name.decode("ascii", "replace"),
         queue=queue,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 from quaff.errors import ConfigurationError
 from quaff.inspector.homes import Homes
@@ -11,6 +10,7 @@ from quaff.inspector.shapes import JobStack, WorkerRow
 from quaff.model import ids, presence
 from quaff.model.codec import readable
 from quaff.model.presence import DumpWord
+from quaff.model.times import instant
 from quaff.queues import somebody
 from quaff.store.keys import Partition, partition
 from quaff.store.operations import drain, stack
@@ -52,8 +52,7 @@ class Errands:
             data, open_ = self._homes.store.run(dumped(home, raw))
             word: DumpWord | None = readable(presence.decode_dump, data, None) if data else None
             if word is not None:
-                at = datetime.fromtimestamp(word.at_ms / 1000, UTC)
-                return JobStack(at=at, worker=word.worker, pid=word.pid, text=word.text)
+                return JobStack(at=instant(word.at_ms), worker=word.worker, pid=word.pid, text=word.text)
             if not open_ or time.monotonic() >= until:
                 return None
             time.sleep(_LOOK)

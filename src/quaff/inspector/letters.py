@@ -7,11 +7,11 @@ from datetime import datetime
 
 import msgspec
 
-from quaff.inspector.counted import instant
 from quaff.inspector.homes import Homes
 from quaff.inspector.listing import read_message
 from quaff.model import outcome
 from quaff.model.ids import JobId
+from quaff.model.times import instant
 from quaff.store.keys import Partition
 from quaff.store.queries import lookup
 from quaff.store.tallies import Seen, jobs

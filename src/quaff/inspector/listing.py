@@ -10,7 +10,6 @@ from typing import NamedTuple
 import msgspec
 
 from quaff.errors import ConfigurationError
-from quaff.inspector.counted import instant
 from quaff.inspector.homes import Homes
 from quaff.inspector.shapes import JobPage, JobRow
 from quaff.model import ids, masking, message, outcome
@@ -19,6 +18,7 @@ from quaff.model.ids import JobId
 from quaff.model.message import Message, Where
 from quaff.model.outcome import Outcome
 from quaff.model.states import BY_LETTER, JobState
+from quaff.model.times import instant
 from quaff.store.keys import Partition
 from quaff.store.tallies import Place, Seen, jobs, read_ended
 from quaff.store.transitions import attempt_of
@@ -241,7 +241,10 @@ def _dead(known: _Known) -> JobRow:
 
 def _listed(known: _Known) -> JobRow:
     letter, ended_ms, task, waited, seconds = read_ended(known.seen.detail)
-    row = _ended(known, BY_LETTER.get(letter, JobState.SUCCEEDED), ended_ms)
+    otherwise = JobState.CANCELLED if known.seen.place == "called_off" else JobState.SUCCEEDED
+    row = _ended(known, BY_LETTER.get(letter, otherwise), ended_ms)
+    if letter not in BY_LETTER:
+        return msgspec.structs.replace(row, reason="corrupt")
     if not task:
         return row
     return msgspec.structs.replace(row, task=task, seconds=seconds, waited=waited if waited >= 0 else None)

@@ -37,6 +37,11 @@ def decode(data: bytes) -> Rule:
     return Rule(task, dict(arguments))
 
 
+def words(data: bytes) -> str:
+    """A rule as an operator wrote it."""
+    return codec.readable(lambda kept: str(decode(kept)), data, "a rule that cannot be read (corrupt)")
+
+
 def _same(given: Any, wanted: Any) -> bool:
     try:
         # A default was never sent; as if it had been, it compares with what was.

@@ -21,6 +21,7 @@ from msgspec.msgpack import Ext
 from quaff.errors import EncodeError, with_article
 from quaff.model import pydantic
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 NATIVE = (bytes, bytearray, dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal)
@@ -132,8 +133,8 @@ _TO_WIRE: dict[type, Callable[[Any, int], Any]] = {
 UNREADABLE = (msgspec.DecodeError, ValueError, TypeError, RecursionError, ArithmeticError, LookupError)
 
 
-def readable(decode: Callable[[bytes], T], data: bytes, otherwise: T) -> T:
-    """What ``decode`` makes of the bytes, or that for bytes that nobody of us wrote: for people who look at a job."""
+def readable(decode: Callable[[S], T], data: S, otherwise: T) -> T:
+    """What ``decode`` makes of data, or that for data that nobody of us wrote: for people who look at a job."""
     try:
         return decode(data) if data else otherwise
     except UNREADABLE:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import msgspec
 
+from quaff.model.codec import readable
 from quaff.model.outcome import clean
 from quaff.model.progress import Progress
 from quaff.model.states import JobState
+from quaff.model.times import instant
 
 #: Characters of a line; of a longer one its beginning and its end, where a traceback has the cause.
 _LONGEST = 4000
@@ -23,7 +25,7 @@ class LogLine(msgspec.Struct, frozen=True):
     Attributes:
         position: its number among all lines of the job, from 0; what is missing in between was dropped.
         at: when, by the clock of the worker; an aware datetime in UTC.
-        level: ``INFO``, ``ERROR`` …
+        level: ``INFO``, ``ERROR`` …; ``CORRUPT``: nobody can read what is kept of it.
         logger: the logger's name; for ``current_job.log()`` the task's.
         attempt: the number of the attempt.
         text: the message, and the traceback where there is one.
@@ -59,6 +61,7 @@ class Event(msgspec.Struct, frozen=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[int, str, str, int, str]).decode
+_CORRUPT = (0, "CORRUPT", "", 0, "what is kept of this line cannot be read")
 
 
 def line(level: int, logger: str, attempt: int, text: str, at: float | None = None) -> bytes:
@@ -70,11 +73,6 @@ def line(level: int, logger: str, attempt: int, text: str, at: float | None = No
 
 
 def read_line(position: int, data: bytes) -> LogLine:
-    """A line that was kept."""
-    ms, level, logger, attempt, text = _decode(data)
+    """A line that was kept; one of level ``CORRUPT`` where nobody can read it."""
+    ms, level, logger, attempt, text = readable(_decode, data, _CORRUPT)
     return LogLine(position, instant(ms), level, logger, attempt, text)
-
-
-def instant(ms: int) -> datetime:
-    """Unix milliseconds as an aware datetime in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC)

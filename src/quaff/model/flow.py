@@ -132,12 +132,16 @@ class Node(msgspec.Struct, frozen=True):
     record: bytes
 
 
-def node(place: int, reply: Sequence[Any]) -> Node:
-    """A node as ``graph.lua`` tells it."""
+def node(place: int, reply: Sequence[Any], size: int) -> Node:
+    """A node as ``graph.lua`` tells it, of a flow of so many. Raises ValueError for one that nobody of us wrote."""
     name, state, job, needs, edges, undo, spared, record = reply
+    if state not in _STATES:
+        raise ValueError(f"how node {place} stands cannot be told")
     children, inputs, _ = msgspec.msgpack.decode(edges)
     # The Lua writer has one kind of empty table, which comes as a map.
     pairs = [(child, policy) for child, policy in children]
+    if any(child not in range(size) for child in (*(child for child, _ in pairs), *inputs)):
+        raise ValueError(f"node {place} is joined to one that there is not")
     return Node(place, name.decode(), _STATES[state], job, needs, pairs, list(inputs), undo, bool(spared), record)
 
 

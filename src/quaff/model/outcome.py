@@ -105,7 +105,7 @@ def decode_history(data: bytes) -> list[Attempt]:
             attempts.append(_attempts.decode(record))
         except (msgspec.DecodeError, ValueError):
             last = read(record).attempt
-            if last.number:  # 0 sums up attempts that are there already
+            if last.number or last is CORRUPT.attempt:  # 0 sums up attempts that are there already
                 attempts.append(last)
     return attempts
 

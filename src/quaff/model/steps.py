@@ -39,6 +39,10 @@ class Step(NamedTuple):
     value: bytes
 
 
+#: In the place of what cannot be read.
+CORRUPT = [Step("", "?", 0, 0, "", b"")]
+
+
 def encode(name: str, kind: str, attempt: int, value: bytes = b"", signal: str = "") -> bytes:
     """A step without its time, which the server adds."""
     names = b"".join(len(text).to_bytes() + text for text in (name.encode(), signal.encode()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from quaff.errors import ConfigurationError
@@ -19,6 +19,14 @@ _UNITS = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 #: Below so many seconds: the unit in which a duration is told, and how long that is.
 _TOLD_IN = ((0.001, "µs", 1e-6), (1, "ms", 1e-3), (100, "s", 1.0), (7200, "min", 60.0), (172_800, "h", 3600.0))
 _TEXT = re.compile(r"(?:\d+[wdhms])+", re.ASCII)
+
+
+def instant(ms: float) -> datetime:
+    """Unix milliseconds as an aware datetime in UTC; the epoch for what is no time that anybody could have written."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def checked(value: Any) -> float:

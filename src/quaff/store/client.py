@@ -78,7 +78,7 @@ class Store:
                 self.endpoint.abandon_pool()
                 raise
             if not errands.troubles:
-                return errands.answers()
+                return errands.all_answers()
             time.sleep(patience.after(errands.troubles))
             again = True
 
@@ -166,7 +166,7 @@ class AsyncStore:
             except LOST as error:
                 errands.fail_all(error)
             if not errands.troubles:
-                return errands.answers()
+                return errands.all_answers()
             await asyncio.sleep(patience.after(errands.troubles))
             again = True
 

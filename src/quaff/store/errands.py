@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis.exceptions import MovedError, ResponseError
 
+from quaff.errors import StoreError
+from quaff.model.codec import UNREADABLE
 from quaff.model.durability import Durability, strongest
 from quaff.store.faults import LOST, REDIRECTIONS, STALE, NoAnswer, Trouble
 from quaff.store.slots import Slots, redirected
@@ -107,13 +110,20 @@ class Errands:
         self.fail(Errand(None, places, [self._calls[place] for place in places]), error, sent=False)
 
     def answers(self) -> list[Any]:
-        """Each answer as its call reads it; in the place of what is not answered stands why."""
+        """Each answer as its call reads it; in the place of what is not answered, or cannot be read, stands why."""
+        pairs = list(zip(self._calls, self._replies, strict=True))
         if not self.troubles:
-            return [call.decode(reply) for call, reply in zip(self._calls, self._replies, strict=True)]
-        return [
-            reply if isinstance(reply, Exception) else call.decode(reply)
-            for call, reply in zip(self._calls, self._replies, strict=True)
-        ]
+            with suppress(*UNREADABLE):
+                return [call.decode(reply) for call, reply in pairs]
+        return [reply if isinstance(reply, Exception) else _read(call, reply) for call, reply in pairs]
+
+    def all_answers(self) -> list[Any]:
+        """The same where all are answered. Raises StoreError in the place of one that cannot be read."""
+        answers = self.answers()
+        for answer in answers:
+            if isinstance(answer, StoreError):
+                raise answer
+        return answers
 
     def _note(self, errand: Errand, place: int, reply: Exception) -> None:
         self.troubles.append(Trouble(reply, False))
@@ -129,3 +139,13 @@ class Errands:
                 self.redirected = True
         elif isinstance(reply, STALE):
             self._slots.doubtful = True
+
+
+def _read(call: Call[Any], reply: Any) -> Any:
+    try:
+        return call.decode(reply)
+    except UNREADABLE as error:
+        return StoreError(
+            f"what is kept in {call.partition.queue}#{call.partition.number} cannot be read ({call.script.name}: "
+            f"{error}): it was damaged, or somebody else has written it. `quaff audit` looks for what is wrong there."
+        )

@@ -119,6 +119,8 @@ def graph(
 
 def _graph(reply: list[Any], first: int) -> Graph:
     letter, head, size, open_, *rest = reply
+    if size > MOST_NODES:
+        raise ValueError(f"no flow has {size} jobs")
     words = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
-    nodes = [node(first + number, each) for number, each in enumerate(rest[4:])]
+    nodes = [node(first + number, each, size) for number, each in enumerate(rest[4:])]
     return Graph(BY_LETTER.get(letter), head, size, open_, dict(zip(words, rest[:4], strict=True)), nodes)

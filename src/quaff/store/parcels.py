@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+from quaff.model.codec import readable
 from quaff.model.message import partition_of
 from quaff.store.flows import advance
 from quaff.store.keys import Partition, partition
@@ -31,7 +32,7 @@ class Delivery(NamedTuple):
 
 def outgoing(home: Partition, *, hold_ms: int) -> Call[list[Parcel]]:
     """What is due, STEP at most; for so long it is ours to send."""
-    return Call(load("outgoing"), home, (STEP, hold_ms), lambda reply: [_parcel(*parcel) for parcel in reply])
+    return Call(load("outgoing"), home, (STEP, hold_ms), _parcels)
 
 
 def sent(home: Partition, *, again_ms: int, names: Sequence[bytes]) -> Call[int | None]:
@@ -92,5 +93,15 @@ def _heard(reply: Any) -> bool:
     return True
 
 
-def _parcel(name: bytes, kind: bytes, to: bytes, *parts: bytes) -> Parcel:
-    return Parcel(name, kind.decode(), partition_of(to), list(parts))
+def _parcels(reply: list[list[bytes]]) -> list[Parcel]:
+    # What was damaged stays where it is, and the others go.
+    found = (readable(_parcel, each, None) for each in reply)
+    return [each for each in found if each is not None]
+
+
+def _parcel(told: list[bytes]) -> Parcel:
+    name, kind, to, *parts = told
+    parcel = Parcel(name, kind.decode(), partition_of(to), parts)
+    if parcel.kind not in _KINDS:
+        raise ValueError(f"no kind of parcel: {parcel.kind!r}")
+    return parcel

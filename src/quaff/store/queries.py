@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from quaff.model.codec import readable
 from quaff.model.ids import JobId
 from quaff.model.message import partition_of
 from quaff.model.states import BY_LETTER, JobState
@@ -166,7 +167,12 @@ def changes(partition: Partition, most: int) -> Call[list[tuple[int, str, str, s
     return Call(load("changes"), partition, (b"%d" % most,), lambda reply: [_change(entry) for entry in reply])
 
 
-_change = msgspec.msgpack.Decoder(tuple[int, str, str, str]).decode
+_decode_change = msgspec.msgpack.Decoder(tuple[int, str, str, str]).decode
+
+
+def _change(entry: bytes) -> tuple[int, str, str, str]:
+    return readable(_decode_change, entry, (0, "", "corrupt", "what is kept of it cannot be read"))
+
 
 _STATES = {
     b"running": JobState.RUNNING,

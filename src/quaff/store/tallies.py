@@ -215,10 +215,13 @@ def ended(id: bytes, ended_ms: int, task: str, waited: float, seconds: float) ->
 def read_ended(detail: bytes) -> tuple[bytes, int, str, float, float]:
     """The letter of the state, Unix milliseconds of the end, the task, seconds it waited (below 0: unknown) and ran.
 
-    Of one that was called off only the first two are known.
+    Of one that was called off only the first two are known. No letter: it cannot be read.
     """
-    task, waited, seconds = readable(_ended, detail[14:], ("", -1.0, 0.0)) if detail[14:] else ("", -1.0, 0.0)
-    return detail[:1], int(detail[1:14]), task, waited, seconds
+    return readable(_read_ended, detail, (b"", 0, "", -1.0, 0.0))
+
+
+def _read_ended(detail: bytes) -> tuple[bytes, int, str, float, float]:
+    return detail[:1], int(detail[1:14]), *(_ended(detail[14:]) if detail[14:] else ("", -1.0, 0.0))
 
 
 class Kind(msgspec.Struct, array_like=True, frozen=True):

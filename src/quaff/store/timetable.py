@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from quaff.model.codec import readable
 from quaff.store.bulk import Replaced
 from quaff.store.keys import Partition
 from quaff.store.scripts import load
@@ -96,13 +97,24 @@ def fire(
     return Call(load("fire"), partition, head + flat, list)
 
 
-_state = msgspec.msgpack.Decoder(ScheduleState).decode
+_decode = msgspec.msgpack.Decoder(ScheduleState).decode
+#: The year 10,000.
+_LATEST_MS = 253_402_300_800_000
+
+
+def _state(data: bytes) -> ScheduleState:
+    state = _decode(data)
+    if not (0 <= state.last_ms < _LATEST_MS and 0 <= state.through_ms < _LATEST_MS):
+        raise ValueError("no time that a worker could have written")
+    bytes.fromhex(state.last_id)
+    return state
 
 
 def _timetable(reply: list[Any]) -> Timetable:
     now, next_ms, reap_from, *rest = reply
+    # One whose state was damaged begins now, as the scripts have it.
     entries = [
-        Entry(name.decode(), definition, _state(state))
+        Entry(name.decode(errors="replace"), definition, readable(_state, state, ScheduleState(now, 0, 0, "", 0)))
         for name, definition, state in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
     ]
     return Timetable(now, None if next_ms < 0 else next_ms, reap_from, entries)

@@ -10,8 +10,8 @@
 -- @include clock
 local who, now = ARGV[1], clock()
 local kept = redis.call('HMGET', k.alerts, 'who', 'until', 'at', 'id', 'late')
-if kept[1] and kept[1] ~= who and tonumber(kept[2]) > now then return {} end
-local at, id, late = tonumber(kept[3] or now), kept[4] or '', kept[5] or '0'
+if kept[1] and kept[1] ~= who and (tonumber(kept[2]) or 0) > now then return {} end
+local at, id, late = tonumber(kept[3]) or now, kept[4] or '', kept[5] or '0'
 -- Who was away meanwhile does not know how far another one has come.
 if kept[1] == who then
   if ARGV[3] ~= '' then at, id = tonumber(ARGV[3]), ARGV[4] end

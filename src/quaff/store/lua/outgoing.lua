@@ -13,6 +13,7 @@
 -- @include parcels
 -- @include away
 -- @include baggage
+-- @include sound
 
 -- What a job takes along: all that it is here, less the unique key, which stays.
 local function luggage(id, there, to)
@@ -29,9 +30,12 @@ end
 
 local now, size, answer = clock(), 0, {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', k.outbox, '-inf', ms(now), 'LIMIT', 0, tonumber(ARGV[1]))) do
-  local parcel = cmsgpack.unpack(redis.call('HGET', k.parcels, name))
-  local kind, to, there, id = unpack(parcel)
-  if (kind == 'go' or kind == 'cancel') and is_away(id) ~= there then
+  local parcel = sound(redis.call('HGET', k.parcels, name) or '', 'sss')
+  local kind, to, there, id = unpack(parcel or {})
+  if not parcel then
+    -- It is damaged, and the others are not.
+    redis.call('ZADD', k.outbox, ms(now + tonumber(ARGV[2])), name)
+  elseif (kind == 'go' or kind == 'cancel') and is_away(id) ~= there then
     unpost(name)
   elseif kind == 'signal' and redis.call('HEXISTS', k.msg, there) == 0 then
     unpost(name)

@@ -4,7 +4,7 @@
 local function clock()
   local t = redis.call('TIME')
   local now = t[1] * 1000 + math.floor(t[2] / 1000)
-  local seen = tonumber(redis.call('HGET', k.meta, 'clock') or 0)
+  local seen = tonumber(redis.call('HGET', k.meta, 'clock') or 0) or 0
   if seen > now and seen - now <= 60000 then return seen end
   return now
 end

@@ -46,9 +46,12 @@ local function opens_in(limit, wait, now)
 end
 
 local function cost_of(lane, limit)
-  for _, each in ipairs(route_of(first_of(lane)[1]:sub(-16))[6]) do
+  local first = first_of(lane)[1]
+  local route = first and route_of(first:sub(-16))
+  for _, each in ipairs(route and route[6] or {}) do
     if each[1] == limit then return each[2] end
   end
+  return 1  -- what says so was damaged
 end
 
 -- Calls the first lane in line at a limit if there is room for it, or notes when there will be.
@@ -124,7 +127,7 @@ local function enter_lane(id, route, front)
 end
 
 local function leave_lane(id, route, now)
-  local lane, order = route[4], redis.call('HGET', k.spot, id)
+  local lane, order = route[4], redis.call('HGET', k.spot, id) or ''
   redis.call('ZREM', k.backlog, lane .. order .. id)
   redis.call('HDEL', k.spot, id)
   if #first_of(lane) == 0 then

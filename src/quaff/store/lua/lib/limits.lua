@@ -33,10 +33,11 @@ local function read_limits(limits)
     for i, limit in ipairs(unread) do
       local text = found[3 * i - 2] or found[3 * i - 1] or brought[limit] or found[3 * i] or '0 1 1'
       local n, per, burst = text:match('^(%d+) (%d+) (%d+)$')
-      numbers_read[limit] = {tonumber(n), tonumber(per), tonumber(burst)}
+      -- Damaged ones are as none: nothing begins until they are declared again.
+      numbers_read[limit] = {tonumber(n) or 0, tonumber(per) or 1, tonumber(burst) or 1}
     end
   end
-  for i, text in ipairs(#slots > 0 and redis.call('HMGET', k.slots, unpack(slots)) or {}) do slots_read[slots[i]] = tonumber(text or 0) end
+  for i, text in ipairs(#slots > 0 and redis.call('HMGET', k.slots, unpack(slots)) or {}) do slots_read[slots[i]] = tonumber(text or 0) or 0 end
   for i, text in ipairs(#rates > 0 and redis.call('ZMSCORE', k.rates, unpack(rates)) or {}) do rates_read[rates[i]] = tonumber(text or 0) end
 end
 

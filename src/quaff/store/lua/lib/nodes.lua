@@ -5,6 +5,7 @@
 -- `nodes` has, by flow and place (4 bytes), how a node stands, `edges` what it is joined to; `values` the record of one that succeeded,
 -- `drafts` its message and route for another run; `member` flow and place by the job's id.
 -- KEYS: flows nodes edges member
+-- @include sound
 -- How a node stands: '' waits, 'u' sleeps until it has to undo another one, 'q' was put in line, else the letter of its end; how many
 -- it waits for, how many of them it needed and has not got, how many have not succeeded; 'failure' if it is for that case alone, then
 -- 'spared' if there was none; who undoes it, or -1; ms it is due or 0; ms after it may start; its name; its job's id.
@@ -16,12 +17,16 @@ local function field_of(flow, at) return flow .. struct.pack('>I4', at) end
 
 local function node_at(field)
   local text = redis.call('HGET', k.nodes, field)
-  return text and cmsgpack.unpack(text)
+  return text and sound(text, 'snnnsnnnss')
 end
 
 local function set_node(field, node) redis.call('HSET', k.nodes, field, cmsgpack.pack(node)) end
 
-local function edges_at(field) return cmsgpack.unpack(redis.call('HGET', k.edges, field)) end
+local JOINED = {'ns'}
+local function edges_at(field)
+  local text = redis.call('HGET', k.edges, field)
+  return text and sound(text, 'ttt', JOINED) or {{}, {}, {}}
+end
 
 -- Whether those that wait for a node that has ended have to do without it.
 local function lost(node) return node[STATE] ~= 's' and node[CASE] ~= 'spared' end

@@ -14,7 +14,7 @@ end
 
 -- A lane has had its turn: it goes to the tail of those that have work, or, with a weight, stays until it had as many.
 local function rotate(lane, weight, has_more)
-  local left = weight > 1 and has_more and tonumber(redis.call('HGET', k.credit, lane) or weight) - 1 or 0
+  local left = weight > 1 and has_more and (tonumber(redis.call('HGET', k.credit, lane)) or weight) - 1 or 0
   if left > 0 then
     redis.call('HSET', k.credit, lane, left)
     return

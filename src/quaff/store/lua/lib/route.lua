@@ -1,7 +1,12 @@
 -- `route` has what a job asks for beyond a place in the one line of all others, as long as its message is kept:
 -- {priority, unique key or '', when that is free again ('start' 'done' 'time'), lane or '', weight, {{limit, cost}, ...},
 -- ms for which it holds the unique key at most or 0, `queue#number` of the partition in which it runs, where that is another one}.
+-- One that was damaged asks for nothing.
 -- KEYS: route
+-- @include sound
+local LIMITED = {[6] = 'sn'}
+local function read_route(text) return sound(text, 'nsssntn', LIMITED) or {0, '', 'done', '', 1, {}, 0, ''} end
+
 local routed = nil
 -- What this call has read already, by id.
 local routes_read = {}
@@ -17,7 +22,7 @@ local function routes_of(ids)
   end
   for i, text in ipairs(#unread > 0 and redis.call('HMGET', k.route, unpack(unread)) or {}) do
     if text then
-      routes_read[unread[i]] = cmsgpack.unpack(text)
+      routes_read[unread[i]] = read_route(text)
       routes[unread[i]] = routes_read[unread[i]]
     end
   end
@@ -30,7 +35,7 @@ local function route_of(id)
   if routes_read[id] then return routes_read[id] end
   local text = redis.call('HGET', k.route, id)
   if not text then return nil end
-  routes_read[id] = cmsgpack.unpack(text)
+  routes_read[id] = read_route(text)
   return routes_read[id]
 end
 

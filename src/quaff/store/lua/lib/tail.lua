@@ -2,12 +2,14 @@
 -- make room. By the job's id {position from which it counts, next position, token of the attempt, how many it has said, label, number
 -- of the newest piece, bytes, {{number, position, how many, bytes}, ...}}, by id and number a piece, which is opaque.
 -- KEYS: logs chunks
+-- @include sound
 local PIECES, PAGE = 16, 131072
+local TAIL = {[8] = 'nnnn'}
 local TAILS = {l = {key = k.logs, most = 64, bytes = 4096}, v = {key = k.chunks, most = 1000, bytes = 65536, anew = true}}
 
 local function tail_of(key, id)
   local text = redis.call('HGET', key, id)
-  return text and cmsgpack.unpack(text)
+  return text and sound(text, 'nnsnsnnt', TAIL)
 end
 
 local function drop_oldest(key, id, tail)
@@ -88,7 +90,7 @@ local function forget_tails(ids)
       local tail = tail_of(key, id)
       local fields = {id}
       for i, piece in ipairs(tail and tail[8] or {}) do fields[i + 1] = id .. piece[1] end
-      if tail then redis.call('HDEL', key, unpack(fields)) end
+      redis.call('HDEL', key, unpack(fields))
     end
   end
 end

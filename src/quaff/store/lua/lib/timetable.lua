@@ -4,9 +4,11 @@
 -- `sched_next` when somebody should look at it, 'inf' for a paused one; `sched_seen` when a worker last declared it.
 -- KEYS: sched_state sched_def sched_next sched_seen
 -- @include clock
+-- @include sound
 local function state_of(name)
   local text = redis.call('HGET', k.sched_state, name)
-  return text and cmsgpack.unpack(text)
+  -- A damaged one is that of a schedule which begins now.
+  return text and (sound(text, 'nnnsn') or {0, 0, 0, '', 0})
 end
 
 local function set_state(name, state) redis.call('HSET', k.sched_state, name, cmsgpack.pack(state)) end

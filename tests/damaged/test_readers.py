@@ -1,0 +1,51 @@
+"""S8: whoever looks at what was damaged is told so, or sees what can be read; nothing else is raised."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from quaff import QuaffError
+from quaff.audit.picture import KINDS
+from quaff.store.keys import NAMES
+from tests.damaged.damage import in_place
+from tests.damaged.readers import readers
+from tests.damaged.world import World
+
+FULL = bool(os.environ.get("FULL"))
+#: Damages of one kind of key, and of how many jobs each is looked at.
+MOST, EVERY = (100 if FULL else 2), 5
+pytestmark = pytest.mark.only("valkey", why="bytes are the same on each")
+
+
+@pytest.fixture(scope="module")
+def world(server_url: str) -> Iterator[World]:
+    """Mended after each test."""
+    world = World(server_url)
+    yield world
+    world.end()
+
+
+@pytest.mark.timeout(3600 if FULL else 60)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_damaged_is_told_or_left_out(world: World, name: str) -> None:
+    """S8, F56: bits, ends and bombs in each kind of key, before each way to look; none of them is without a value."""
+    assert name in world.stored, f"nothing in tests/damaged/world.py stores {name}"
+    several = list(readers(world, every=EVERY))
+    damages = list(in_place(KINDS[name], world.value(name)))
+    step = -(-len(damages) // MOST)
+    try:
+        for damage in damages[sum(name.encode()) % step :: step]:
+            world.put(name, damage)
+            for what, read in several:
+                try:
+                    read()
+                except QuaffError:
+                    pass
+                except Exception as error:
+                    error.add_note(f"{what}, with {name} as {str(damage)[:2000]}")
+                    raise
+    finally:
+        world.mend()

@@ -1,0 +1,139 @@
+"""S8: what was damaged is refused in our words, and holds up nobody who has nothing to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from quaff import StoreError
+from quaff.audit.picture import KINDS
+from quaff.model import message
+from quaff.model.placement import Wishes, placement
+from quaff.store import alerting, parcels, tallies, timetable
+from quaff.store import transitions as t
+from quaff.store.keys import NAMES
+from quaff.store.operations import limit, purge
+from tests.damaged.world import QUEUES, World
+from tests.store.engine import HOUR, Desk, process_id
+
+FIRST = placement("value", Wishes(0, 0, 100, None, (), None, None), {})
+Op = Callable[[Desk], object]
+pytestmark = pytest.mark.only("valkey", why="scripts are the same on each")
+NOISE = b"\xc1 nobody wrote this"
+#: Numbers that the scripts change where they stand: whoever comes to that job, flow or limit is refused until they are
+#: set right by hand; and what speaks of the whole queue.
+HOLDS_UP = "meta flows ghosts slots stop heirs tomb".split()
+
+
+@pytest.fixture(scope="module")
+def world(server_url: str) -> Iterator[World]:
+    """Mended after each test; no queue of it is paused."""
+    world = World(server_url)
+    for home in world.homes:
+        world.redis.hdel(home.key("meta"), "paused")
+    world.keep()
+    yield world
+    world.end()
+
+
+@pytest.fixture(scope="module")
+def desks(world: World, server_url: str) -> Iterator[list[Desk]]:
+    """One for each queue."""
+    several = [Desk(server_url, world.namespace, queue=queue) for queue in QUEUES]
+    yield several
+    for each in several:
+        each.close()
+
+
+def _run(desk: Desk) -> None:
+    me = process_id()
+    first, *others = desk.take(me, 4) or [None]
+    if first is not None:
+        desk.settle(me, first)
+        desk.release(me, *others)
+
+
+def _reap(desk: Desk) -> None:
+    for process in desk.redis.zrange(desk.key("lease"), 0, -1):
+        desk.reap(process)
+
+
+def _deliver(desk: Desk) -> None:
+    namespace = desk.home.namespace
+    for call, _ in parcels.deliveries(namespace, desk.store.run(parcels.outgoing(desk.home, hold_ms=0)), window_ms=1):
+        desk.store.run(call)
+
+
+def _let_all_be_due(name: str) -> Op:
+    def op(desk: Desk) -> None:
+        if waiting := desk.redis.zrange(desk.key(name), 0, -1):
+            desk.redis.zadd(desk.key(name), dict.fromkeys(waiting, 1), xx=True)
+        desk.sweep(unpark=True)
+
+    return op
+
+
+def _tally(desk: Desk) -> None:
+    desk.take(process := process_id())
+    kinds = [tallies.Failed(b"kind", 1, 1, "[]", "x")]
+    tasks = {name: {"s": 1} for name in ("value", "")}
+    call = tallies.tally(desk.home, process=process, number=9, tasks=tasks, failures=kinds, recent=[])
+    desk.store.run(call)
+
+
+def _of_jobs(call: Callable[[Any, Sequence[bytes]], t.Call[Any]]) -> Op:
+    def op(desk: Desk) -> None:
+        for id in [id for name in ("msg", "tomb") for id in desk.redis.hkeys(desk.key(name))]:
+            desk.store.run(call(desk.home, [id]))
+
+    return op
+
+
+#: In an order in which each still has something to do.
+OPS: tuple[Op, ...] = (
+    lambda desk: desk.heartbeat(*desk.redis.zrange(desk.key("lease"), 0, -1)),
+    lambda desk: desk.sweep(unpark=True),
+    _tally,
+    lambda desk: desk.take(process_id(), 1, idle=True),
+    *[_run] * 4,
+    _deliver,
+    lambda desk: desk.store.run(timetable.due(desk.home)),
+    lambda desk: desk.store.run(alerting.alerts(desk.home, b"teller", alerting.Told(), lasts_ms=HOUR, most=5)),
+    _reap,
+    _let_all_be_due("sched"),
+    _of_jobs(lambda home, some: t.prioritize(home, 3, some)),
+    lambda desk: desk.store.run(limit(desk.home, name="9e869cc344ec9fcd", numbers="5 20000 1", who="x", after=b"")),
+    _of_jobs(lambda home, some: t.cancel(home, outcome=b"x", ttl_ms=1, window_ms=1, ids=some)),
+    lambda desk: desk.store.run(purge(desk.home, outcome=b"x", ttl_ms=1, window_ms=1, scheduled=True)),
+    _of_jobs(t.requeue),
+    _of_jobs(t.discard),
+    _let_all_be_due("done"),
+)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if KINDS[name] == "hash"])
+def test_what_is_damaged_holds_up_nobody_else(world: World, desks: list[Desk], name: str) -> None:
+    """S8, F45: every value of one kind is noise: scripts refuse as StoreError, and a new job runs all the same."""
+    try:
+        for desk in desks:
+            if fields := world.redis.hkeys(desk.key(name)):
+                world.redis.hset(desk.key(name), mapping=dict.fromkeys(fields, NOISE))
+        refused = []
+        for desk in desks:
+            for op in OPS:
+                try:
+                    op(desk)
+                except StoreError as error:
+                    refused.append(str(error))
+        assert name in HOLDS_UP or not refused, refused
+        if name != "meta":
+            for desk in desks:
+                (new,) = desk.place((message.encode("value", [1], {}), FIRST))
+                me = process_id()
+                (lease,) = desk.take(me)
+                assert lease.id == new
+                assert desk.settle(me, lease) == [t.Verdict.OK]
+    finally:
+        world.mend()
