@@ -25,5 +25,5 @@ local function drop(id)
   for _, key in ipairs({k.msg, k.route, k.res, k.history, k.steps, k.signals}) do redis.call('HDEL', key, id) end
   forget_tails({id})
   local tomb = redis.call('HGET', k.tomb, id)
-  if tomb then redis.call('ZADD', k.done, tomb:sub(2, 14), id) end
+  if tomb then redis.call('ZADD', k.done, tonumber(tomb:sub(2, 14)) and tomb:sub(2, 14) or 0, id) end
 end

@@ -6,6 +6,7 @@ local function stopped(id, token, now)
   local asked = redis.call('HGET', k.stop, id)
   if not asked then return false end
   local ttl, window, outcome = asked:match('^(%d+) (%d+) (.*)$')
-  finish(id, 'c', token, outcome, tonumber(ttl), now, tonumber(window))
+  -- Of a damaged one it is known that it was asked for, and nothing more.
+  finish(id, 'c', token, outcome or '', tonumber(ttl) or 0, now, tonumber(window) or 0)
   return true
 end

@@ -31,7 +31,7 @@ local function hand_over(keys, now)
     if not heir then
       redis.call('HDEL', k.uniq, keys[i])
     else
-      local due, id = tonumber(heir:sub(1, 13)), heir:sub(14)
+      local due, id = tonumber(heir:sub(1, 13)) or 0, heir:sub(14)
       redis.call('HDEL', k.heirs, keys[i])
       local route = route_of(id)
       hold(keys[i], id, route and route[7] or 0, now)
