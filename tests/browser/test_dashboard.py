@@ -13,7 +13,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from quaff import Job
-from tests import helpers
 from tests.browser.conftest import Visit
 from tests.dashboard import shop
 from tests.dashboard.conftest import ROOT, Site
@@ -61,7 +60,7 @@ def board(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """One with a worker; the tests that change something add jobs of their own."""
     site = Site(server_url, tmp_path_factory.mktemp("site"))
     options = {"cwd": ROOT, "env": site.environment}
-    worker = helpers.start_worker("tests.dashboard.shop:quaff", "-p", "1", "-Q", "default,mail", **options)
+    worker = site.start_worker("-Q", "default,mail")
     served = python("-m", "quaff", "dashboard", "-A", "tests.dashboard.shop:quaff", "-p", "0", **options)
     url = wait_until(lambda: next(iter(re.findall(r"http://[\d.:]+", served.output)), ""), 20, "the dashboard")
     site.fill()

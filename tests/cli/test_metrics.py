@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import wait_until
+from tests.matrix import owners
 from tests.model.test_metrics import parsed
 from tests.worker.support import Stage
 from tests.worker.test_health import ask, free_port
@@ -58,7 +59,8 @@ def test_metrics_are_served_without_a_worker_and_with_queues_that_come_later(sta
     """So that an autoscaler can start the first worker."""
     stage.send("tiny")
     port = free_port()
-    program = stage.command(*QUAFF, "metrics", "--serve", str(port))
+    # Which queues there are is nobody else's to ask.
+    program = stage.command(*QUAFF, "metrics", "--serve", str(port), environment={"QUAFF_URL": owners(stage.url)})
     wait_until(lambda: ask(port, "/livez")[0] == 200, 15, program.output)
     assert json.loads(ask(port, "/autoscale?queue=default")[1])["backlog"] == 1
     stage.send("tiny", queue="later")

@@ -209,7 +209,7 @@ def test_what_the_real_library_has_sent_runs_here(
     again = command(*words, "--yes")
     assert (again["moved"], again["left"]) == (0, len(case.stay))
 
-    start_worker("shop", "-p", "1")
+    start_worker("shop", "-p", "1", env={"QUAFF_URL": shop.settings.url})
     for label, (home, result) in case.results.items():
         assert shop.job(f"{home}/{case.library}:{ids[label]}").result(20) == result, label
     later = shop.job(f"{ADD}/{case.library}:{ids['later']}")

@@ -72,8 +72,9 @@ class Stage:
     def command(
         self, *command: str, cwd: Path = ROOT, environment: Mapping[str, str] = MappingProxyType({})
     ) -> Program:
-        """Start any program on this stage."""
-        self._programs.append(Program(*command, cwd=cwd, env=self.environment() | dict(environment)))
+        """Start any program on this stage; a worker with the rights of one."""
+        rights = {"QUAFF_URL": known_as(WORKER, self.url)} if "worker" in command else {}
+        self._programs.append(Program(*command, cwd=cwd, env=self.environment() | rights | dict(environment)))
         return self._programs[-1]
 
     def environment(self) -> dict[str, str]:

@@ -13,14 +13,17 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from quaff import Concurrency, Inspector, Quaff, StoreError, chain, group
+from quaff import Concurrency, Inspector, NotAllowed, Quaff, StoreError, chain, group
 from quaff.cli import program
 from quaff.dashboard import create_dashboard
+from quaff.store.keys import partition
 from quaff.store.rights import ROLES, commands_of, rules
 from quaff.store.scripts import load
+from quaff.store.transitions import claim
 from quaff.task import Task
 from tests.helpers import SRC, wait_until
 from tests.matrix import client_as, each_server, logged_in
+from tests.store.engine import process_id
 from tests.worker import flowapp, streamapp, workapp
 from tests.worker.support import Stage
 
@@ -172,6 +175,15 @@ def test_an_operator_drains_a_worker_and_asks_where_a_job_is(stage: Stage, users
     assert worker.wait() == 0
     assert job.result(timeout=10) == "held"
     assert not [each for each in stage.raw().acl_log() if each["username"] == f"{stage.namespace}-operator"]
+
+
+def test_what_a_script_may_not_do_is_a_matter_of_rights(stage: Stage, as_role: As) -> None:
+    """S9: each engine says in words of its own that a user may call it, and not do all that is in it."""
+    producer, home = as_role("producer"), partition(stage.namespace, "default")
+    call = claim(home, process=process_id(), number=1, claim_id=b"c", count=1, free=1, idle=True, lease_ms=1000)
+    stage.send("mark", "waits")
+    with pytest.raises(NotAllowed, match=r"quaff acl.*QF023"):
+        producer.store.run(call)
 
 
 def test_a_job_that_is_named_is_found_without_asking_which_queues_there_are(stage: Stage, users: Any) -> None:

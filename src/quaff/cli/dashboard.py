@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from quaff.cli.application import application, homes_of
+from quaff.cli.application import application, homes_in, load_app
 from quaff.errors import ConfigurationError
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -23,13 +23,14 @@ def dashboard(app: str | None, queues: str | None, host: str, port: int) -> None
         from quaff.dashboard.serve import server
     except ImportError as error:
         raise ConfigurationError(f"the dashboard needs {error.name}: pip install 'quaff[dashboard]'") from None
-    quaff, homes, _ = homes_of(app, queues)
+    quaff = load_app(app)
     settings = quaff.settings
     if host not in _LOOPBACK and not (settings.dashboard_user and settings.dashboard_password):
         raise ConfigurationError(
             f"--host {host}: others than this machine would see all jobs. Set QUAFF_DASHBOARD_USER and "
             "QUAFF_DASHBOARD_PASSWORD, or mount it in your application behind its login: quaff.dashboard(auth=...)."
         )
+    homes, _ = homes_in(quaff, queues, told=app is not None)
     listening = server(quaff, host, port, list(dict.fromkeys(home.queue for home in homes)))
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Dashboard of {quaff.store.endpoint.where}: http://{shown}:{listening.server_port}/  (Ctrl+C ends)")

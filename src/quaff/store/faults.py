@@ -51,8 +51,8 @@ _ANSWERS = (
     redis_errors.AuthorizationError,
 )
 
-#: What a server says where a script may be called, and not all of its commands.
-_NO_RIGHT = "ACL failure in script"
+#: What Valkey and Redis say where a script may be called, and not all of its commands.
+_NO_RIGHT = ("ACL failure in script", "The user executing the script can't")
 _GRANT = "`quaff acl ROLE` prints what its user has to be allowed: a dashboard looks, an operator acts."
 _LOG_IN = "Mend the user and the password in QUAFF_URL."
 _TRUST = (
@@ -203,7 +203,7 @@ def sort_out(error: Exception, where: str) -> None:
             f"{where} has no such database ({error}): mend the number at the end of QUAFF_URL; most servers have 0 to "
             "15, a cluster only 0. Applications are kept apart by QUAFF_NAMESPACE."
         ) from None
-    if isinstance(error, redis_errors.NoPermissionError) or _NO_RIGHT in str(error):
+    if isinstance(error, redis_errors.NoPermissionError) or any(words in str(error) for words in _NO_RIGHT):
         raise NotAllowed(f"{where} refused: {str(error).rstrip('.')}. {_GRANT}") from error
     raise StoreError(f"{where} refused: {error}") from error
 
