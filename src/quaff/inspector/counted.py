@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -24,7 +24,7 @@ from quaff.store.tallies import PAGE, Entry, Kept, Kind, Survey, listing, number
 #: Pages of one list.
 _PAGES = 10
 _MS = {"m": 60_000, "h": 3_600_000}
-_CORRUPT = Kind(0, 0, 0, 0, '["","corrupt","?","",""]')
+_CORRUPT: tuple[Kind, list[str]] = (Kind(0, 0, 0, 0, '["","corrupt","?","",""]'), [])
 _what = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
 
 Unit = Literal["m", "h"]
@@ -161,8 +161,7 @@ def _task(name: str, several: Sequence[tuple[str, dict[str, int]]]) -> TaskRow:
 
 
 def _group(queue: str, entry: Entry) -> FailureGroup:
-    kept: Any = readable(read_kind, entry.data, (_CORRUPT, []))
-    kind, jobs = kept
+    kind, jobs = readable(read_kind, entry.data, _CORRUPT)
     task, reason, error, frame, message = readable(_what, kind.what.encode(), ("", "corrupt", "?", "", ""))
     return FailureGroup(
         id=entry.name.decode("ascii", "replace"),

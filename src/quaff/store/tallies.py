@@ -221,7 +221,8 @@ def read_ended(detail: bytes) -> tuple[bytes, int, str, float, float]:
 
 
 def _read_ended(detail: bytes) -> tuple[bytes, int, str, float, float]:
-    return detail[:1], int(detail[1:14]), *(_ended(detail[14:]) if detail[14:] else ("", -1.0, 0.0))
+    task, waited, seconds = _ended(detail[14:]) if detail[14:] else ("", -1.0, 0.0)
+    return detail[:1], int(detail[1:14]), task, waited, seconds
 
 
 class Kind(msgspec.Struct, array_like=True, frozen=True):
