@@ -2,7 +2,7 @@
 
 Numbers have short names: how attempts ended by the letters of ``LETTER``; ``d`` and a bucket's number, ``q`` and a
 bucket's number: how many ran, and waited, so long; ``dus`` and ``qus`` the sums of these times in microseconds;
-``m`` and ``mus`` the same of memory, in gigabytes and kilobytes; ``b`` bytes that the server was given.
+``m`` and ``mus`` the same of memory, in units of ``SIZES`` bytes; ``b`` bytes that the server was given.
 """
 
 from __future__ import annotations
@@ -100,9 +100,10 @@ def add(
         numbers[bucket] = numbers.get(bucket, 0) + 1
         numbers["qus"] = numbers.get("qus", 0) + int(waited * 1e6)
     if memory >= 0:
-        bucket = _GREW[bucket_of(memory / SIZES)]
+        units = memory / SIZES
+        bucket = _GREW[bucket_of(units)]
         numbers[bucket] = numbers.get(bucket, 0) + 1
-        numbers["mus"] = numbers.get("mus", 0) + memory // 1000
+        numbers["mus"] = numbers.get("mus", 0) + int(units * 1e6)
 
 
 def merge(several: Iterable[Mapping[str, int]]) -> dict[str, int]:

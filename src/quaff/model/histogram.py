@@ -12,8 +12,8 @@ import msgspec
 FIRST = 0.0001
 #: How many there are; the last one ends after some 29 hours and has all that is longer.
 BUCKETS = 61
-#: The unit of sizes, in bytes: so they have buckets from 100 kB on.
-SIZES = 1e9
+#: The unit of sizes, in bytes: with it the first bucket ends at 128 KiB.
+SIZES = 2**17 / FIRST
 
 
 def bucket_of(units: float) -> int:

@@ -91,7 +91,7 @@ def _histogram(name: str, labels: list[str], found: Histogram) -> Iterator[str]:
     for last in range(0, BUCKETS, _STEP):
         # What is in the last one may be longer than it says.
         within = sum(count for bucket, count in found.counts.items() if bucket <= last and bucket < BUCKETS - 1)
-        yield _line(f"{name}_bucket", [*labels, f'le="{found.end(last):.6g}"'], within)
+        yield _line(f"{name}_bucket", [*labels, f'le="{found.end(last):.10g}"'], within)
     yield _line(f"{name}_bucket", [*labels, 'le="+Inf"'], found.count)
     yield _line(f"{name}_sum", labels, found.sum)
     yield _line(f"{name}_count", labels, found.count)
