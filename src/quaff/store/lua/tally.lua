@@ -22,7 +22,7 @@ if number <= tonumber(redis.call('HGET', k.told, process) or 0) then return 0 en
 redis.call('HSET', k.told, process, number)
 
 local function added(text, numbers)
-  local sums = text and sound(text, '') or {}
+  local sums = text and sound(text, {}) or {}
   for name, count in pairs(numbers) do sums[name] = (tonumber(sums[name]) or 0) + count end
   return sums
 end
@@ -51,7 +51,7 @@ for _ = 1, tonumber(ARGV[4]) do
   local kind, count, given_up, what, id = unpack(ARGV, at, at + 4)
   at = at + 5
   local text = redis.call('HGET', k.failures, kind)
-  local before = text and sound(text, 'nnn') or {0, 0, now}
+  local before = text and sound(text, {'number', 'number', 'number'}) or {0, 0, now}
   local entry = {before[1] + tonumber(count), before[2] + tonumber(given_up), before[3], now, what, id}
   for i = 6, math.min(#before, 4 + SAMPLES) do entry[#entry + 1] = before[i] end
   shelve(k.failures, k.failures_until, kind, cmsgpack.pack(entry), now + 14 * DAY, MOST_FAILURES)

@@ -15,17 +15,18 @@ local STATE, NEEDS, MISSED, LOST, CASE, UNDO, DUE, DELAY, NAME, JOB = 1, 2, 3, 4
 local CHILDREN, INPUTS, PARENTS = 1, 2, 3
 local function field_of(flow, at) return flow .. struct.pack('>I4', at) end
 
+local STANDS = {'string', 'number', 'number', 'number', 'string', 'number', 'number', 'number', 'string', 'string'}
 local function node_at(field)
   local text = redis.call('HGET', k.nodes, field)
-  return text and sound(text, 'snnnsnnnss')
+  return text and sound(text, STANDS)
 end
 
 local function set_node(field, node) redis.call('HSET', k.nodes, field, cmsgpack.pack(node)) end
 
-local JOINED = {'ns'}
+local JOINED, CHILD = {'table', 'table', 'table'}, {'number', 'string'}
 local function edges_at(field)
   local text = redis.call('HGET', k.edges, field)
-  return text and sound(text, 'ttt', JOINED) or {{}, {}, {}}
+  return text and sound(text, JOINED, CHILDREN, CHILD) or {{}, {}, {}}
 end
 
 -- Whether those that wait for a node that has ended have to do without it.

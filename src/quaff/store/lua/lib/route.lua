@@ -4,8 +4,8 @@
 -- One that was damaged asks for nothing.
 -- KEYS: route
 -- @include sound
-local LIMITED = {[6] = 'sn'}
-local function read_route(text) return sound(text, 'nsssntn', LIMITED) or {0, '', 'done', '', 1, {}, 0, ''} end
+local ROUTE, LIMITED = {'number', 'string', 'string', 'string', 'number', 'table', 'number'}, {'string', 'number'}
+local function read_route(text) return sound(text, ROUTE, 6, LIMITED) or {0, '', 'done', '', 1, {}, 0, ''} end
 
 local routed = nil
 -- What this call has read already, by id.

@@ -4,12 +4,12 @@
 -- KEYS: logs chunks
 -- @include sound
 local PIECES, PAGE = 16, 131072
-local TAIL = {[8] = 'nnnn'}
+local TAIL, PIECE = {'number', 'number', 'string', 'number', 'string', 'number', 'number', 'table'}, {'number', 'number', 'number', 'number'}
 local TAILS = {l = {key = k.logs, most = 64, bytes = 4096}, v = {key = k.chunks, most = 1000, bytes = 65536, anew = true}}
 
 local function tail_of(key, id)
   local text = redis.call('HGET', key, id)
-  return text and sound(text, 'nnsnsnnt', TAIL)
+  return text and sound(text, TAIL, 8, PIECE)
 end
 
 local function drop_oldest(key, id, tail)

@@ -5,10 +5,11 @@
 -- KEYS: sched_state sched_def sched_next sched_seen
 -- @include clock
 -- @include sound
+local STATE_PARTS = {'number', 'number', 'number', 'string', 'number'}
 local function state_of(name)
   local text = redis.call('HGET', k.sched_state, name)
   -- A damaged one is that of a schedule which begins now.
-  return text and (sound(text, 'nnnsn') or {0, 0, 0, '', 0})
+  return text and (sound(text, STATE_PARTS) or {0, 0, 0, '', 0})
 end
 
 local function set_state(name, state) redis.call('HSET', k.sched_state, name, cmsgpack.pack(state)) end
