@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from quaff import Inspector, Job
 from quaff.audit.auditor import Audit
+from quaff.dashboard import create_dashboard
 from quaff.store.pages import partitions
 from quaff.store.probe import Line
-from tests.damaged.world import QUEUES, World
+from tests.damaged.world import MORE, QUEUES, World
 
 STATES = "queued running scheduled retrying failed succeeded cancelled expired".split()
 Reader = Callable[[], object]
@@ -57,6 +59,20 @@ def readers(world: World, *, every: int = 1) -> Iterator[tuple[str, Reader]]:
         yield f"counts of flow {id}", lambda flow=flow: flow.counts
         yield f"graph of flow {id}", flow.graph
         yield f"result of flow {id}", lambda flow=flow: flow.result(0)
+
+
+def screens(world: World) -> Iterator[tuple[str, Reader]]:
+    """Pages of the dashboard: each is whole, or says in our words what is wrong."""
+    client = create_dashboard(world.quaff, queues=QUEUES, auth=lambda _: "admin").test_client()
+
+    def look(url: str) -> None:
+        answer = client.get(url)
+        assert answer.status_code in (200, 404) or "QF0" in answer.text, answer.text[-3000:]
+
+    jobs = (f"/jobs?state={state}" for state in STATES)
+    one = (f"/queues/{MORE}", "/tasks/value", f"/jobs/{world.running}", *(f"/flows/{id}" for id in world.flows))
+    for url in ("/", "/queues", "/failures", "/schedules", "/workers", "/tasks", *jobs, *one):
+        yield url, partial(look, url)
 
 
 def audit(world: World) -> list[object]:

@@ -11,7 +11,7 @@ from quaff import QuaffError
 from quaff.audit.picture import KINDS
 from quaff.store.keys import NAMES
 from tests.damaged.damage import in_place
-from tests.damaged.readers import readers
+from tests.damaged.readers import readers, screens
 from tests.damaged.world import World
 
 FULL = bool(os.environ.get("FULL"))
@@ -33,7 +33,7 @@ def world(server_url: str) -> Iterator[World]:
 def test_what_is_damaged_is_told_or_left_out(world: World, name: str) -> None:
     """S8, F56: bits, ends and bombs in each kind of key, before each way to look; none of them is without a value."""
     assert name in world.stored, f"nothing in tests/damaged/world.py stores {name}"
-    several = list(readers(world, every=EVERY))
+    several = [*readers(world, every=EVERY), *(screens(world) if FULL else ())]
     damages = list(in_place(KINDS[name], world.value(name)))
     step = -(-len(damages) // MOST)
     try:
