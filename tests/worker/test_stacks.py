@@ -32,11 +32,17 @@ class Worker:
 
     def logged(self, since: int, *wanted: str) -> str:
         """What the worker has logged since that line, once all of this is in it."""
-        return wait_until(
-            lambda: (text := "\n".join(self.program.stderr[since:])) and all(each in text for each in wanted) and text,
-            10,
-            f"{wanted}\n{self.program.output}",
-        )
+        try:
+            return wait_until(
+                lambda: (
+                    (text := "\n".join(self.program.stderr[since:])) and all(each in text for each in wanted) and text
+                ),
+                10,
+                f"{wanted}",
+            )
+        except AssertionError as error:
+            error.add_note(self.program.output)  # with what has come meanwhile, which is not what was wanted
+            raise
 
 
 @pytest.fixture(scope="module")
