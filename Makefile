@@ -54,16 +54,27 @@ engines: $(VENV)/test.stamp
 		ENGINE=$$engine $(VENV)/bin/python -m pytest -n2 -m 'not alone' $(ARGS) || failed="$$failed $$engine"; done; \
 	test -z "$$failed" || { echo "quaff: failed on$$failed" >&2; exit 1; }
 
+# Two at a time; the longest come first.
+CHECKS := pyright mypy public refused style floors
+.PHONY: $(CHECKS:%=check-%)
 check: $(VENV)/check.stamp
-	$(VENV)/bin/ruff check
-	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy
+	@$(MAKE) --no-print-directory -j2 $(CHECKS:%=check-%)
+
+check-pyright:
 	$(VENV)/bin/pyright
+check-mypy:
+	$(VENV)/bin/mypy
+check-public:
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" pyright --verifytypes quaff --ignoreexternal >$(VENV)/types.txt \
 		|| { grep -E 'error: |score' $(VENV)/types.txt | grep -v 'partially unknown'; false; }
+check-refused: check-mypy  # whose cache it goes on with
 	$(VENV)/bin/python tests/typing/check_bad.py
-	$(VENV)/bin/lint-imports --no-logo
+check-style:
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/towncrier build --draft >/dev/null
+check-floors:
+	$(VENV)/bin/lint-imports --no-logo
 
 # In an environment of its own, without the extras: they bring bounds of theirs along.
 lowest: TESTS := tests/test_task.py tests/test_app.py tests/model tests/store/test_client.py \
