@@ -40,14 +40,18 @@ example: $(VENV)/example.stamp
 	cd examples/shop && $(abspath $(VENV))/bin/flask --app shop init
 	cd examples/shop && exec $(abspath $(VENV))/bin/flask --app shop quaff dev --port $(PORT)
 
-# The tests for each engine are named: to collect all others takes longer than to run these.
+# Those alone come first: two processes read all the tests, and leave what they compiled to the four of the others.
 # pytest says 5 where it found no test: with ARGS one of the two may have none of those asked for, not both.
 test: $(VENV)/test.stamp
-	@$(VENV)/bin/python -m pytest -m 'not alone' $(ARGS); together=$$?; \
-	$(VENV)/bin/python -m pytest -m alone -n2 $(ARGS); alone=$$?; \
+	@$(VENV)/bin/python -m pytest -m alone -n2 $(ARGS); alone=$$?; \
+	$(VENV)/bin/python -m pytest -m 'not alone' $(ARGS); together=$$?; \
 	case $$together,$$alone in 0,0|0,5|5,0) ;; *) exit 1 ;; esac
-	@$(if $(ENGINE)$(ARGS),,for engine in $(ENGINES); do \
-		echo "quaff: $$engine"; ENGINE=$$engine $(VENV)/bin/python -m pytest -q -n0 -m everywhere tests/worker/test_rights.py || exit 1; done)
+	@$(if $(ENGINE)$(ARGS),,$(MAKE) --no-print-directory -j2 $(ENGINES:%=everywhere-%))
+
+# The file is named: to collect all others takes longer than to run its tests.
+.PHONY: $(ENGINES:%=everywhere-%)
+$(ENGINES:%=everywhere-%): everywhere-%:
+	@echo "quaff: $*"; ENGINE=$* $(VENV)/bin/python -m pytest -q -n0 -m everywhere tests/worker/test_rights.py
 
 engines: $(VENV)/test.stamp
 	@for engine in $(ENGINES); do echo "quaff: $$engine"; \
@@ -138,6 +142,7 @@ $(VENV)/run.stamp: EXTRAS := -e '.[dev,speed]'
 $(VENV)/example.stamp: EXTRAS := -e '.[dev,sqlalchemy]' -r examples/shop/requirements.txt
 $(VENV)/test.stamp: EXTRAS := -e '.[dev,speed]' --group test
 $(VENV)/check.stamp: EXTRAS := -e '.[dev,speed]' --group check
+$(VENV)/check.stamp: BRINGS := $(VENV)/test.stamp $(VENV)/run.stamp
 $(VENV)/docs.stamp: EXTRAS := -e '.[dev,speed,quart,asgi,sqlalchemy]' --group docs
 
 $(VENV)/%.stamp: pyproject.toml
@@ -148,4 +153,4 @@ $(VENV)/%.stamp: pyproject.toml
 	@echo "quaff: setting up $@"
 	@$(VENV)/bin/python -m pip install -q 'pip>=25.1'  # the first that reads dependency groups
 	@$(VENV)/bin/python -m pip install -q $(EXTRAS)
-	@touch $@
+	@touch $@ $(BRINGS)

@@ -28,6 +28,7 @@ def by_bare_loop(results: Results) -> float:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")
 @pytest.mark.alone
+@pytest.mark.early
 @pytest.mark.timeout(240)
 def test_one_process_drains_no_worse_beside_the_bare_loop_than_was_published(
     running: Callable[[Program], Program], tmp_path: Path

@@ -22,6 +22,7 @@ GRACE, SHORT, LONG = (5.0, (0.1, 3.0), 20.0) if os.environ.get("FULL") else (0.5
 
 
 @pytest.mark.alone
+@pytest.mark.early
 @pytest.mark.timeout(600 if os.environ.get("FULL") else 60)
 def test_twenty_rolling_restarts_of_four_workers_lose_and_charge_nothing(stage: Stage) -> None:
     """F6: TERM to the group, KILL a second after its grace; jobs that are shorter and longer than that."""

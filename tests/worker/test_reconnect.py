@@ -24,7 +24,7 @@ from tests.helpers import end_embedded, wait_until
 from tests.proxy import Proxy
 from tests.worker.support import Stage, after, children, kill, side_by_side
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.early]
 #: Seconds of a lease: a third of it is a heartbeat, so that each fault meets some.
 LEASE = 3.0
 

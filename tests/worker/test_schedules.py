@@ -57,6 +57,7 @@ def test_a_wrong_clock_is_wrong(stage: Stage) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.early
 @pytest.mark.timeout(420)
 def test_each_instant_is_enqueued_once_whatever_becomes_of_the_workers(stage: Stage) -> None:
     """F47, F62: five workers with clocks five minutes off, twenty schedules a second, SIGKILL and SIGSTOP at random."""

@@ -13,7 +13,7 @@ from tests.helpers import wait_until
 from tests.worker.support import Stage, children, side_by_side
 from tests.worker.workapp import AHANGS, HANGS
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.early]
 NewStage = Callable[[], Stage]
 
 #: Those that a process can end by itself, so that its neighbours notice nothing.
