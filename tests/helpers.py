@@ -179,7 +179,9 @@ def gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # Its files and locks are its threads', too: they are there until the last one has ended, not the first.
+        return fields[0] == "Z" and int(fields[17]) <= 1
     except OSError:
         return Path("/proc/self").exists()  # it went meanwhile; elsewhere than on Linux there is no such file
 
