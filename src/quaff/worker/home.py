@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 #: Seconds for which the last look at the parent counts: it is a system call, and this is asked before each job.
@@ -25,13 +26,23 @@ class Home:
         self.copied: bool = False
         self._orphaned = False
         self._look_at = 0.0
-        os.register_at_fork(after_in_child=self._forked)
+        # Whatever thread forks; two may do so at once.
+        self._forking = threading.local()
+        os.register_at_fork(before=self._about_to_fork, after_in_parent=self._unblock, after_in_child=self._forked)
+
+    def _about_to_fork(self) -> None:
+        # What came to the copy before it has its handlers would be ignored, and its parent wait for an end for ever.
+        self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    def _unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._forking.mask)
 
     def _forked(self) -> None:
         self.copied = True
         # The handlers of a worker's process ignore them; what a task forks must be as easy to end as anywhere else.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._unblock()
 
     @property
     def left(self) -> bool:
