@@ -307,7 +307,9 @@ def test_a_flask_application_mounts_it_behind_its_login(server_url: str, namespa
     ("seconds", "text"),
     [
         (None, "–"),
-        (0.00034, "0.3 ms"),
+        (0, "< 1 ms"),
+        (0.00034, "340 µs"),
+        (0.0034, "3.4 ms"),
         (0.34, "340 ms"),
         (2.44, "2.4 s"),
         (59.97, "1 min"),
@@ -323,4 +325,4 @@ def test_durations_are_short(seconds: float | None, text: str) -> None:
 def test_numbers_are_grouped() -> None:
     """And sizes have a unit."""
     assert (number(1234), number(1.25), number(None)) == ("1,234", "1.2", "–")
-    assert (size(100), size(4_404_019), size(None)) == ("100 B", "4.2 MiB", "–")
+    assert (size(100), size(4_404_019), size(2**17), size(None)) == ("100 B", "4.2 MiB", "128 KiB", "–")

@@ -69,7 +69,7 @@ def stacked(good: Sequence[float], bad: Sequence[float], marks: Sequence[str], l
 def bar(count: float, most: float, label: str) -> Markup:
     """One bar that lies: its part of the longest one."""
     return Markup(
-        '<svg class="spark" viewBox="0 0 100 10" preserveAspectRatio="none" role="img"><title>{}</title>'
+        '<svg class="share" viewBox="0 0 100 10" preserveAspectRatio="none" role="img"><title>{}</title>'
         '<rect class="good" width="{:.1f}" height="10"/></svg>'
     ).format(label, 100 * count / most if most else 0)
 

@@ -21,9 +21,13 @@ def when(at: datetime | None) -> str | Markup:
 
 
 def lasting(seconds: float | None) -> str:
-    """A duration: ``340 ms``, ``2.4 s``, ``3 min 20 s``, ``2 d 4 h``."""
+    """A duration: ``140 µs``, ``340 ms``, ``2.4 s``, ``3 min 20 s``, ``2 d 4 h``."""
     if seconds is None:
         return "–"
+    if seconds == 0:
+        return "< 1 ms"  # what jobs and attempts say of themselves they say in whole milliseconds
+    if 0 < seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.9995:
         return f"{seconds * 1000:.{0 if seconds >= 0.01 else 1}f} ms"
     if seconds < 59.95:
@@ -44,12 +48,12 @@ def number(value: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes: ``4.2 MiB``."""
+    """Bytes: ``4.2 MiB``, ``128 KiB``."""
     if count is None:
         return "–"
     for unit, name in _SIZES:
         if count >= unit:
-            return f"{count / unit:.1f} {name}"
+            return f"{count / unit:.{1 if count < 9.95 * unit else 0}f} {name}"
     return f"{count:.0f} B"
 
 

@@ -155,7 +155,7 @@ def _queue(store: Store, home: Partition) -> Iterator[Finding]:
         yield Finding(name, "danger", str(error.args[0]), "Nothing can be said of its jobs before that is mended.")
         return
     waiting, alive = found["queued"] + found["running"], found["processes"]
-    text = f"{waiting} jobs wait or run"
+    text = f"jobs that wait or run: {waiting}"
     if alive == 0 and waiting:
         yield Finding(
             name, "warn", f"{text}, and no worker was seen in the time of a lease", "Start one: quaff worker."

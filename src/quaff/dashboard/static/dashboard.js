@@ -147,12 +147,16 @@ async function plot(place) {
     place.style.color = `var(${name})`;
     return getComputedStyle(place).color;
   };
-  const clock = (second) => new Date(second * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  // A week's marks are days; the hour is told under the pointer alone.
+  const far = data[0].at(-1) - data[0][0] > 2 * 86400;
+  const told = (second, parts) => new Date(second * 1000).toLocaleString([], { ...parts, hourCycle: "h23" });
+  const clock = (second) => told(second, { hour: "2-digit", minute: "2-digit", ...(far && { weekday: "short" }) });
+  const mark = (second) => told(second, far ? { weekday: "short", day: "numeric" } : { hour: "2-digit", minute: "2-digit" });
   const axis = { stroke: () => shade("--muted"), font: "11px system-ui", grid: { stroke: "rgb(128 128 128 / .16)", width: 1 }, ticks: { show: false } };
   const bars = Plot.paths.bars({ size: [0.72, 40] });
   const options = {
     width: place.clientWidth, height: 170, cursor: { y: false, drag: { x: false } },
-    axes: [{ ...axis, values: (_, at) => at.map(clock) }, { ...axis, size: 44 }],
+    axes: [{ ...axis, size: 26, values: (_, at) => at.map(mark) }, { ...axis, size: 44 }],
     series: [
       { label: "at", value: (_, second) => (second ? clock(second) : "–") },
       ...names.map((label, n) => ({ label, paths: bars, points: { show: false }, width: 0, fill: () => shade(n ? "--bad" : "--accent"), value: (_, count) => count?.toLocaleString() ?? "–" })),
@@ -172,6 +176,8 @@ function redraw(old, fresh) {
 }
 addEventListener("resize", () => { for (const [place, chart] of plots) chart.setSize({ width: place.clientWidth, height: 170 }); });
 
+// On a telephone the menu, and tabs, are lines that are longer than the screen.
+for (const each of $$(".side a[aria-current], .tabs a[aria-current]")) each.scrollIntoView({ inline: "center", block: "nearest" });
 tellTimes();
 draw();
 setInterval(() => { if (!document.hidden) tellTimes(); }, 1000);
