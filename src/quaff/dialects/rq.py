@@ -69,7 +69,9 @@ CALL: Spelling = {
 class RQJob(Called[P, R]):
     """A task with the methods that RQ's ``@job`` gives a function."""
 
-    enqueue = Called.delay
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """As ``delay``."""
+        return self.task.delay(*args, **kwargs)
 
 
 def rq_job(quaff: Registry, queue: str = "default", **options: Any) -> Callable[[Callable[P, R]], RQJob[P, R]]:
