@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -14,7 +15,6 @@ from quaff.model import counts, presence
 from quaff.model.codec import readable
 from quaff.model.counts import Counts
 from quaff.model.ids import JobId
-from quaff.model.presence import WorkerWord
 from quaff.model.times import instant
 from quaff.queues import QueueStats
 from quaff.queues import together as stats_together
@@ -146,12 +146,12 @@ def _groups(listed: Iterable[tuple[str, Entry]]) -> list[FailureGroup]:
 
 
 def _workers(listed: Iterable[Entry]) -> list[WorkerRow]:
-    words: dict[bytes, WorkerWord] = {}
+    rows: dict[bytes, WorkerRow] = {}
     for entry in listed:
-        word = None if entry.name in words else readable(presence.decode, entry.data, None)
-        if word is not None:
-            words[entry.name] = word
-    return sorted((_worker(id, word) for id, word in words.items()), key=lambda row: (row.name, row.started_at))
+        row = None if entry.name in rows else readable(partial(_worker, entry.name), entry.data, None)
+        if row is not None:
+            rows[entry.name] = row
+    return sorted(rows.values(), key=lambda row: (row.name, row.started_at))
 
 
 def _task(name: str, several: Sequence[tuple[str, dict[str, int]]]) -> TaskRow:
@@ -179,7 +179,8 @@ def _group(queue: str, entry: Entry) -> FailureGroup:
     )
 
 
-def _worker(id: bytes, word: WorkerWord) -> WorkerRow:
+def _worker(id: bytes, data: bytes) -> WorkerRow:
+    word = presence.decode(data)
     return WorkerRow(
         id=id.hex(),
         name=word.name,
