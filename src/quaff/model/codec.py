@@ -130,7 +130,10 @@ _TO_WIRE: dict[type, Callable[[Any, int], Any]] = {
 
 
 #: What decoders raise for bytes that nobody of us wrote.
-UNREADABLE = (msgspec.DecodeError, ValueError, TypeError, RecursionError, ArithmeticError, LookupError)
+UNREADABLE = (
+    *(msgspec.DecodeError, ValueError, TypeError, AttributeError),
+    *(RecursionError, ArithmeticError, LookupError),
+)
 
 
 def readable(decode: Callable[[S], T], data: S, otherwise: T) -> T:
