@@ -241,6 +241,7 @@ def test_jobs_are_listed_and_shown(shop: str, quaff: Quaff, worker: Program) -> 
     assert "4111" not in shown
     assert "ValueError: why" in shown
     assert "Traceback" in shown
+    assert "µs" not in shown, "what an attempt took is known to the millisecond"
     told = quaff.tasks["tells"].delay()
     ended(told)
     shown = run("jobs", "show", told.id).stdout

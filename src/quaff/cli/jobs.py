@@ -135,7 +135,10 @@ def _progress(said: Progress) -> str:
 
 def _ran(attempt: Any) -> str:
     began, ended = attempt.started_at, attempt.ended_at
-    return took((ended - began).total_seconds()) if began and ended else "-"
+    if not (began and ended):
+        return "-"
+    seconds = (ended - began).total_seconds()
+    return took(seconds) if seconds else "< 1 ms"  # both are known to the millisecond
 
 
 def _why(error: Any) -> str:
