@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quaff import StoreError
+from quaff import FairBy, StoreError
 from quaff.audit.picture import KINDS
 from quaff.model import message
 from quaff.model.placement import Wishes, placement
@@ -15,6 +15,7 @@ from quaff.store import alerting, parcels, tallies, timetable
 from quaff.store import transitions as t
 from quaff.store.keys import NAMES
 from quaff.store.operations import limit, purge
+from quaff.store.queries import stats
 from tests.damaged.world import QUEUES, World
 from tests.store.engine import HOUR, Desk, process_id
 
@@ -137,3 +138,46 @@ def test_what_is_damaged_holds_up_nobody_else(world: World, desks: list[Desk], n
                 assert desk.settle(me, lease) == [t.Verdict.OK]
     finally:
         world.mend()
+
+
+@pytest.fixture
+def desk(server_url: str, namespace: str) -> Iterator[Desk]:
+    """A queue of its own, in which something may stay wrong."""
+    desk = Desk(server_url, namespace)
+    yield desk
+    desk.redis.delete(*(desk.key(name) for name in NAMES))
+    desk.close()
+
+
+def _asking(**wishes: Any) -> tuple[bytes, Any]:
+    plain: dict[str, Any] = {"unique": None, "limits": (), "fair_by": None, "fair_key": None}
+    return message.encode("value", [1], {}), placement("value", Wishes(0, 0, 5, **plain | wishes), {"a": 1})
+
+
+def test_a_job_whose_route_is_damaged_stands_in_the_one_line(desk: Desk) -> None:
+    """S8: it has nothing to ask for, and is sent nowhere."""
+    desk.place(_asking())
+    (lease,) = desk.take(me := process_id())
+    desk.redis.hset(desk.key("route"), lease.id, NOISE)
+    desk.release(me, lease)
+    assert [each.id for each in desk.take(me)] == [lease.id]
+
+
+def test_a_job_that_is_called_off_while_its_route_is_damaged_holds_up_no_lane(desk: Desk) -> None:
+    """S8: the others of its lane come, and so does what comes after them; the line is as long as it is."""
+    first, second = desk.place(*[_asking(fair_by=FairBy("a"))] * 2)
+    desk.redis.hset(desk.key("route"), first, NOISE)
+    assert desk.cancel(first) == [b"c"]
+    (after,) = desk.place((message.encode("value", [1], {}), FIRST))
+    me = process_id()
+    assert {lease.id for _ in range(4) for lease in desk.take(me)} == {second, after}
+    assert desk.store.run(stats(desk.home))["queued"] == 0
+
+
+def test_a_lane_whose_jobs_are_gone_holds_up_nobody(desk: Desk) -> None:
+    """S8: `turn` has a lane of which `backlog` has nothing."""
+    desk.place(_asking(fair_by=FairBy("a")))
+    desk.redis.delete(desk.key("backlog"))
+    (after,) = desk.place((message.encode("value", [1], {}), FIRST))
+    me = process_id()
+    assert [lease.id for _ in range(3) for lease in desk.take(me)] == [after]

@@ -41,7 +41,7 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', k.outbox, '-inf', ms(now), 'LI
     unpost(name)
   else
     -- To wherever the job is by now.
-    if kind == 'signal' and is_away(there) then parcel[2], parcel[3] = route_of(there)[8], is_away(there) end
+    if kind == 'signal' and is_away(there) then parcel[2], parcel[3] = runs_in(there), is_away(there) end
     answer[#answer + 1] = kind == 'go' and luggage(id, there, to) or {name, unpack(parcel)}
     redis.call('ZADD', k.outbox, ms(now + tonumber(ARGV[2])), name)
     for _, part in ipairs(answer[#answer]) do size = size + #part end

@@ -10,12 +10,15 @@
 local HERE = k.meta:match('/([^/]+)}:meta$')
 
 local function set_queue(id, queue)
-  local route = route_of(id) or {0, '', 'done', '', 1, {}, 0}
+  local route = route_of(id) or no_route()
   route[8] = queue ~= HERE and queue or nil
   set_route(id, cmsgpack.pack(route))
 end
 
 local function is_away(id) return redis.call('HGET', k.away, id) end
+
+-- Where a job that is away runs; '' where what says so was damaged.
+local function runs_in(id) return (route_of(id) or no_route())[8] or '' end
 
 local function send_away(id, route, now)
   local hash = redis.sha1hex(HERE .. id .. redis.call('HINCRBY', k.meta, 'trips', 1) .. ms(now))

@@ -1,7 +1,6 @@
 -- Asks a job to stop that runs, here or in another queue. The reason that was given first is the one that is kept.
 -- KEYS: stop active
 -- @include clock
--- @include route
 -- @include parcels
 -- @include away
 local function under_way(id) return redis.call('HEXISTS', k.active, id) == 1 or is_away(id) end
@@ -11,7 +10,7 @@ local function ask_to_stop(id, outcome, ttl, window, now)
   local there = is_away(id)
   if there then
     -- After the journey itself, where that has not been announced.
-    post('c' .. there, {'cancel', route_of(id)[8], there, id, ms(ttl), ms(window), outcome}, now + 1)
+    post('c' .. there, {'cancel', runs_in(id), there, id, ms(ttl), ms(window), outcome}, now + 1)
   else
     redis.call('PUBLISH', k.stop, '')
   end

@@ -35,8 +35,10 @@ local function take_turns(ids, most, free, now)
     local lane, came = unpack(redis.call('ZRANGEBYSCORE', k.turn, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
     if not lane then return end
     local backlog = first_of(lane)
-    local id = backlog[1]:sub(-16)
-    local route = route_of(id)
+    -- Where something was damaged, a lane may have none, and what was called off may be there still: no job, as `hand_out` sees.
+    local entry = backlog[1] or ''
+    local id = entry:sub(-16)
+    local route = route_of(id) or no_route()
     local limits = route[6]
     looks = looks - 1 - #limits * (anybody_in_line() and 1.2 or 0.8)
     if #limits > 0 and #ids >= free then return end
@@ -47,7 +49,7 @@ local function take_turns(ids, most, free, now)
     else
       take_all(limits, now)
       if #limits > 0 then leave_line(lane) end
-      redis.call('ZREM', k.backlog, backlog[1])
+      redis.call('ZREM', k.backlog, entry)
       redis.call('HDEL', k.spot, id)
       rotate(lane, route[5], #backlog > 1)
       if #limits > 0 then pass_all_on(limits, now) end

@@ -5,7 +5,8 @@
 -- KEYS: route
 -- @include sound
 local ROUTE, LIMITED = {'number', 'string', 'string', 'string', 'number', 'table', 'number'}, {'string', 'number'}
-local function read_route(text) return sound(text, ROUTE, 6, LIMITED) or {0, '', 'done', '', 1, {}, 0, ''} end
+local function no_route() return {0, '', 'done', '', 1, {}, 0} end
+local function read_route(text) return sound(text, ROUTE, 6, LIMITED) or no_route() end
 
 local routed = nil
 -- What this call has read already, by id.
@@ -45,7 +46,7 @@ local function set_route(id, text)
 end
 
 local function set_priority(id, priority)
-  local route = route_of(id) or {0, '', 'done', '', 1, {}, 0}
+  local route = route_of(id) or no_route()
   route[1] = priority
   set_route(id, cmsgpack.pack(route))
 end

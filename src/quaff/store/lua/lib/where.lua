@@ -17,7 +17,7 @@ local function where_is(id)
     return 'ended', ended, not due or tonumber(due) > clock()
   end
   local there = is_away(id)
-  if there then return 'away', there .. route_of(id)[8], false end
+  if there then return 'away', there .. runs_in(id), false end
   if redis.call('ZSCORE', k.parked, id) then return 'parked', '', false end
   local at = redis.call('ZSCORE', k.sched, id)
   if at then

@@ -1,5 +1,5 @@
 -- Takes a waiting job out of wherever it waits.
--- KEYS: parked sched tries heirs prio
+-- KEYS: parked sched tries heirs prio spot
 -- @include tries
 -- @include route
 -- @include lanes
@@ -15,7 +15,7 @@ local function withdraw(id, now)
     redis.call('HDEL', k.heirs, route[2])
   elseif route and not alone and route[4] ~= '' then
     leave_lane(id, route, now)
-  elseif alone or redis.call('ZREM', k.prio, id) == 0 then
+  elseif alone or redis.call('ZREM', k.prio, id) + (route and redis.call('HDEL', k.spot, id) or 0) == 0 then
     leave_ghost(id, alone)
   end
 end
