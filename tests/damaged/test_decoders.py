@@ -26,6 +26,12 @@ ATTEMPT = Attempt(1, 2, 3, "w", 4, "failed", Failure("error", "E", "no", "trace"
 WORD = WorkerWord("w", "h", 1, "1", [], 1, False, "8", 1, 0, [], [])
 EDGES = pack(([(1, "fail")], [0], [0]))
 Reader = Callable[[bytes], Any]
+
+
+def _sends(*told: bytes) -> list[parcels.Delivery]:
+    return [*parcels.deliveries("n", parcels._parcels([[*told]]), window_ms=1)]
+
+
 #: Who reads it, and what he is given; first those that give something whatever they read.
 SAFE: dict[str, tuple[Reader, bytes]] = {
     "a line": (lambda data: events.read_line(0, data), events.line(20, "log", 1, "text")),
@@ -40,8 +46,12 @@ SAFE: dict[str, tuple[Reader, bytes]] = {
         lambda data: timetable._timetable([1, -1, 0, b"name", b"", data]),
         pack((1, 2, 0, ids.new_raw().hex(), 3)),
     ),
-    "the kind of a parcel": (lambda data: parcels._parcels([[b"g", data, b"q#0", b"x"]]), b"go"),
-    "where a parcel goes": (lambda data: parcels._parcels([[b"g", b"go", data, b"x"]]), b"elsewhere#0"),
+    "the kind of a parcel": (lambda data: _sends(b"g", data, b"q#0", *[b"x"] * 6), b"go"),
+    "where a parcel goes": (lambda data: _sends(b"g", b"go", data, *[b"x"] * 6), b"elsewhere#0"),
+    "how long a parcel's job is kept": (
+        lambda data: _sends(b"c", b"cancel", b"q#0", b"x", b"y", data, b"1", b"z"),
+        b"60000",
+    ),
     "a route": (read_route, placement("t", Wishes(0, 0, 5, None, (), None, "k"), {}).route),
     "a node": (read_node, pack(["q", 0, 0, 0, "", -1, 0, 0, "name", "x" * 16])),
     "a number": (whole, b"12345"),
@@ -82,3 +92,11 @@ def test_nothing_is_raised_that_its_callers_do_not_catch(what: str) -> None:
             read(data)
         except codec.UNREADABLE:
             pass
+
+
+@pytest.mark.parametrize("kind", parcels._KINDS)
+def test_a_parcel_with_a_part_too_few_or_many_is_not_read_into_its_neighbours(kind: str) -> None:
+    """S8: those of a kind go in one call, part behind part."""
+    numbers = parcels._KINDS[kind].parts
+    for count in range(max(numbers) + 3):
+        assert bool(_sends(b"n", kind.encode(), b"q#0", *[b"1"] * count)) == (count in numbers)

@@ -11,6 +11,7 @@ from quaff import FairBy, StoreError
 from quaff.audit.picture import KINDS
 from quaff.model import message
 from quaff.model.placement import Wishes, placement
+from quaff.model.states import JobState
 from quaff.store import alerting, parcels, tallies, timetable
 from quaff.store import transitions as t
 from quaff.store.keys import NAMES
@@ -181,3 +182,17 @@ def test_a_lane_whose_jobs_are_gone_holds_up_nobody(desk: Desk) -> None:
     (after,) = desk.place((message.encode("value", [1], {}), FIRST))
     me = process_id()
     assert [lease.id for _ in range(3) for lease in desk.take(me)] == [after]
+
+
+def test_a_parcel_that_lacks_a_part_waits_and_the_others_go(desk: Desk) -> None:
+    """S8: three bits of its length are others; it had four parts."""
+    jobs = desk.place(*[(message.encode("value", [1], {}), FIRST)] * 2)
+    me = process_id()
+    for lease in desk.take(me, 2):
+        desk.settle(me, lease, state=JobState.RETRYING, ttl_ms=1, digest=b" slow#0")
+    desk.let_be_due(*jobs)
+    desk.sweep()
+    name, told = min(desk.redis.hgetall(desk.key("parcels")).items())
+    desk.redis.hset(desk.key("parcels"), name, b"\x93" + told[1:])
+    (left,) = desk.store.run(parcels.outgoing(desk.home, hold_ms=HOUR))
+    assert left.name != name

@@ -46,7 +46,7 @@ def deliveries(namespace: str, parcels: Sequence[Parcel], *, window_ms: int) -> 
     for each in parcels:
         groups.setdefault((each.kind, each.to), []).append(each)
     for (kind, to), some in groups.items():
-        yield from _KINDS[kind](partition(namespace, *to), some, window_ms)
+        yield from _KINDS[kind].how(partition(namespace, *to), some, window_ms)
 
 
 def _arrive(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator[Delivery]:
@@ -80,12 +80,18 @@ def _signal(there: Partition, parcels: list[Parcel], window_ms: int) -> Iterator
         yield Delivery(Call(load("signal"), there, tuple(each.parts), bool), [each.name])
 
 
-_KINDS: dict[str, Callable[[Partition, list[Parcel], int], Iterator[Delivery]]] = {
-    "go": _arrive,
-    "back": _return,
-    "cancel": _cancel,
-    "advance": _advance,
-    "signal": _signal,
+class _Kind(NamedTuple):
+    how: Callable[[Partition, list[Parcel], int], Iterator[Delivery]]
+    parts: tuple[int, ...]
+
+
+#: How to deliver each, and how many parts it may have: with others it would be read into its neighbours.
+_KINDS: dict[str, _Kind] = {
+    "go": _Kind(_arrive, (6,)),
+    "back": _Kind(_return, (8,)),
+    "cancel": _Kind(_cancel, (5,)),
+    "advance": _Kind(_advance, (3, 4)),
+    "signal": _Kind(_signal, (6,)),
 }
 
 
@@ -102,6 +108,8 @@ def _parcels(reply: list[list[bytes]]) -> list[Parcel]:
 def _parcel(told: list[bytes]) -> Parcel:
     name, kind, to, *parts = told
     parcel = Parcel(name, kind.decode(), partition_of(to), parts)
-    if parcel.kind not in _KINDS:
-        raise ValueError(f"no kind of parcel: {parcel.kind!r}")
+    if len(parts) not in _KINDS[parcel.kind].parts:
+        raise ValueError(f"no {parcel.kind!r} has {len(parts)} parts")
+    if parcel.kind == "cancel":
+        int(parts[2]), int(parts[3])  # for `_cancel`: where one of several raised, none would be sent
     return parcel

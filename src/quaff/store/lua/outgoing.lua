@@ -30,7 +30,7 @@ end
 
 local now, size, answer = clock(), 0, {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', k.outbox, '-inf', ms(now), 'LIMIT', 0, tonumber(ARGV[1]))) do
-  local parcel = sound(redis.call('HGET', k.parcels, name) or '', {'string', 'string', 'string'})
+  local parcel = sound(redis.call('HGET', k.parcels, name) or '', {'string', 'string', 'string', 'string'})
   local kind, to, there, id = unpack(parcel or {})
   if not parcel then
     -- It is damaged, and the others are not.
