@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -138,13 +139,25 @@ def test_dramatiq_tries_twenty_times_more_with_its_pauses() -> None:
     policy = told.task.settings.retry
     assert [pauses(policy, failures) for failures in (1, 2, 3)] == [(1, 2), (2, 3), (1.5, 3)]
     assert policy.again(1, KeyError()) is None
+    at_once = dramatiq_actor(Quaff(), min_backoff=0, max_backoff=10**12)(plain).task.settings.retry
+    assert pauses(at_once, 20) == (0, 0)
+    seldom = dramatiq_actor(Quaff(), min_backoff=10**9, max_backoff=10**12)(plain).task.settings.retry
+    assert pauses(seldom, 20)[1] == 7 * 86_400
 
 
 def test_rq_and_huey_wait_as_long_as_they_say() -> None:
-    """The last pause of a list repeats; one that is multiplied has no end."""
-    listed = rq_job(Quaff(), retry=rq.Retry(max=4, interval=[10, 30]))(plain).task.settings.retry
-    assert [pauses(listed, failures) for failures in (1, 2, 4)] == [(10, 10), (30, 30), (30, 30)]
-    assert listed.again(5, OSError()) is None
+    """A list as RQ reads it; one that is multiplied has no end."""
+    for most, interval in (4, [10, 30]), (2, [10, 30, 60]), (3, [10, 30, 60]), (3, 10), (1, [10, 30]):
+        retry = rq.Retry(max=most, interval=interval)
+        listed = rq_job(Quaff(), retry=retry)(plain).task.settings.retry
+        theirs = [
+            rq.job.Job.get_retry_interval(SimpleNamespace(retry_intervals=retry.intervals, retries_left=left))
+            for left in range(most, 0, -1)
+        ]
+        assert [pauses(listed, failures) for failures in range(1, most + 1)] == [(each, each) for each in theirs]
+        assert listed.again(most + 1, OSError()) is None
+    none = rq_job(Quaff(), retry=rq.Retry(max=2, interval=[]))(plain).task.settings.retry
+    assert pauses(none, 1) == (0, 0)
     at_once = rq_job(Quaff(), retry=2)(plain).task.settings.retry
     assert (at_once.retries, pauses(at_once, 1)) == (2, (0, 0))
     grown = huey_task(Quaff(), retries=9, retry_delay=600, retry_backoff=3)(plain).task.settings.retry
@@ -160,6 +173,11 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
     "celery: soft_time_limit": (lambda q: celery_task(q, soft_time_limit=5), "soft_timeout= .* quaff.SoftTimeout"),
     "celery: max_retries alone": (lambda q: celery_task(q, max_retries=5), "is for self.retry"),
     "celery: no end": (lambda q: celery_task(q, autoretry_for=(OSError,), max_retries=None), "has no end"),
+    "celery: one class": (lambda q: celery_task(q, autoretry_for=OSError), "autoretry_for=.* cannot be read"),
+    "celery: no number": (
+        lambda q: celery_task(q, autoretry_for=(OSError,), retry_backoff="x"),
+        "retry_backoff='x' cannot be read",
+    ),
     "celery: misspelt": (
         lambda q: celery_task(q, time_limt=5),
         "unknown option 'time_limt'. Did you mean 'time_limit'",
@@ -177,6 +195,9 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
     "dramatiq: no end": (lambda q: dramatiq_actor(q, max_retries=None), "it has no end"),
     "dramatiq: ttl of nothing": (lambda q: dramatiq_actor(q, result_ttl=5000), "add store_results=True"),
     "dramatiq: for one call": (lambda q: dramatiq_actor(q)(plain).send_with_options(max_retries=None), "is declared"),
+    "dramatiq: no pause": (lambda q: dramatiq_actor(q, min_backoff="1s"), "min_backoff='1s': give milliseconds"),
+    "dramatiq: no function": (lambda q: dramatiq_actor(q)(5), "a task is a function"),
+    "rq: no pause": (lambda q: rq_job(q, retry=SimpleNamespace(max=1, intervals=["x"])), "'x' is no time to wait"),
     "huey: context": (lambda q: huey_task(q, context=True), "current_job"),
     "huey: shrinking": (lambda q: huey_task(q, retry_delay=5, retry_backoff=0.5), "base=0.5"),
     "huey: id": (lambda q: huey_task(q)(plain).schedule((1,), delay=1, id="x"), "key="),
@@ -263,7 +284,7 @@ def test_calls_for_later_are_due_when_they_say(jobs: Kit) -> None:
         send.send_with_options(args=(1,), delay=3_600_000),
         send.send_with_options(args=(1,), delay=timedelta(hours=1)),
         add.schedule((1,), delay=3600),
-        add.schedule(kwargs={"a": 1}, eta=at),
+        add.schedule(None, {"a": 1}, eta=at),
     ]
     for job in sent:
         due = job.info().scheduled_for

@@ -123,7 +123,11 @@ def celery_task(quaff: Registry, **options: Any) -> Callable[[Callable[P, R]], C
         )
     given = {"timeout": 0, "result_ttl": 24 * 3600, **ours("@celery_task", TASK, options)}
     if retries:
-        given |= _retries(**retries)
+        try:
+            given |= _retries(**retries)
+        except (TypeError, ValueError) as error:
+            told = ", ".join(f"{name}={value!r}" for name, value in retries.items())
+            raise ConfigurationError(f"@celery_task: {told} cannot be read: {error}.") from None
     return lambda fn: CeleryTask(quaff.task(fn, **given))
 
 

@@ -93,6 +93,14 @@ class Between(msgspec.Struct, frozen=True):
         return (ms if ms <= self.most else self.most * random.uniform(0.5, 1)) / 1000
 
 
+def _pause(name: str, ms: float | None, usual: float) -> float:
+    if ms is None:
+        return usual
+    if type(ms) not in (int, float) or not ms >= 0:
+        raise ConfigurationError(f"@dramatiq_actor: {name}={ms!r}: give milliseconds from 0.")
+    return min(ms, _BACKOFF["max_backoff"])  # none is longer there
+
+
 class DramatiqActor(Dialect[P, R]):
     """A task with the methods of Dramatiq's actors."""
 
@@ -140,7 +148,7 @@ def dramatiq_actor(quaff: Registry, **options: Any) -> Decorator:
     Raises:
         ConfigurationError: an option that there is none for here, with what to do.
     """
-    pauses = Between(*(options.pop(name, None) or usual for name, usual in _BACKOFF.items()))
+    pauses = Between(*(_pause(name, options.pop(name, None), usual) for name, usual in _BACKOFF.items()))
     stores, ttl = options.pop("store_results", None), options.get("result_ttl")
     if ttl is not None and not stores:
         raise ConfigurationError(f"@dramatiq_actor: result_ttl={ttl!r} is for results; add store_results=True.")
@@ -151,4 +159,4 @@ def dramatiq_actor(quaff: Registry, **options: Any) -> Decorator:
         "result_ttl": 600 if stores else 0,
         **ours("@dramatiq_actor", ACTOR, options),
     }
-    return lambda fn: DramatiqActor(quaff.task(fn, **{"name": fn.__name__, **given}))
+    return lambda fn: DramatiqActor(quaff.task(fn, **{"name": getattr(fn, "__name__", None), **given}))

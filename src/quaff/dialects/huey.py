@@ -52,14 +52,16 @@ class HueyTask(Dialect[P, R]):
         """A plain call, here and now."""
         return cast("R", self.task(*args, **kwargs))
 
-    def schedule(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Job[R]:
+    def schedule(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Job[R]:
         """Send one call: ``delay= eta= expires= priority= timeout=``, in seconds.
 
         Raises:
             ConfigurationError: an option that there is none for here, or an ``eta`` without a time zone; others as of
                 ``Task.delay``.
         """
-        return self._send(args, kwargs or {}, ours(f"{self.task.name}.schedule()", CALL, options))
+        return self._send(args or (), kwargs or {}, ours(f"{self.task.name}.schedule()", CALL, options))
 
 
 def huey_task(

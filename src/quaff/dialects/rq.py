@@ -10,7 +10,7 @@ from quaff.dialects.spelling import NO, Called, Dialect, Said, Spelling, ours
 from quaff.errors import ConfigurationError, UnknownTask
 from quaff.job import Job
 from quaff.model.retry import Pauses
-from quaff.model.times import duration
+from quaff.model.times import duration, seconds
 from quaff.registry import Registry
 from quaff.task import Task
 
@@ -94,13 +94,17 @@ def rq_job(quaff: Registry, queue: str = "default", **options: Any) -> Callable[
 
 def _retries(retry: Any) -> dict[str, Any]:
     """``Retry(max=, interval=)``, or a number of them; its pauses are as long as it says."""
-    most, pauses = getattr(retry, "max", retry), getattr(retry, "intervals", [0])
+    most = getattr(retry, "max", retry)
+    pauses = [seconds("Retry(interval=)", each) for each in getattr(retry, "intervals", None) or [0]]
+    if isinstance(most, int) and len(pauses) > 1:
+        # Of too few the first one repeats there, and not the last as here; of too many the last ones count.
+        pauses = [pauses[0]] * (most - len(pauses)) + pauses[-most:]
     if getattr(retry, "enqueue_at_front", False):
         raise ConfigurationError(
             "@rq_job: nothing here does what Retry(enqueue_at_front=True) asks for. Instead: "
             "raise quaff.Retry(priority=1)."
         )
-    return {"retries": most, "backoff": Pauses(tuple(map(float, pauses)), jitter=False)}
+    return {"retries": most, "backoff": Pauses(tuple(pauses), jitter=False)}
 
 
 class RQQueue:
