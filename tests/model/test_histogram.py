@@ -66,3 +66,10 @@ def test_a_clock_that_was_put_back_takes_nothing_from_a_sum() -> None:
     for seconds in (2.0, -3600.0):
         counts.add(numbers, JobState.SUCCEEDED, seconds, -1.0)
     assert counts.read(numbers).run.mean == 1.0
+
+
+@pytest.mark.parametrize("numbers", [{"d99999999": 1}, {"d²": 1}, {"d3": 0}, {"d3": -1}, {"d-1": 1}])
+def test_numbers_that_nobody_has_counted_are_in_no_bucket(numbers: dict[str, int]) -> None:
+    """S8: a bit is another one, or somebody wrote it: a page is not as long as that says, and divides by nothing."""
+    run = counts.read(numbers | {"dus": 5}).run
+    assert (run.counts, run.mean, run.percentile(0.95)) == ({}, None, None)

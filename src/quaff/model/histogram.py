@@ -28,6 +28,8 @@ def bound(bucket: int) -> float:
 
 #: Where all but the last one end.
 _ENDS = [bound(bucket) for bucket in range(BUCKETS - 1)]
+#: As names have them. Others were damaged: a page has a row for each bucket up to the last one.
+_NUMBERS = {str(bucket): bucket for bucket in range(BUCKETS)}
 
 
 class Histogram(msgspec.Struct, frozen=True):
@@ -76,5 +78,7 @@ class Histogram(msgspec.Struct, frozen=True):
 
 def of_numbers(numbers: Mapping[str, int], letter: str, unit: float = 1.0) -> Histogram:
     """Out of a tally's numbers: ``<letter><bucket>`` the counts, ``<letter>us`` the sum in millionths of a unit."""
-    counts = {int(name[1:]): n for name, n in numbers.items() if name[:1] == letter and name[1:].isdigit()}
+    counts = {
+        _NUMBERS[name[1:]]: n for name, n in numbers.items() if name[:1] == letter and name[1:] in _NUMBERS and n > 0
+    }
     return Histogram(counts, numbers.get(f"{letter}us", 0) / 1e6 * unit, unit)
