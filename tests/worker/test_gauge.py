@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from quaff.worker.gauge import Gauge
@@ -34,3 +36,16 @@ def test_where_nobody_counts_nobody_looks() -> None:
     """It costs nothing then."""
     gauge = Gauge()
     assert (gauge.on, gauge.now) == (False, 0)
+
+
+@pytest.mark.parametrize("instead", ["/dev/null", "/proc/self/comm", "."])
+def test_where_a_task_has_closed_its_file_it_looks_no_more(instead: str) -> None:
+    """Whatever has that number now: the thread that looks goes on, for it ends attempts at their limits."""
+    gauge = Gauge(counted=True)
+    file = os.open(instead, os.O_RDONLY)
+    os.dup2(file, gauge._file)
+    os.close(file)
+    gauge.look([begun(gauge)])
+    assert not gauge.on
+    os.close(gauge._file)
+    gauge.look([begun(gauge)])
