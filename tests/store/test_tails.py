@@ -211,6 +211,18 @@ def test_an_end_by_somebody_else_keeps_it_as_long_as_that_outcome(desk: Desk) ->
     assert desk.dump().logs == {}
 
 
+@pytest.mark.only("valkey", why="scripts are the same on each")
+def test_who_has_said_nothing_costs_no_deletion(desk: Desk) -> None:
+    """Also beside one that has said something: jobs without a result are settled by the hundred."""
+    me, talker = begin(desk)
+    assert say(desk, talker, packet(LINES, 0, b"a")) == [1]
+    desk.put(*[b"m"] * 50)
+    quiet = desk.take(me, 50)
+    desk.redis.config_resetstat()
+    desk.settle(me, *quiet, ttl_ms=0)
+    assert desk.redis.info("commandstats")["cmdstat_hdel"]["calls"] < 10
+
+
 @KINDS
 def test_what_waits_to_be_sent_comes_in_packets_of_its_bounds(what: bytes) -> None:
     """None lost, none twice, but of too many lines the oldest."""

@@ -88,9 +88,12 @@ local function forget_tails(ids)
   for _, key in ipairs({k.logs, k.chunks}) do
     for _, id in ipairs(ids) do
       local tail = tail_of(key, id)
-      local fields = {id}
-      for i, piece in ipairs(tail and tail[8] or {}) do fields[i + 1] = id .. piece[1] end
-      redis.call('HDEL', key, unpack(fields))
+      -- nil: it was damaged.
+      if tail ~= false then
+        local fields = {id}
+        for i, piece in ipairs(tail and tail[8] or {}) do fields[i + 1] = id .. piece[1] end
+        redis.call('HDEL', key, unpack(fields))
+      end
     end
   end
 end
