@@ -184,6 +184,20 @@ def test_a_lane_whose_jobs_are_gone_holds_up_nobody(desk: Desk) -> None:
     assert [lease.id for _ in range(3) for lease in desk.take(me)] == [after]
 
 
+def test_what_is_written_anew_each_time_is_right_after_the_next_time(desk: Desk) -> None:
+    """S8: what a process claimed and told last, and when somebody swept: nobody is refused for ever."""
+    me = process_id()
+    desk.put(*[b"m"] * 3)
+    desk.settle(me, *desk.take(me))
+    for name, fields in {"claims": [me], "told": [me], "meta": ["last_tick", "reap_from", "ended_at_tick"]}.items():
+        desk.redis.hset(desk.key(name), mapping=dict.fromkeys(fields, NOISE))
+    desk.sweep()
+    desk.store.run(timetable.due(desk.home))
+    assert desk.settle(me, *desk.take(me)) == [t.Verdict.OK]
+    assert desk.store.run(tallies.tally(desk.home, process=me, number=1, tasks={}, failures=[], recent=[]))
+    assert not any(NOISE in desk.redis.hgetall(desk.key(name)).values() for name in ("claims", "told", "meta"))
+
+
 def test_a_parcel_that_lacks_a_part_waits_and_the_others_go(desk: Desk) -> None:
     """S8: three bits of its length are others; it had four parts."""
     jobs = desk.place(*[(message.encode("value", [1], {}), FIRST)] * 2)

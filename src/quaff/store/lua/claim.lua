@@ -31,7 +31,7 @@ if last == 'closed' then
 end
 if last then
   local last_number, last_claim = last:match('^(%d+):(.*)$')
-  if tonumber(last_number) >= number then
+  if (tonumber(last_number) or 0) >= number then
     local answer = {0, waiting(), 0, -1, now, tonumber(redis.call('HGET', k.meta, 'blocks') or 0), 0}
     if last_claim ~= claim then return answer end
     local ids = redis.call('ZRANGEBYLEX', k.held, '[' .. process, '(' .. process .. string.rep('\255', 32), 'LIMIT', 0, 5000)

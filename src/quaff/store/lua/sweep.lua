@@ -36,8 +36,8 @@ local now = clock()
 local left = limit
 local function share() return math.max(5, math.floor(left / 2)) end
 
-local seen = tonumber(redis.call('HGET', k.meta, 'last_tick') or 0)
-local reap_from = tonumber(redis.call('HGET', k.meta, 'reap_from') or 0)
+local seen = tonumber(redis.call('HGET', k.meta, 'last_tick')) or 0
+local reap_from = tonumber(redis.call('HGET', k.meta, 'reap_from')) or 0
 if now - seen > lease_ms / 2 then
   reap_from = now + lease_ms
   redis.call('HSET', k.meta, 'reap_from', ms(reap_from))
@@ -52,7 +52,7 @@ redis.call('HSET', k.meta, 'last_tick', ms(now), 'clock', ms(now))
 local ended = 0
 for _, count in ipairs(redis.call('HMGET', k.meta, 'succeeded', 'failed', 'cancelled', 'expired')) do ended = ended + (tonumber(count) or 0) end
 local before = redis.call('HMGET', k.meta, 'ended_at_tick', 'rate')
-if before[1] and now > seen then
+if tonumber(before[1]) and now > seen then
   local rate = (ended - tonumber(before[1])) * 1000 / (now - seen)
   redis.call('HSET', k.meta, 'rate', string.format('%.3f', (tonumber(before[2]) or rate) * 0.7 + rate * 0.3))
 end

@@ -18,7 +18,7 @@ local SAMPLES = 5
 local process, number, now = ARGV[1], tonumber(ARGV[2]), clock()
 -- Nothing would ever remove the number of one that is not known any more.
 if redis.call('HEXISTS', k.claims, process) == 0 then return 0 end
-if number <= tonumber(redis.call('HGET', k.told, process) or 0) then return 0 end
+if number <= (tonumber(redis.call('HGET', k.told, process)) or 0) then return 0 end
 redis.call('HSET', k.told, process, number)
 
 local function added(text, numbers)
