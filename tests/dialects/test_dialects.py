@@ -178,6 +178,7 @@ REFUSED: dict[str, tuple[Callable[[Quaff], Any], str]] = {
         lambda q: celery_task(q, autoretry_for=(OSError,), retry_backoff="x"),
         "retry_backoff='x' cannot be read",
     ),
+    "celery: no choice": (lambda q: celery_task(q, track_started=1), "Instead: leave it out"),
     "celery: misspelt": (
         lambda q: celery_task(q, time_limt=5),
         "unknown option 'time_limt'. Did you mean 'time_limit'",
@@ -219,6 +220,16 @@ def test_an_attribute_of_theirs_names_what_it_is_here() -> None:
         with pytest.raises(AttributeError, match=words):
             getattr(charge, name)
     assert not hasattr(charge, "nothing")
+
+
+def test_what_a_function_has_does_not_hide_its_task() -> None:
+    """A decorator below may have left anything there."""
+
+    def marked(a: int) -> int:
+        return a
+
+    marked.task = "of another library"  # type: ignore[attr-defined]
+    assert celery_task(Quaff(), name="marked")(marked).task.name == "marked"
 
 
 def test_it_is_a_task_already_and_schedules_take_that() -> None:

@@ -62,7 +62,8 @@ def ours(where: str, spelling: Spelling, given: Mapping[str, Any]) -> dict[str, 
         if any(type(value) is type(each) and value == each for each in said.idle):
             continue
         if not said.ours:
-            raise ConfigurationError(f"{where}: nothing here does what {name}={value!r} asks for. Instead: {said.why}.")
+            instead = said.why or "leave it out"
+            raise ConfigurationError(f"{where}: nothing here does what {name}={value!r} asks for. Instead: {instead}.")
         try:
             found[said.ours] = said.make(value)
         except (TypeError, ValueError, AttributeError) as error:
@@ -81,8 +82,8 @@ class Dialect(Generic[P, R]):
     words: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, task: Task[P, R, Any]) -> None:
-        self.task: Task[P, R, Any] = task
         functools.update_wrapper(self, task.fn)
+        self.task: Task[P, R, Any] = task  # behind what a function brings that has an attribute of that name
 
     if not TYPE_CHECKING:  # where a name that is not there has to stay an error
 
