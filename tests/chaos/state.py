@@ -9,13 +9,14 @@ from quaff import JobError, Quaff
 from quaff.audit.auditor import Audit
 from quaff.model import ids
 from quaff.model.states import JobState
+from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.pages import partitions
 from quaff.store.probe import Line
 from quaff.store.queries import lookup
 from tests.chaos.verdict import Ending
 
-_CHUNK = 500
+_CHUNK, _PATIENCE = 500, 60.0
 #: Where a job is that has not ended.
 _PLACES = {"ready": "llen", "solo": "llen", "parked": "zcard", "sched": "zcard", "active": "hlen"}
 
@@ -47,11 +48,13 @@ def graces(client: Any, namespace: str, queues: Iterable[str]) -> list[bytes | N
 def endings(quaff: Quaff, jobs: Sequence[str], twice: Iterable[str]) -> dict[str, Ending]:
     """What is recorded of each job; of those that ran twice also, in which process."""
     found: dict[str, Ending] = {}
+    # How long the judge reads is no part of the promise.
+    store = Store(quaff.store.endpoint, _PATIENCE)
     for start in range(0, len(jobs), _CHUNK):
         chunk = jobs[start : start + _CHUNK]
         where = [ids.parse(each) for each in chunk]
         calls = [lookup(partition(quaff.settings.namespace, id.queue), id.raw) for id in where if id]
-        for each, answer in zip(chunk, quaff.store.run_many(calls), strict=True):
+        for each, answer in zip(chunk, store.run_many(calls), strict=True):
             found[each] = Ending(answer.state or "unknown")
     for each, ending in found.items():
         # A crashed or lapsed attempt is in the history of any job, but only a few thousand have one.
