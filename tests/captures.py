@@ -55,6 +55,7 @@ WIDE, HIGH = 132, 34
 #: Title, the command, and what is in its output once it is whole.
 SHOWN = (
     ("How things stand, live", "quaff top -A shop --every 0.5", "SAYS"),
+    ("What each task costs", "quaff tasks -A shop --by time", "mail.send"),
     ("Jobs that match", "quaff jobs ls -A shop state:running,queued,failed -n 20", "more: --cursor"),
     ("Whether the server is fit", "quaff doctor -A shop", "queue reports"),
 )

@@ -55,19 +55,20 @@ def test_the_page_has_each_command_as_it_is_captured() -> None:
 
 
 def test_the_columns_are_those_that_are_printed(folder: Path) -> None:
-    """Of queues, workers, failures and jobs."""
-    (top, list_, _) = (command for _, command, _ in SHOWN)
+    """Of queues, workers, failures, tasks and jobs."""
+    (top, tasks, list_, _) = (command for _, command, _ in SHOWN)
     known = [[title.removeprefix(">") for title in row if title] for row in (looking.QUEUES, looking.WORKERS)]
     assert titles(captured(top))[:2] == known, AGAIN
     assert titles(printed(top, "--once"))[0] == known[0]
     assert titles(captured(top))[2] == [title.removeprefix(">") for title in looking.FAILURES], AGAIN
+    assert titles(captured(tasks)) == [[title.removeprefix(">") for title in looking.TASKS]], AGAIN
     assert titles(captured(list_)) == [[title.removeprefix(">") for title in jobs.COLUMNS]], AGAIN
 
 
 @pytest.mark.only("valkey", why="it is that server which is captured")
 def test_the_doctor_looks_at_what_the_page_says(folder: Path) -> None:
     """The same checks in the same order."""
-    (_, _, doctor) = (command for _, command, _ in SHOWN)
+    (*_, doctor) = (command for _, command, _ in SHOWN)
 
     def checks(lines: list[str]) -> list[str]:
         found = re.findall(r"^(?:ok|warn|danger|unknown) +([a-z ]+):", "\n".join(lines), re.MULTILINE)
