@@ -16,6 +16,7 @@ from quaff import Quaff
 from quaff.asgi import JobsApp, lifespan
 from tests import helpers
 from tests.helpers import python
+from tests.matrix import WORKER, known_as
 from tests.http.support import Site
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fastapi"
@@ -29,7 +30,8 @@ def shop(server_url: str) -> Iterator[Site]:
         port = listener.getsockname()[1]
     web = python("-m", "uvicorn", "--port", str(port), "app:app", cwd=EXAMPLE, env=environment)
     try:
-        worker = helpers.start_worker("app:quaff", "-p", "1", cwd=EXAMPLE, env=environment)
+        own = environment | {"QUAFF_URL": known_as(WORKER, server_url)}
+        worker = helpers.start_worker("app:quaff", "-p", "1", cwd=EXAMPLE, env=own)
         try:
             web.wait_for("startup complete")
             yield Site(f"http://127.0.0.1:{port}/")
