@@ -16,8 +16,8 @@ from quaff import Quaff
 from quaff.asgi import JobsApp, lifespan
 from tests import helpers
 from tests.helpers import python
-from tests.matrix import WORKER, known_as
 from tests.http.support import Site
+from tests.matrix import WORKER, known_as
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "fastapi"
 
