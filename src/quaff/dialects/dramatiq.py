@@ -159,4 +159,9 @@ def dramatiq_actor(quaff: Registry, **options: Any) -> Decorator:
         "result_ttl": 600 if stores else 0,
         **ours("@dramatiq_actor", ACTOR, options),
     }
-    return lambda fn: DramatiqActor(quaff.task(fn, **{"name": getattr(fn, "__name__", None), **given}))
+
+    def decorated(fn: Any) -> Any:
+        named: dict[str, Any] = {"name": getattr(fn, "__name__", None), **given}
+        return DramatiqActor(quaff.task(fn, **named))
+
+    return decorated

@@ -111,5 +111,6 @@ def _parcel(told: list[bytes]) -> Parcel:
     if len(parts) not in _KINDS[parcel.kind].parts:
         raise ValueError(f"no {parcel.kind!r} has {len(parts)} parts")
     if parcel.kind == "cancel":
-        int(parts[2]), int(parts[3])  # for `_cancel`: where one of several raised, none would be sent
+        for number in parts[2:4]:
+            int(number)  # for `_cancel`: where one of several raised, none would be sent
     return parcel
