@@ -22,10 +22,10 @@ from quaff.model import ids, message, outcome
 from quaff.model.outcome import Attempt
 from quaff.model.source import Source
 from quaff.model.webhook import check
-from quaff.store.alerting import Due, First
+from quaff.store.alerting import Due, First, Letter
 from quaff.store.keys import Partition
 from quaff.worker import webhook
-from quaff.worker.alerts import waited
+from quaff.worker.alerts import _given_up, waited
 from quaff.worker.webhook import Undelivered, Webhook
 from tests.engines import certify
 from tests.helpers import wait_until
@@ -225,6 +225,12 @@ def test_one_that_has_begun_waits_from_when_its_attempt_was_cut_short(word: str,
     record = outcome.encode(Attempt(1, now - 9000, now - 5000, "w", 1, word))
     first = First(ids.new_raw(), message.encode("t", [], {}), len(record).to_bytes(4, "big") + record)
     assert waited(Source("n"), Partition("n", "q"), Due(now, False, False, [first], [])) == seconds
+
+
+def test_a_letter_whose_time_was_damaged_is_told_as_well() -> None:
+    """The thread that tells goes on to the others; the time is none."""
+    letter = Letter(ids.new_raw(), 2**53, b"")
+    assert _given_up(Partition("n", "q"), letter).at.startswith("1970-01-01")
 
 
 def test_who_tells_and_is_killed_is_followed_by_another_worker(stage: Stage, receiver: Receiver) -> None:

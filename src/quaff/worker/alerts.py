@@ -12,13 +12,13 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from quaff.errors import QuaffError
 from quaff.model import ids, message, outcome
 from quaff.model.ids import JobId
 from quaff.model.message import CorruptMessage, NewerMessage
 from quaff.model.source import Source
+from quaff.model.times import instant
 from quaff.model.webhook import MESSAGE, NAME, Body, Event, encode
 from quaff.store.alerting import Due, First, Letter, Told, alerts
 from quaff.store.client import Store
@@ -168,4 +168,4 @@ def _given_up(home: Partition, letter: Letter) -> Event:
 
 
 def _instant(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return instant(ms).isoformat(timespec="milliseconds")
