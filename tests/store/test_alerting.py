@@ -63,6 +63,19 @@ def test_what_was_given_up_comes_until_it_was_told_and_what_was_before_never_doe
     assert letters(look(desk, most=0)) == []
 
 
+def test_what_was_given_up_in_the_future_is_not_told_again_and_again(desk: Desk) -> None:
+    """The clock was put back, or its time was damaged: it waits for its moment, and the others come."""
+    look(desk)
+    (ahead,) = give_up(desk, 1)
+    for score in (2.0**53, "inf"):
+        desk.redis.zadd(desk.key("dead"), {ahead: score})
+        jobs = give_up(desk, 2)
+        due = look(desk)
+        assert due is not None
+        assert letters(due) == jobs
+        assert letters(look(desk, Told(due.letters[-1]))) == []
+
+
 def test_one_that_was_told_and_then_sent_back_keeps_nothing_from_being_told(desk: Desk) -> None:
     """Those of the same moment come once more: at least once is what is promised."""
     look(desk)

@@ -71,7 +71,8 @@ for _, lane in ipairs(lanes) do
   local entry = redis.call('ZRANGEBYLEX', k.backlog, '[' .. lane, '(' .. lane .. '\255', 'LIMIT', 0, 1)[1]
   if entry then show_new(entry:sub(-16)) end
 end
-local page = redis.call('ZRANGEBYSCORE', k.dead, ms(at), '+inf', 'WITHSCORES', 'LIMIT', 0, 1000)
+-- Not what is still to come by this clock, which was put back, or whose time was damaged: it would be told again and again.
+local page = redis.call('ZRANGEBYSCORE', k.dead, ms(at), ms(now), 'WITHSCORES', 'LIMIT', 0, 1000)
 local first = 1
 for i = 1, #page, 2 do
   if page[i] == id and tonumber(page[i + 1]) == at then first = i + 2 end
