@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quaff import FairBy, StoreError
+from quaff import Concurrency, FairBy, StoreError
 from quaff.audit.picture import KINDS
 from quaff.model import message
 from quaff.model.placement import Wishes, placement
@@ -182,6 +182,19 @@ def test_a_lane_whose_jobs_are_gone_holds_up_nobody(desk: Desk) -> None:
     (after,) = desk.place((message.encode("value", [1], {}), FIRST))
     me = process_id()
     assert [lease.id for _ in range(3) for lease in desk.take(me)] == [after]
+
+
+@pytest.mark.parametrize("entry", [b"x" * 24, b"", b"short"])
+def test_a_place_in_line_that_is_damaged_holds_up_no_other(desk: Desk, entry: bytes) -> None:
+    """S8: at a limit stands somebody who is no lane; who stands behind comes all the same."""
+    one = (Concurrency(1, key="all"),)
+    jobs = desk.place(*[_asking(limits=one)] * 2)
+    me = process_id()
+    (lease,) = [lease for _ in range(3) for lease in desk.take(me)]
+    limit = desk.redis.zrange(desk.key("waits"), 0, 0)[0][:33]
+    desk.redis.zadd(desk.key("waits"), {limit + bytes(8)[: len(entry)] + entry: 0})
+    assert desk.settle(me, lease) == [t.Verdict.OK]
+    assert [lease.id for _ in range(3) for lease in desk.take(me)] == jobs[1:]
 
 
 def test_what_is_written_anew_each_time_is_right_after_the_next_time(desk: Desk) -> None:

@@ -24,7 +24,7 @@ local function first_in_line(limit)
   return redis.call('ZRANGEBYLEX', k.waits, '[' .. limit, '(' .. limit .. '\255', 'LIMIT', 0, 1)[1]
 end
 
-local function place_in(entry) return struct.unpack('>I8', entry:sub(34, 41)) end
+local function place_in(entry) return #entry >= 41 and struct.unpack('>I8', entry:sub(34, 41)) or 0 end
 
 -- Whether anybody stands in line: where nobody does, which is the rule, nobody has to be looked for.
 local in_line = nil
@@ -45,26 +45,35 @@ local function opens_in(limit, wait, now)
   if wait > 0 then redis.call('ZADD', k.opens, ms(now + math.min(wait, 60000)), limit) end
 end
 
+-- nil for a lane that has no job.
 local function cost_of(lane, limit)
   local first = first_of(lane)[1]
   local route = first and route_of(first:sub(-16))
   for _, each in ipairs(route and route[6] or {}) do
     if each[1] == limit then return each[2] end
   end
-  return 1  -- what says so was damaged
+  return first and 1  -- what says so was damaged
 end
 
 -- Calls the first lane in line at a limit if there is room for it, or notes when there will be.
 local function pass_on(limit, now)
-  local first = anybody_in_line() and first_in_line(limit)
-  local lane = first and first:sub(-16)
-  if not first or redis.call('ZSCORE', k.turn, lane) then return end
-  local wait = wait_for(limit, cost_of(lane, limit), now)
-  if wait == 0 then
-    redis.call('ZADD', k.turn, ms(place_in(first)), lane)
-    hint()
-  else
-    opens_in(limit, wait, now)
+  for _ = 1, 10 do
+    local first = anybody_in_line() and first_in_line(limit)
+    local lane = first and first:sub(-16)
+    if not first or redis.call('ZSCORE', k.turn, lane) then return end
+    local cost = cost_of(lane, limit)
+    if cost then
+      local wait = wait_for(limit, cost, now)
+      if wait == 0 then
+        redis.call('ZADD', k.turn, ms(place_in(first)), lane)
+        hint()
+      else
+        opens_in(limit, wait, now)
+      end
+      return
+    end
+    -- An entry that was damaged would stand before all others for ever.
+    redis.call('ZREM', k.waits, first)
   end
 end
 
