@@ -101,6 +101,10 @@ def _pause(name: str, ms: float | None, usual: float) -> float:
     return min(ms, _BACKOFF["max_backoff"])  # none is longer there
 
 
+def _named(fn: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": getattr(fn, "__name__", ""), **given}
+
+
 class DramatiqActor(Dialect[P, R]):
     """A task with the methods of Dramatiq's actors."""
 
@@ -159,9 +163,4 @@ def dramatiq_actor(quaff: Registry, **options: Any) -> Decorator:
         "result_ttl": 600 if stores else 0,
         **ours("@dramatiq_actor", ACTOR, options),
     }
-
-    def decorated(fn: Any) -> Any:
-        named: dict[str, Any] = {"name": getattr(fn, "__name__", None), **given}
-        return DramatiqActor(quaff.task(fn, **named))
-
-    return decorated
+    return lambda fn: DramatiqActor(quaff.task(fn, **_named(fn, given)))

@@ -110,7 +110,6 @@ def _parcel(told: list[bytes]) -> Parcel:
     parcel = Parcel(name, kind.decode(), partition_of(to), parts)
     if len(parts) not in _KINDS[parcel.kind].parts:
         raise ValueError(f"no {parcel.kind!r} has {len(parts)} parts")
-    if parcel.kind == "cancel":
-        for number in parts[2:4]:
-            int(number)  # for `_cancel`: where one of several raised, none would be sent
+    if parcel.kind == "cancel" and not all(map(bytes.isdigit, parts[2:4])):
+        raise ValueError("how long it is kept is no number")
     return parcel
