@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ from quaff.model.ids import JobId
 from quaff.model.message import Submission
 from quaff.telemetry import names
 from quaff.telemetry.opentelemetry import OpenTelemetry
-from tests.helpers import Program, wait_until
+from tests.helpers import Program, in_loop, wait_until
 from tests.telemetry.conftest import APP, lines
 from tests.worker.support import Stage
 
@@ -106,7 +105,7 @@ def test_a_coroutine_runs_in_its_trace_too(traced: Quaff, exporter: InMemorySpan
     async def send() -> list[str]:
         return [(await traced.tasks["awhere"].adelay()).id for _ in range(5)]
 
-    ids = asyncio.run(send())
+    ids = in_loop(traced, send)
     traces = {
         span.attributes[names.MESSAGE_ID]: hexed(span)[0] for span in exporter.get_finished_spans() if span.attributes
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from quaff.model import sizes
 from quaff.model.times import spoken
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 _WIDE = 200
 #: The longest cell: one that is longer pushes all others out of sight.
 _CELL = 200
-_SIZES = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -113,8 +113,4 @@ def ago(at: datetime | None) -> str:
 
 def size(number: float | None) -> str:
     """Bytes in few characters: ``340 B``, ``1.2 KiB``, ``34 MiB``."""
-    if number is None:
-        return "-"
-    unit = next((each for each in _SIZES if number >= _SIZES[each]), "B")
-    value = number / _SIZES.get(unit, 1)
-    return f"{value:.1f} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"
+    return "-" if number is None else sizes.told(number)

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from markupsafe import Markup
 
+from quaff.model import sizes
+
 #: Nothing of this has a place in a page: what a terminal obeys, and what turns the direction of the text around it.
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_SIZES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def when(at: datetime | None) -> str | Markup:
@@ -49,12 +50,7 @@ def number(value: float | None) -> str:
 
 def size(count: float | None) -> str:
     """Bytes: ``4.2 MiB``, ``128 KiB``."""
-    if count is None:
-        return "–"
-    for unit, name in _SIZES:
-        if count >= unit:
-            return f"{count / unit:.{1 if count < 9.95 * unit else 0}f} {name}"
-    return f"{count:.0f} B"
+    return "–" if count is None else sizes.told(count)
 
 
 def plural(count: int, word: str) -> str:
