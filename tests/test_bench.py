@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 #: A ratio that has fallen by more than 30 % is no noise, unless somebody else computes beside it: a worker and a server
 #: take two cores, the bare loop's two hardly more than one. So what is reached once counts.
 KEPT, TRIES = 0.7, 3
+#: What a quick run has of a whole one's ratio: 0.69 and 0.83 where that had 0.80; beside a busy loop 0.52 and 0.64.
+QUICK = 0.8
 
 
 def by_bare_loop(results: Results) -> float:
@@ -36,7 +38,7 @@ def test_one_process_drains_no_worse_beside_the_bare_loop_than_was_published(
 ) -> None:
     told = tmp_path / "result.json"
     arguments = ("--quick", "--own", "quaff", "bare", "--only", f"drain {NOOP}", "--out", str(told))
-    wanted, reached = KEPT * by_bare_loop(published()), []
+    wanted, reached = KEPT * QUICK * by_bare_loop(published()), []
     for _ in range(TRIES):
         bench = running(python("-m", "bench", *arguments, cwd=ROOT))
         assert bench.wait(100) == 0, bench.output
