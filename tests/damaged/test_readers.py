@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,14 +17,6 @@ FULL = bool(os.environ.get("FULL"))
 #: Damages of one kind of key, and of how many jobs each is looked at.
 MOST, EVERY = (100 if FULL else 1), 5
 pytestmark = pytest.mark.only("valkey", why="bytes are the same on each")
-
-
-@pytest.fixture(scope="module")
-def world(server_url: str) -> Iterator[World]:
-    """Mended after each test."""
-    world = World(server_url)
-    yield world
-    world.end()
 
 
 @pytest.mark.timeout(3600 if FULL else 60)

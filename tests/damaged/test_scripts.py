@@ -30,14 +30,11 @@ HOLDS_UP = "meta flows ghosts slots".split()
 
 
 @pytest.fixture(scope="module")
-def world(server_url: str) -> Iterator[World]:
-    """Mended after each test; no queue of it is paused."""
-    world = World(server_url)
-    for home in world.homes:
-        world.redis.hdel(home.key("meta"), "paused")
+def world(world: World) -> World:
+    """No queue of it is paused."""
+    world.resume()
     world.keep()
-    yield world
-    world.end()
+    return world
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -15,14 +15,6 @@ from tests.damaged.world import QUEUES, World
 
 NOISE = b"\xc1 nobody wrote this"
 pytestmark = pytest.mark.only("valkey", why="bytes are the same on each")
-
-
-@pytest.fixture(scope="module")
-def world(server_url: str) -> Iterator[World]:
-    """Mended after each test."""
-    world = World(server_url)
-    yield world
-    world.end()
 
 
 def job(world: World, name: str) -> str:

@@ -27,8 +27,7 @@ pytestmark = pytest.mark.only("valkey", why="bytes are the same on each")
 def world(server_url: str) -> Iterator[World]:
     """One of its own: what a worker has done cannot be mended."""
     world = World(server_url)
-    for home in world.homes:
-        world.redis.hdel(home.key("meta"), "paused")
+    world.resume()
     yield world
     world.end()
 

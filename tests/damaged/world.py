@@ -162,6 +162,11 @@ class World:
         self.redis.delete(key)
         write(self.redis, key, KINDS[name], value)
 
+    def resume(self) -> None:
+        """No queue is paused any more."""
+        for home in self.homes:
+            self.redis.hdel(home.key("meta"), "paused")
+
     def keep(self) -> None:
         """It is to be mended to what it is now."""
         keys = [home.key(name) for home in self.homes for name in NAMES]
