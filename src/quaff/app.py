@@ -19,7 +19,7 @@ from quaff.backend import Backend
 from quaff.config import Settings
 from quaff.delivery import Delivery
 from quaff.detour import Detour
-from quaff.errors import ConfigurationError, JobError, JobNotFound
+from quaff.errors import ConfigurationError, EnqueueError, JobError, JobNotFound
 from quaff.flow import Flow
 from quaff.gathering import AsCompleted
 from quaff.guest import Guest
@@ -34,6 +34,7 @@ from quaff.registry import Registry
 from quaff.results import ResultStore, checked
 from quaff.schedules import Schedules
 from quaff.store.client import Steps, Store
+from quaff.store.faults import NoAnswer
 from quaff.store.keys import partition
 from quaff.task import Task
 
@@ -242,8 +243,10 @@ class Quaff(Registry):
             self.store.go(self.news(queues))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
-            with delivery.explained(places):
+            try:
                 delivery.note(places, self.store.run(call))
+            except (EnqueueError, NoAnswer) as error:
+                raise delivery.explained(error, places) from None
         return delivery.jobs()
 
     async def asend(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
@@ -254,8 +257,10 @@ class Quaff(Registry):
             await self.store.aio.go(self.news(queues))
         delivery = Delivery(submissions, self.settings, self._handle)
         for places, call in delivery.calls():
-            with delivery.explained(places):
+            try:
                 delivery.note(places, await self.store.aio.run(call))
+            except (EnqueueError, NoAnswer) as error:
+                raise delivery.explained(error, places) from None
         return delivery.jobs()
 
     def news(self, queues: Iterable[str]) -> Steps[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 from quaff.config import Settings
@@ -55,26 +54,18 @@ class Delivery:
         """The handles, when all is sent."""
         return [self._jobs[place] for place in range(len(self._submissions))]
 
-    @contextmanager
-    def explained(self, places: Sequence[int]) -> Iterator[None]:
-        """What goes wrong while these are sent says what it means for them, and what was stored before."""
-        try:
-            yield
-        except NoAnswer as error:
+    def explained(self, error: EnqueueError | NoAnswer, places: Sequence[int]) -> EnqueueError:
+        """What an error while these were sent means for them, and what was stored before."""
+        if isinstance(error, NoAnswer):
             id = str(self._submissions[places[0]].id)
-            unknown = EnqueueUnknown(
+            error = EnqueueUnknown(
                 f"{error.args[0]}; job {id} may be stored: look at its state, or call again with key=.", id
             )
-            unknown.jobs = self._stored()
-            raise unknown from None
-        except ServerUnavailable as error:
-            error.jobs = self._stored()
+        elif isinstance(error, ServerUnavailable):
             stored = f"{len(self._jobs)} of {len(self._submissions)} jobs were stored before."
             error.args = (f"{error.args[0]} {stored if self._jobs else 'Nothing was stored.'}",)
-            raise
-        except EnqueueError as error:
-            error.jobs = self._stored()
-            raise
+        error.jobs = self._stored()
+        return error
 
     def note(self, places: Sequence[int], found: list[Any] | Assured) -> None:
         """The server's answers for these.

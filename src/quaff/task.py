@@ -256,8 +256,8 @@ def submission(
         terms: what the worker is to know besides.
     """
     sent = task.signature.bind(args, kwargs)
-    settings = task.settings
-    if task.sender.middleware and (headers := headers_of(task.sender.middleware)):
+    settings, common = task.settings, task.sender.settings
+    if (several := task.sender.middleware) and (headers := headers_of(several)):
         terms = {**terms, message.HEADERS: headers}
     key = None
     if settings.key is None:
@@ -267,26 +267,26 @@ def submission(
         raw = ids.keyed_raw(settings.queue, task.name, settings.key)
         key = f"{settings.queue}/{task.name}/{settings.key}"
         now_ms = time.time_ns() // 1_000_000
-        secret = task.sender.settings.seals.digest_key
+        secret = common.seals.digest_key
         data = message.encode_keyed(task.name, sent.args, sent.kwargs, now_ms, _terms(task, terms, later_ms), secret)
-    id = task.sender.settings.partitions.home(settings.queue, raw) if home is None else home._replace(raw=raw)
+    id = common.partitions.home(settings.queue, raw) if home is None else home._replace(raw=raw)
     follow_up = b"" if settings.on_exhausted is None else message.encode(settings.on_exhausted, [str(id)], {})
-    if task.sender.settings.seals.writes:
-        seals, where = task.sender.settings.seals, Where(task.sender.settings.namespace, id)
+    if common.seals.writes:
+        seals, where = common.seals, Where(common.namespace, id)
         # A job of a flow may run again, as another one.
         data = message.seal(data, seals, where, late=message.FLOW in terms)
         follow_up = follow_up and message.seal(follow_up, seals, where, late=True)
     if follow_up:
         data = message.carrying(follow_up, data)
-    if len(data) > task.sender.settings.max_message:
+    if len(data) > common.max_message:
         raise MessageTooLarge(
             f"{task.name}.delay(): the arguments are {len(data):,} bytes, the limit is "
-            f"{task.sender.settings.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
+            f"{common.max_message:,} (MAX_MESSAGE). Store the data and send its id or path."
         )
     place = placed(task, args, kwargs, later_ms)
     if place is not None:
-        check_spread(task.name, settings, task.sender.settings.partitions)
-    return Submission(id, data, task.name, key, place, task.durability)
+        check_spread(task.name, settings, common.partitions)
+    return Submission(id, data, task.name, key, place, durability.read(settings.durability or common.durability))
 
 
 def _id_of(sent: Submission) -> str:

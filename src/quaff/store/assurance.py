@@ -7,9 +7,9 @@ the script goes one that happens in any case, and what covers it covers all that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
+import msgspec
 from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 
 from quaff.errors import ConfigurationError, DurabilityNotConfirmed
@@ -50,7 +50,9 @@ def answer_of(found: Any, what: str, id: str) -> Any:
 def assured(call: Call[Any], durability: Durability) -> Call[Any]:
     """The same call, which is answered when its write is where it has to be, with an ``Assured``."""
     decode = call.decode
-    return replace(call, durability=durability, decode=lambda found: found._replace(answer=decode(found.answer)))
+    return msgspec.structs.replace(
+        call, durability=durability, decode=lambda found: found._replace(answer=decode(found.answer))
+    )
 
 
 def behind(call: Call[Any], seconds: float) -> list[Command]:

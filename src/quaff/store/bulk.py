@@ -47,6 +47,9 @@ def chunks(
             made = enqueue_routed(home, **replaced()._asdict(), jobs=jobs)
         return places, made if some[0].durability is None else assured(made, some[0].durability)
 
+    if len(submissions) == 1:
+        yield call([0])
+        return
     open_chunks: dict[tuple[str, int, bool, Durability | None], tuple[list[int], int]] = {}
     for place, submission in enumerate(submissions):
         placed = submission.placement is not None

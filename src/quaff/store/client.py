@@ -67,7 +67,7 @@ class Store:
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip to each node; errors as ``run``."""
-        patience = Patience(self.endpoint.where, self.deadline, all(call.harmless for call in calls))
+        patience = Patience(self.endpoint.where, self.deadline)
         errands = Errands(calls, self.endpoint.slots)
         again = False
         while True:
@@ -79,7 +79,7 @@ class Store:
                 raise
             if not errands.troubles:
                 return errands.all_answers()
-            time.sleep(patience.after(errands.troubles))
+            time.sleep(patience.after(errands.troubles, harmless=errands.harmless))
             again = True
 
     def _try(self, errands: Errands, patience: Patience, again: bool) -> None:
@@ -102,12 +102,11 @@ class Store:
                     send(connection, errand, patience.left)
                 except (*LOST, ResponseError, ConfigurationError) as error:
                     errands.fail(errand, error, sent=sent)
-            until = time.monotonic() + patience.left
             for errand, connection, _ in open_:
                 if connection._sock is None:
                     continue  # it could not be sent
                 try:
-                    if not errands.take(errand, receive(connection, errand, until)):
+                    if not errands.take(errand, receive(connection, errand, patience.until)):
                         connection.disconnect()
                 except (*LOST, ResponseError) as error:
                     connection.disconnect()
@@ -151,7 +150,7 @@ class AsyncStore:
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip to each node; errors as ``Store.run``."""
-        patience = Patience(self.endpoint.where, self.deadline, all(call.harmless for call in calls))
+        patience = Patience(self.endpoint.where, self.deadline)
         errands = Errands(calls, self.endpoint.slots)
         again = False
         while True:
@@ -167,7 +166,7 @@ class AsyncStore:
                 errands.fail_all(error)
             if not errands.troubles:
                 return errands.all_answers()
-            await asyncio.sleep(patience.after(errands.troubles))
+            await asyncio.sleep(patience.after(errands.troubles, harmless=errands.harmless))
             again = True
 
     async def _try(self, errand: Errand, errands: Errands, patience: Patience) -> None:

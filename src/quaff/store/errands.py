@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis.exceptions import MovedError, ResponseError
@@ -57,6 +56,11 @@ class Errands:
         self._asked: dict[int, Address] = {}
         self.troubles: list[Trouble] = []
         self.redirected: bool = False
+
+    @property
+    def harmless(self) -> bool:
+        """Whether nobody need know if they were applied."""
+        return all(call.harmless for call in self._calls)
 
     def next_try(self) -> list[Errand]:
         """What is still to be sent, by node."""
@@ -113,8 +117,10 @@ class Errands:
         """Each answer as its call reads it; in the place of what is not answered, or cannot be read, stands why."""
         pairs = list(zip(self._calls, self._replies, strict=True))
         if not self.troubles:
-            with suppress(*UNREADABLE):
+            try:
                 return [call.decode(reply) for call, reply in pairs]
+            except UNREADABLE:
+                pass
         return [reply if isinstance(reply, Exception) else _read(call, reply) for call, reply in pairs]
 
     def all_answers(self) -> list[Any]:

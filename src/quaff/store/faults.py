@@ -109,27 +109,32 @@ class Patience:
     Args:
         where: the server as an error names it.
         seconds: the whole time, from now.
-        harmless: the calls change nothing, so that an unanswered one leaves no doubt.
+
+    Attributes:
+        until: monotonic seconds, when that is over.
     """
 
     where: str
     seconds: float
-    harmless: bool
     in_doubt: bool = False
     _telling: Exception | None = None
-    _until: float = field(init=False)
+    until: float = field(init=False)
     _pause: float = 0.005
 
     def __post_init__(self) -> None:
-        self._until = time.monotonic() + self.seconds
+        self.until = time.monotonic() + self.seconds
 
     @property
     def left(self) -> float:
         """Seconds left, never less than a millisecond."""
-        return max(0.001, self._until - time.monotonic())
+        return max(0.001, self.until - time.monotonic())
 
-    def after(self, troubles: Sequence[Trouble]) -> float:
+    def after(self, troubles: Sequence[Trouble], *, harmless: bool) -> float:
         """Seconds to wait before the next try, with decorrelated jitter.
+
+        Args:
+            troubles: what the last one failed with.
+            harmless: the calls change nothing, so that an unanswered one leaves no doubt.
 
         Raises:
             ServerUnavailable: time is out and nothing was applied; the text says what to do.
@@ -137,7 +142,7 @@ class Patience:
             StoreError, NotAllowed, QueueFull, ConfigurationError: no retry mends this.
         """
         for error, sent in troubles:
-            self.in_doubt = self.in_doubt or (sent and not self.harmless and not _answered(error))
+            self.in_doubt = self.in_doubt or (sent and not harmless and not _answered(error))
         for error, _ in troubles:
             if not isinstance(error, LOST):
                 sort_out(error, self.where)
@@ -146,7 +151,7 @@ class Patience:
                 self._telling = error
         assert self._telling is not None
         # A try that has no time for its answer would only leave a doubt.
-        if time.monotonic() + self._pause + min(_SHORTEST, self.seconds / 10) >= self._until:
+        if time.monotonic() + self._pause + min(_SHORTEST, self.seconds / 10) >= self.until:
             if self.in_doubt:
                 why = _short(self._telling)
                 raise NoAnswer(f"no answer from {self.where} within {self.seconds:g} s ({why})") from None

@@ -27,9 +27,10 @@ class Pool(redis.ConnectionPool):
         self._in_use_connections.add(connection)
         try:
             # What can be read before anything was asked is the end of the line, or what nobody has read to its end.
-            if connection._sock is not None and _readable(connection._sock):
+            if connection._sock is not None and _readable(connection):
                 connection.disconnect()
-            connection.connect()
+            if connection._sock is None:
+                connection.connect()
         except BaseException:
             self.release(connection)
             raise
@@ -42,7 +43,10 @@ class Pool(redis.ConnectionPool):
             self._available_connections.append(connection)
 
 
-def _readable(sock: Any) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
+def _readable(connection: Any) -> bool:
+    sock, poll = getattr(connection, "watch", (None, None))
+    if poll is None or sock is not connection._sock:
+        poll = select.poll()
+        poll.register(connection._sock, select.POLLIN)
+        connection.watch = (connection._sock, poll)
     return bool(poll.poll(0))

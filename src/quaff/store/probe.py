@@ -66,7 +66,7 @@ class Line:
             ServerUnavailable: no server answers in time, or it lets nobody in with this password.
             StoreError: it refuses the connection for good.
         """
-        patience = Patience(self._endpoint.where, self._seconds, harmless=True)
+        patience = Patience(self._endpoint.where, self._seconds)
         while True:
             try:
                 if self._connection is None:
@@ -83,7 +83,7 @@ class Line:
                 raise ServerUnavailable(patience.refusal(error)) from None
             except (*LOST, ResponseError) as error:  # the latter in reply to the choice of a database, or to ROLE
                 self.close()
-                time.sleep(patience.after([Trouble(error, sent=False)]))
+                time.sleep(patience.after([Trouble(error, sent=False)], harmless=True))
             except BaseException:
                 self.close()  # nobody may read the rest of its replies
                 raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -27,8 +26,7 @@ STEP = 30
 _FIRST = b".1"
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(msgspec.Struct, Generic[T], frozen=True):
     """One script with its arguments, ready to be sent by anybody, and sent again as it is.
 
     ``notes_only``: it changes nothing of any job. ``durability``: what it is to be confirmed by (``assurance.py``).

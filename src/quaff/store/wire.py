@@ -96,40 +96,45 @@ def receive(connection: Any, errand: Errand, until: float) -> list[Any]:
         ConnectionError, TimeoutError: of redis-py; the connection is closed then.
         ResponseError: the script could not be loaded.
     """
-
-    usual = connection.socket_timeout
-
-    def read() -> Any:
-        left = until - time.monotonic()
-        # Its own limit costs nothing, another one two system calls.
-        return connection.read_response(**{} if left > usual * 0.99 else {"timeout": max(0.001, left)})
-
-    def reply() -> Any:
-        try:
-            return read()
-        except ResponseError as error:
-            return error
-
-    def one() -> Any:
-        if errand.asking:
-            read()
-        return reply()
-
-    def answer(call: Call[Any]) -> Any:
-        if call.durability is None:
-            return one()
-        replies = [one()]
-        with suppress(RedisTimeoutError):  # the job is stored by then
-            for _ in behind(call, 0):
-                replies.append(one())  # noqa: PERF401  those that came before time was up count
-        return _noted(connection, understood(call, replies))
-
-    replies = [answer(call) for call in errand.calls]
+    if errand.asking or errand.durability is not None:
+        replies = [_answer(connection, errand, call, until) for call in errand.calls]
+    else:
+        replies = [_reply(connection, until) for _ in errand.calls]
     for index in unknown_scripts(replies):
         connection.send_packed_command(_packed(connection, told_and_called(errand, index, until - time.monotonic())))
-        told, replies[index] = reply(), answer(errand.calls[index])
+        told, replies[index] = _reply(connection, until), _answer(connection, errand, errand.calls[index], until)
         _check_told(told, replies[index])
     return replies
+
+
+def _reply(connection: Any, until: float) -> Any:
+    """One reply; an error is one, too."""
+    left = until - time.monotonic()
+    try:
+        # Its own limit costs nothing, another one two system calls.
+        if left > connection.socket_timeout * 0.99:
+            return connection.read_response()
+        return connection.read_response(timeout=max(0.001, left))
+    except ResponseError as error:
+        return error
+
+
+def _answer(connection: Any, errand: Errand, call: Call[Any], until: float) -> Any:
+    """The reply to one call, past those to what goes before and behind it."""
+
+    def one() -> Any:
+        # Also where asking is refused, the reply to the call itself comes after it.
+        asked = _reply(connection, until) if errand.asking else None
+        reply = _reply(connection, until)
+        return asked if isinstance(asked, ResponseError) else reply
+
+    if call.durability is None:
+        return one()
+    replies = [one()]
+    with suppress(RedisTimeoutError):  # the job is stored by then
+        for _ in behind(call, 0):
+            replies.append(one())  # noqa: PERF401  those that came before time was up count
+    return _noted(connection, understood(call, replies))
 
 
 def told_and_called(errand: Errand, index: int, seconds: float) -> list[tuple[Any, ...]]:

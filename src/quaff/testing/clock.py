@@ -10,12 +10,13 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
 from typing import Any
 from unittest.mock import patch
+
+import msgspec
 
 from quaff.store.scripts import Script
 from quaff.store.transitions import Call
@@ -46,7 +47,9 @@ class Clock:
     def at_its_time(self, call: Call[Any]) -> Call[Any]:
         """The call with this clock in the place of the server's."""
         twin = _twin(call.script)
-        return call if twin is None else replace(call, script=twin, args=(*call.args, b"%d" % self.now_ms))
+        return (
+            call if twin is None else msgspec.structs.replace(call, script=twin, args=(*call.args, b"%d" % self.now_ms))
+        )
 
     @contextmanager
     def of_python(self) -> Iterator[None]:
