@@ -74,6 +74,22 @@ def test_importing_quaff_loads_only_itself_and_the_standard_library(loaded: set[
     assert {name.split(".")[0] for name in loaded} <= {"quaff", *sys.stdlib_module_names}
 
 
+def test_what_a_workers_processes_have_in_common_is_nothing_that_only_some_of_them_need() -> None:
+    """Each page of it may come to be there three times: in the supervisor, its guard and a process."""
+    names = in_fresh_interpreter(
+        "import sys, json, quaff.worker.serve, quaff.worker.forkserver; print(json.dumps(sorted(sys.modules)))"
+    )
+    assert isinstance(names, list)
+    assert not {name.split(".")[0] for name in names} & {"click", "flask", "jinja2", "multiprocessing", "socketserver"}
+    assert not {"http.client", "http.server", "urllib.request", "quaff.cli", "quaff.dashboard"} & set(names)
+
+
+def test_a_supervisor_that_executes_its_processes_has_not_loaded_what_they_need() -> None:
+    code = "import sys, json, quaff.worker.serve; print(json.dumps([name for name in {!r} if name in sys.modules]))"
+    wanted = ["quaff.app", *(f"quaff.worker.{name}" for name in ("process", "forkserver", "executor", "fetcher"))]
+    assert in_fresh_interpreter(code.format(wanted)) == []
+
+
 def test_importing_quaff_is_quick() -> None:
     code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
     # In turns, and the best of several: a busy machine can make an import slower, never quicker.

@@ -17,11 +17,12 @@ from tests.chaos.verdict import Deed
 
 @dataclass(frozen=True)
 class Process:
-    """A living process: its pid, its parent's, and its command line."""
+    """A living process: its pid, its parent's, its command line, and what it calls itself."""
 
     pid: int
     parent: int
     command: str
+    name: str
 
 
 def processes() -> list[Process]:
@@ -31,12 +32,13 @@ def processes() -> list[Process]:
         if not entry.name.isdigit():
             continue
         try:
-            status = (entry / "stat").read_text().rpartition(")")[2].split()
+            name, _, rest = (entry / "stat").read_text().partition(" (")[2].rpartition(") ")
+            status = rest.split()
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
             continue
         if status[0] != "Z":
-            found.append(Process(int(entry.name), int(status[1]), command))
+            found.append(Process(int(entry.name), int(status[1]), command, name))
     return found
 
 
@@ -55,7 +57,7 @@ def marked(mark: str) -> list[Process]:
 
 def is_child(process: Process) -> bool:
     """Whether a process is one of a worker's that runs jobs."""
-    return "-m quaff.worker.process" in process.command
+    return process.name == "quaff-process"
 
 
 def children(supervisor: int) -> list[int]:

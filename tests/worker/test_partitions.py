@@ -182,7 +182,7 @@ def test_a_dead_process_gives_back_what_it_held_in_each(stage: Stage) -> None:
     jobs = quaff.tasks["nap"].map([(f"n{n}", 0.3) for n in range(24)])
     stage.worker("-p", "1", **SPREAD)
     wait_until(lambda: len(stage.runs()) >= 4, 20)
-    child = next(each for each in stage.processes() if "quaff.worker.process" in each.command)
+    child = next(each for each in stage.processes() if each.name == "quaff-process")
     os.kill(child.pid, signal.SIGKILL)
     quaff.wait_all(jobs, 40)
     assert quaff.queue("default").stats().succeeded == 24

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from tests.chaos import ledger
 from tests.helpers import Program, gone, wait_until
@@ -18,8 +22,43 @@ GONE = 5.0
 
 def guard(stage: Stage, worker: Program) -> int:
     """The pid of a worker's guard."""
-    (pid,) = [each.pid for each in stage.processes() if each.parent == worker.pid and "guard.py" in each.command]
+    (pid,) = [each.pid for each in stage.processes() if each.parent == worker.pid and each.name == "quaff-guard"]
     return pid
+
+
+def known(pid: int) -> set[str]:
+    """The pids of all children of a process, zombies with them."""
+    return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def shared(pid: int) -> float:
+    """Of the memory that is no file's, the part that a process has in common with others."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return sizes["Shared_Dirty"] / (sizes["Shared_Dirty"] + sizes["Private_Dirty"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process is a fresh interpreter")
+def test_processes_share_the_memory_of_what_they_have_loaded(stage: Stage) -> None:
+    """Before a task has run, and those that come later, from a guard that came later, among themselves."""
+    worker = stage.worker("-p", "2")
+    assert all(shared(pid) > 0.5 for pid in children(worker))
+    kill(guard(stage, worker))
+    for pid in children(worker):
+        kill(pid)
+    wait_until(lambda: sum("in the place of another one" in line for line in worker.stderr) == 2, 20)
+    assert all(shared(pid) > 0.5 for pid in children(worker))
+    assert worker.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it inherits nothing")
+def test_what_a_program_of_a_task_leaves_behind_is_collected(stage: Stage) -> None:
+    """A supervisor inherits it, as the first process of a container would."""
+    worker = stage.worker("-p", "1")
+    before = known(worker.pid)
+    stage.send("leave_orphans", "some", 3).result(timeout=10)
+    wait_until(lambda: len(known(worker.pid)) == len(before) + 3)
+    wait_until(lambda: known(worker.pid) == before, 20)
 
 
 def test_a_killed_guard_changes_no_exit_code(stage: Stage) -> None:

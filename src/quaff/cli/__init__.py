@@ -94,6 +94,10 @@ def program() -> click.Group:
     return quaff
 
 
+#: The object of the outermost context where the program is ``quaff``, and not one that has these commands among others.
+ALONE = "quaff"
+
+
 def main() -> None:
     """The program ``quaff``."""
-    program()(prog_name="quaff")
+    program()(prog_name="quaff", obj=ALONE)

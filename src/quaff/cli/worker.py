@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
 import click
+import msgspec
 
 from quaff.model.ids import check_name
 
@@ -74,6 +76,7 @@ def worker(
     log_format: str,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl+C; a second one gives everything back at once."""
+    from quaff.cli import ALONE
     from quaff.worker.listening import address
     from quaff.worker.plan import Plan
     from quaff.worker.rotation import Wear
@@ -85,4 +88,8 @@ def worker(
     weights = {name: weight for name, weight in (queues or {}).items() if weight}
     where = None if health is None else address(health)
     plan = Plan(app, names, weights, processes, grace, flags, name, log_level, log_format, wear, where, burst)
+    if click.get_current_context().obj is ALONE:
+        # All that is loaded here would be in the memory of each of its processes.
+        given = msgspec.json.encode((plan, reload)).decode()
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "quaff.worker", given])
     sys.exit(serve(plan, reload=reload))

@@ -1,4 +1,4 @@
-"""One process as its supervisor sees it: started by exec, heard over a line, seen off when it is gone."""
+"""One process as its supervisor sees it: started, heard over a line, seen off when it is gone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +15,7 @@ import msgspec
 from quaff.model.ids import JobId
 from quaff.worker import starts, traces
 from quaff.worker.control import Control, Orders, Word
+from quaff.worker.launching import Launcher
 from quaff.worker.starts import Start, Starts
 
 log: logging.Logger = logging.getLogger("quaff.worker")
@@ -30,6 +29,7 @@ class Child:
 
     Args:
         orders: what it is told; its id and its start records are added here.
+        launcher: starts it.
 
     Attributes:
         introduction: what it said when it had loaded the application.
@@ -48,7 +48,7 @@ class Child:
         OSError: the system has no room for another process.
     """
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: Orders, launcher: Launcher) -> None:
         self.id: bytes = new_process_id()
         self.worker: str = orders.worker
         self.introduction: Word | None = None
@@ -73,20 +73,17 @@ class Child:
             self._traces = traces.create()
             on_failure.callback(os.close, self._traces)
             self._starts = Starts(descriptor)
-            command = [sys.executable, "-P", "-m", "quaff.worker.process", str(theirs.fileno())]
-            # A group of its own: Ctrl+C in the terminal reaches only the supervisor, and what tasks start ends with it.
-            self._popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), descriptor, self._traces), process_group=0
-            )
+            launched = launcher.launch(theirs.fileno(), descriptor, self._traces)
+            self._program = launched.program
             on_failure.pop_all()
         self.control: Control = Control(ours)
-        own = msgspec.structs.replace(orders, process=self.id.hex(), starts=descriptor, traces=self._traces)
+        own = msgspec.structs.replace(orders, process=self.id.hex(), starts=launched.starts, traces=launched.traces)
         self.control.say(Word(said="orders", orders=own))
 
     @property
     def pid(self) -> int:
         """The process, and its group."""
-        return self._popen.pid
+        return self._program.pid
 
     @property
     def sent_away(self) -> bool:
@@ -116,7 +113,7 @@ class Child:
 
     def gone(self) -> bool:
         """True once it has ended; not yet waited for, so that its pid is still its own."""
-        if self._popen.returncode is not None:
+        if self._program.returncode is not None:
             return True
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -126,7 +123,7 @@ class Child:
     def see_off(self) -> int:
         """End what its tasks left running and collect it; the exit code, negative for a signal."""
         self._end_group()
-        code = self._popen.wait()
+        code = self._program.wait()
         self.control.close()
         return code
 

@@ -3,24 +3,63 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 log: logging.Logger = logging.getLogger("quaff.worker")
 
 
-class Guard:
-    """A guard process and the process groups it has been told of. One that is killed is replaced."""
+class Program(Protocol):
+    """A child of this process: as much of ``subprocess.Popen`` as is needed."""
 
-    def __init__(self) -> None:
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """None until it has been waited for."""
+        ...
+
+    def wait(self) -> int:
+        """Its exit code, negative for a signal."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        ...
+
+
+def execute(command: list[str], line: socket.socket) -> Program:
+    """Start a guard by its command; ``line`` is its standard input. A session of its own: it outlives what ends us."""
+    return subprocess.Popen(command, stdin=line.fileno(), stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _alone(line: socket.socket) -> Program:
+    return execute([sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))], line)
+
+
+class Guard:
+    """A guard process and the process groups it has been told of. One that is killed is replaced.
+
+    Args:
+        begin: starts one that reads this end of a line.
+    """
+
+    def __init__(self, begin: Callable[[socket.socket], Program] = _alone) -> None:
+        self._begin = begin
         self._groups: set[int] = set()
-        self._popen = self._start()
+        self._program, self._line = self._start()
 
     @property
     def pid(self) -> int:
         """The guard's."""
-        return self._popen.pid
+        return self._program.pid
 
     def add(self, group: int) -> None:
         """Watch over a process group."""
@@ -32,37 +71,52 @@ class Guard:
         self._groups.discard(group)
         self._say(f"-{group}\n")
 
+    def ask(self, question: str, descriptors: list[int], seconds: float) -> str:
+        """What it answers to a line, which has these descriptors with it; one that does not is replaced.
+
+        Raises:
+            OSError: it did not answer in that time.
+        """
+        try:
+            self._line.settimeout(seconds)
+            socket.send_fds(self._line, [question.encode()], descriptors)
+            answer = self._line.recv(4096).decode()
+            if not answer:
+                raise ConnectionResetError("the guard process is gone")
+            self._line.settimeout(None)
+        except OSError:
+            self._replace()
+            raise
+        return answer
+
     def close(self) -> None:
         """End it; all groups must have been seen off."""
-        self._hang_up()
-        self._popen.wait()
+        self._line.close()
+        self._program.wait()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        # A session of its own: it must outlive what ends the others.
-        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    def _start(self) -> tuple[Program, socket.socket]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                return self._begin(theirs), ours
+            except OSError:
+                ours.close()
+                raise
 
     def _say(self, line: str) -> None:
         try:
-            self._write(line)
+            self._line.sendall(line.encode())
         except OSError:
-            log.error("the guard process is gone; another one takes its place")
-            self._hang_up()
-            self._popen.wait()
-            try:
-                self._popen = self._start()
-                self._write("".join(f"+{group}\n" for group in self._groups))
-            except OSError as error:
-                log.error("no guard: %s; if this process is killed, jobs in C code may outlive it", error)
+            self._replace()
 
-    def _write(self, text: str) -> None:
-        assert self._popen.stdin is not None
-        self._popen.stdin.write(text.encode())
-        self._popen.stdin.flush()
-
-    def _hang_up(self) -> None:
+    def _replace(self) -> None:
+        log.error("the guard process is gone; another one takes its place")
+        # Before its line is closed: one that is only stuck would take that for our end.
+        self._program.kill()
+        self._program.wait()
+        self._line.close()
         try:
-            if self._popen.stdin is not None:
-                self._popen.stdin.close()
-        except OSError:
-            pass  # what it was told last did not reach it, because it is gone
+            self._program, self._line = self._start()
+            self._line.sendall("".join(f"+{group}\n" for group in self._groups).encode())
+        except OSError as error:
+            log.error("no guard: %s; if this process is killed, jobs in C code may outlive it", error)

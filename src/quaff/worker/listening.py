@@ -6,11 +6,13 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from quaff.errors import ConfigurationError, QuaffError
+
+if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
 
 log: logging.Logger = logging.getLogger("quaff.worker")
 
@@ -82,6 +84,9 @@ class Listening:
 
 
 def _server(where: Address, pages: Mapping[str, Page]) -> ThreadingHTTPServer:
+    # Most workers listen nowhere, and this would be in the memory of each.
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
     class Handler(BaseHTTPRequestHandler):
         timeout = _PATIENCE
         server_version, sys_version = "quaff", ""

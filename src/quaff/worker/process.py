@@ -1,6 +1,7 @@
 """One worker process: loads the application, builds the parts, and turns the fetcher until there is a reason to stop.
 
-Started as ``python -m quaff.worker.process FD``: a fresh interpreter, never a fork of one that has loaded user code.
+Started as ``python -m quaff.worker.process FD``, or a fork of an interpreter that has loaded no user code
+(``forkserver.py``).
 It ignores SIGINT and SIGTERM, because what a stopping worker does is for its supervisor to say.
 """
 
@@ -33,6 +34,7 @@ from quaff.worker.control import CLOSED, DONE, HOPELESS, UNREACHABLE, Control, O
 from quaff.worker.executor import Executor
 from quaff.worker.fetcher import Fetcher
 from quaff.worker.gauge import Gauge
+from quaff.worker.guard import call_it
 from quaff.worker.home import Home
 from quaff.worker.loading import load
 from quaff.worker.logs import set_up
@@ -193,12 +195,13 @@ class Process:
         return True
 
 
-def main() -> None:
-    """The program of one process."""
+def work(descriptor: int) -> None:
+    """The program of one process; ``descriptor``: of its line. Returns never."""
+    call_it("quaff-process")
     for number in (signal.SIGINT, signal.SIGTERM):
         # Not SIG_IGN: that would be inherited by the programs that tasks start.
         signal.signal(number, lambda *_: None)
-    control = adopt(int(sys.argv[1]))
+    control = adopt(descriptor)
     orders = next((word.orders for word in control.hear() if word.orders), None)
     if orders is None:
         os._exit(DONE)
@@ -330,4 +333,4 @@ def leave(code: int, *, idle: bool, orphan: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    work(int(sys.argv[1]))

@@ -9,7 +9,6 @@ from quaff.store.client import Store
 from quaff.store.connect import Endpoint
 from quaff.store.keys import partition
 from quaff.store.transitions import Kept, Rules
-from quaff.worker.alerts import Alerts
 from quaff.worker.burst import Burst
 from quaff.worker.control import Word
 from quaff.worker.courier import Courier
@@ -18,7 +17,6 @@ from quaff.worker.maintenance import Chores
 from quaff.worker.presence import Presence
 from quaff.worker.starts import Start
 from quaff.worker.timekeeping import Timekeeper
-from quaff.worker.webhook import Webhook
 
 
 class Serving:
@@ -52,6 +50,10 @@ class Serving:
         self.presence: Presence = Presence(store, self._partitions, name, word.slots)
         self.chores.introduce(self.presence)
         if word.webhook_url or settings["alert_wait"]:
+            # Few want it, and it brings an HTTP client along.
+            from quaff.worker.alerts import Alerts
+            from quaff.worker.webhook import Webhook
+
             webhook = Webhook(word.webhook_url, word.webhook_key) if word.webhook_url else None
             Alerts(store, self._partitions, word.source, webhook, settings["alert_wait"])
         self._heard = 0

@@ -18,14 +18,15 @@ from collections.abc import Sequence
 
 import msgspec
 
+from quaff import __version__
 from quaff.store.urls import mask
 from quaff.worker import orphans
 from quaff.worker.burst import Burst
 from quaff.worker.child import Child, describe, say_what_runs
 from quaff.worker.control import DONE, HOPELESS, Orders, Word
 from quaff.worker.dumps import Dumps
-from quaff.worker.guarding import Guard
 from quaff.worker.health import Health
+from quaff.worker.launching import launcher
 from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
 from quaff.worker.pause import Pause
@@ -53,17 +54,20 @@ class Supervisor:
 
     Args:
         plan: what to do.
+        clean: this process has loaded nothing but Quaff.
 
     Raises:
         ConfigurationError: nobody can listen where it is to tell how it is.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, clean: bool = False) -> None:
+        # Before all else: what is open by then, or runs, would be in a fork of it.
+        self._launcher = launcher(clean=clean)
+        self._guard = self._launcher.guard
         self._plan = plan
         self._name = plan.name or f"{socket.gethostname()}-{os.getpid()}"
         self._signals = Signals()
         self._systemd = Systemd()
-        self._guard = Guard()
         self._health = Health(plan.health)
         self._orders = Orders(
             app=plan.app,
@@ -100,7 +104,9 @@ class Supervisor:
         while True:
             self._act_on_signals()
             self._bury_the_dead()
-            orphans.collect({self._guard.pid, *(child.pid for child in self._children)})
+            orphans.collect(
+                {self._guard.pid, *(child.pid for child in self._children)}, adopting=self._launcher.adopting
+            )
             if self._hopeless is not None:
                 sys.stderr.write(f"Error: {self._hopeless.hopeless.rstrip()}\n")
                 break
@@ -158,7 +164,7 @@ class Supervisor:
             wanted = self._rotation.step(self._children, wanted, self._orders.partitions)
         while sum(child.serving for child in self._children) < wanted and time.monotonic() >= self._pause.until:
             try:
-                child = Child(self._orders)
+                child = Child(self._orders, self._launcher)
             except OSError as error:
                 self._pause.begin(f"no other process can be started: {error}")
                 return
@@ -225,8 +231,6 @@ class Supervisor:
             self._chores.add(child.id)
         if word.text:
             log.warning("%s", word.text)
-        from quaff import __version__
-
         log.info(
             "quaff %s worker %s: %s, queues %s, processes %d, each with %s",
             __version__, self._name, mask(word.url), ",".join(word.queues), self._wanted, word.slots,
