@@ -321,7 +321,8 @@ class Quaff(Registry):
 
     def async_attempt_scope(self) -> AbstractAsyncContextManager[Any]:
         """What surrounds each attempt of a coroutine: the same, where a framework has nothing to await."""
-        return _entered(self.attempt_scope())
+        scope = self.attempt_scope()
+        return _NOTHING if scope is _NOTHING else _entered(scope)
 
 
 def _settle(promised: Iterable[tuple[Submission, Job[Any]]], jobs: Iterable[Job[Any]]) -> None:

@@ -13,7 +13,7 @@ import random
 import select
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quaff.errors import QuaffError
@@ -38,6 +38,10 @@ log: logging.Logger = logging.getLogger("quaff.worker")
 
 #: Finished attempts wait at most this long for company.
 _FLUSH = 0.002
+#: For so many lines a process that has nothing to do holds a claim ready.
+_READY = 8
+
+_Talk = tuple[Sequence[Call[Any]], Callable[[list[Any]], object]]
 
 
 class Fetcher:
@@ -92,6 +96,7 @@ class Fetcher:
         self._alone = False
         self._emptying: Line | None = None
         self._away = 0.0
+        self._ready: dict[Line, Asked] = {}
         self.closed: bool = False
         self.done: int = 0
 
@@ -109,18 +114,28 @@ class Fetcher:
         self._gather()
         self._give_back_what_is_stuck()
         self._intake.begin_batches()
-        said = self._telling.calls()
-        settles = self._completer.calls()
-        releases = self._held.calls()
-        comparison = self._comparison.call()
+        talks: list[_Talk] = [
+            (self._telling.calls(), self._telling.answered),
+            (self._completer.calls(), self._completer.answered),
+            (self._held.calls(), self._held.answered),
+            (self._tally.calls(), self._tally.answered),
+        ]
+        if (comparison := self._comparison.call()) is not None:
+            # Before the others: a script that the server had forgotten runs after all that was sent behind it.
+            talks.insert(0, ([comparison], self._compared))
         if self._asked is None:
             self._asked = self._next_claim()
-        counted = self._tally.calls()
-        calls: list[Call[Any]] = [] if comparison is None else [comparison]
-        calls += [*said, *settles, *releases, *counted]
-        calls += [] if self._asked is None else [self._asked.call]
-        if not calls:
-            return self._wait(0.0 if self._sort() else longest)
+        if self._asked is not None or any(calls for calls, _ in talks):
+            return self._talk(talks)
+        told = self._wait(0.0 if self._sort() else longest)
+        self._asked = None if told else self._at_hand()
+        return told if self._asked is None else self._talk(())
+
+    def _talk(self, talks: Sequence[_Talk]) -> bool:
+        """Say all this, and what is asked for, in one round trip; True if the supervisor has said something."""
+        calls = [call for several, _ in talks for call in several]
+        if self._asked is not None:
+            calls.append(self._asked.call)
         try:
             self._link.send(calls)
             # What came with the last answer, and whoever else wants something, while the server works for the next one.
@@ -131,13 +146,8 @@ class Fetcher:
             self._sort()
             return self._wait_out(error)
         self._back_again()
-        if comparison is not None:
-            # Before the others: a script that the server had forgotten runs after all that was sent behind it.
-            self._compared(next(answers))
-        self._telling.answered([next(answers) for _ in said])
-        self._completer.answered([next(answers) for _ in settles])
-        self._held.answered([next(answers) for _ in releases])
-        self._tally.answered([next(answers) for _ in counted])
+        for several, answered in talks:
+            answered([next(answers) for _ in several])
         if self._asked is not None:
             asked, self._asked = self._asked, None
             self._claimed(asked, next(answers))
@@ -163,6 +173,12 @@ class Fetcher:
         chosen = self._lookout.next(self._room_for_emptying if self._emptying else self._room)
         return chosen and self._claim(*chosen)
 
+    def _at_hand(self) -> Asked | None:
+        """The claim for a token that woke a process without work, made before it came: there is nothing else to say."""
+        ready, self._ready = self._ready, {}
+        tokens = self._lookout.tokens
+        return ready[tokens.popleft()] if len(tokens) == 1 and tokens[0] in ready else None
+
     def _claim(self, line: Line, count: int) -> Asked:
         if line.unanswered is not None:
             return line.unanswered
@@ -175,7 +191,7 @@ class Fetcher:
             number=line.number,
             claim_id=claim_id,
             count=count,
-            free=self._free(line),
+            free=self._intake.room(line, ahead=False),  # how many would start at once
             idle=not self.holds,
             lease_ms=self._lease_ms,
         )
@@ -184,10 +200,6 @@ class Fetcher:
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
         return self._intake.room(line, ahead=not line.for_slots)
-
-    def _free(self, line: Line) -> int:
-        """How many jobs from a line would start at once."""
-        return self._intake.room(line, ahead=False)
 
     def _room_for_emptying(self, line: Line) -> int:
         return self._room(line) if line is self._emptying else 0
@@ -214,8 +226,8 @@ class Fetcher:
         if not answer.left and not self._held:
             self._intake.sort()  # nothing runs meanwhile, and nothing more is to come
 
-    def _compared(self, answer: Any) -> None:
-        strangers = self._comparison.answered(answer, self._knows)
+    def _compared(self, answers: Sequence[Any]) -> None:
+        strangers = self._comparison.answered(answers[0], self._knows)
         for stranger in strangers:
             self._held.give_back_stranger(stranger)
         if strangers:
@@ -277,6 +289,7 @@ class Fetcher:
     def _wait(self, longest: float) -> bool:
         """Sleep until something happens; True if it was the supervisor."""
         lines: Sequence[Line] = ()
+        self._ready = {}
         if longest > 0:
             if self._hungry:
                 lines = [line for line in self._lookout.lines if self._room(line)]
@@ -290,6 +303,8 @@ class Fetcher:
             self._completer.sleeping = True
             if len(self._completer.finished) >= self._completer.wake_at:
                 longest = 0.0
+            elif not self.holds:
+                self._ready = {line: self._claim(line, self._room(line)) for line in lines[:_READY]}
         control = -1 if self._control.closed else self._control.fileno()
         readable = _readable([self._completer.read_end, control, *wakes], longest)
         self._completer.sleeping = False

@@ -11,22 +11,22 @@ numbers that the last two have there, or ``!ERRNO``.
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  for any name of a host
 import os
 import signal
 import socket
 import sys
 import traceback
 from contextlib import suppress
+from importlib import import_module
 
 from quaff.store.rights import ROLES
 from quaff.store.scripts import load
 from quaff.worker import guard, process
 
-with suppress(ImportError):
-    import uvloop  # noqa: F401  the extra `speed`
-
 # Whatever is loaded before the fork is there once, and not in each.
+import_module("encodings.idna")  # for any name of a host
+with suppress(ImportError):
+    import_module("uvloop")  # the extra `speed`
 for script in ROLES["worker"]:
     load(script)
 

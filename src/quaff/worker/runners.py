@@ -9,8 +9,9 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import Context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 import msgspec
 
@@ -23,6 +24,9 @@ from quaff.worker.run import CANCEL, LIMIT, Run, left_programs
 from quaff.worker.starts import Start, Starts
 
 log: logging.Logger = logging.getLogger("quaff.worker")
+
+#: Seconds for which a job may be seen off.
+_SEE_OFF = 0.0005
 
 Report = Callable[[Finished], None]
 
@@ -53,6 +57,8 @@ class Runner(ABC):
         self._report = report
         self._gauge = gauge
         self._halted = False
+        self._awaited = False
+        self._begun: SimpleQueue[None] = SimpleQueue()
         self.waiting: deque[Ready] = deque()
         self.running: list[Run | None] = [None] * size
         self.size = size
@@ -62,11 +68,34 @@ class Runner(ABC):
         self.last_start: float = time.monotonic()
 
     def submit(self, jobs: Sequence[Ready]) -> None:
-        """Put jobs in line. Only the fetcher calls it."""
+        """Put jobs in line and have the first one begin. Only the fetcher calls it."""
+        idle = not self.load
         self.load += len(jobs)
         if not self.waiting:
             self.last_start = time.monotonic()  # these wait from now on, not since the last job, long ago
         self.waiting.extend(jobs)
+        if idle:
+            self._see_off()
+        else:
+            self._rouse()
+
+    def _see_off(self) -> None:
+        """Wake who runs them and wait until one has begun.
+
+        Whoever is woken needs the interpreter's lock; a fetcher that went on would keep it until it has to wait for the
+        server, which is later.
+        """
+        while not self._begun.empty():
+            self._begun.get()
+        self._awaited = True
+        self._rouse()
+        with suppress(Empty):
+            self._begun.get(timeout=_SEE_OFF)
+        self._awaited = False
+
+    @abstractmethod
+    def _rouse(self) -> None:
+        """Have somebody look at the line."""
 
     def room(self, ahead: int) -> int:
         """How many more jobs it takes now; ``ahead`` is how many may wait beyond those that run.
@@ -107,6 +136,9 @@ class Runner(ABC):
         for each in job.all:
             self._note(each, run)
         self.running[slot] = run
+        if self._awaited:
+            self._awaited = False
+            self._begun.put(None)
         return run
 
     def _note(self, job: Ready, run: Run) -> None:
@@ -154,11 +186,6 @@ class Threads(Runner):
         self._rousing = False
         for slot in range(size):
             threading.Thread(target=self._work, args=(slot,), name=f"quaff-{slot}", daemon=True).start()
-
-    def submit(self, jobs: Sequence[Ready]) -> None:
-        """Put jobs in line and wake a thread."""
-        super().submit(jobs)
-        self._rouse()
 
     def _rouse(self) -> None:
         """Wake a thread, if none is about to look at the line."""
@@ -224,9 +251,7 @@ class Loop(Runner):
         self.loop: asyncio.AbstractEventLoop = _new_loop()
         threading.Thread(target=self._turn, name="quaff-async", daemon=True).start()
 
-    def submit(self, jobs: Sequence[Ready]) -> None:
-        """Put jobs in line and have the loop start them."""
-        super().submit(jobs)
+    def _rouse(self) -> None:
         self.loop.call_soon_threadsafe(self._start)
 
     def room(self, ahead: int) -> int:
