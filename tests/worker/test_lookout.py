@@ -7,6 +7,7 @@ import time
 import pytest
 
 from quaff.store.connect import Endpoint
+from quaff.store.faults import NoAnswer
 from quaff.store.keys import partition
 from quaff.store.link import Link
 from quaff.worker.lookout import LISTENERS, Line, Lookout
@@ -39,6 +40,15 @@ def test_where_they_are_few_all_wait_for_tokens(server_url: str, namespace: str)
         lookout, line = _lookout(server_url, namespace, crowd)
         assert lookout.listen([line])
         lookout.hang_up()
+
+
+def test_who_waits_for_tokens_asks_again_for_what_was_not_answered(server_url: str, namespace: str) -> None:
+    """F54: a node of a cluster was away for a moment: nothing is known of its line yet, and its token may be gone."""
+    lookout, line = _lookout(server_url, namespace, crowd=0)
+    lookout.put_off(line, NoAnswer("it did not answer a moment ago"))
+    assert lookout.listen([line])
+    assert 0 < lookout.wait_for([line]) <= 0.5
+    lookout.hang_up()
 
 
 @pytest.mark.parametrize(("processes", "seconds"), [(1, 2.0), (8, 2.0), (16, 4.0), (1000, 7.5)])

@@ -207,7 +207,8 @@ class Lookout:
         if not line.trouble:
             log.error("queue %s: %s; asking it every %g s", line.partition.queue, error, pause)
         line.trouble = True
-        line.look_at = time.monotonic() + pause
+        # Token or not: of what was not answered nobody knows whether there is something, or whose the token was.
+        line.look_at = line.again_at = time.monotonic() + pause
 
     def listen(self, lines: Sequence[Line]) -> list[int]:
         """Wait for tokens of these lines; the descriptors that become readable."""
