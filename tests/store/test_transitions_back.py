@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from quaff.model import ids, outcome
@@ -241,6 +243,40 @@ class TestAlone:
         desk.claim(one, 4, b"six", 1)
         assert not {b"solo_for", b"solo_since"} & set(desk.dump().meta)
 
+    def test_its_token_comes_past_each_process_that_is_busy_and_goes_no_further(self, desk: Desk) -> None:
+        """Else two of them keep it from one that is idle, or pass it to each other for ever."""
+        (id,) = desk.put(b"lonely")
+        dead, *busy = (process_id() for _ in range(4))
+        desk.take(dead)
+        desk.reap(dead, id)
+        numbers = itertools.count(1)
+
+        def passes_on(process: bytes) -> bool:
+            assert desk.redis.delete(desk.key("wake")) == 1, "there is one to take"
+            number = next(numbers)
+            answer = desk.claim(process, number, b"%d" % number)
+            assert (answer.leases, answer.alone, answer.lonely) == ([], False, True)
+            return desk.dump().wake == [b"1"]
+
+        def once_round() -> list[bool]:
+            return [passes_on(each) for each in (*busy, busy[0])]
+
+        assert once_round() == [True, True, True, False]
+        # Another one has crashed.
+        (second,) = desk.put(b"second")
+        another = process_id()
+        desk.take(another)
+        desk.reap(another, second)
+        assert once_round() == [True, True, True, False]
+        # Nobody idle was about: one is told to empty itself, and who has become idle since may hear of it, too.
+        desk.let_patience_end()
+        desk.redis.lpush(desk.key("wake"), b"1")
+        assert once_round() == [True, True, True, False]
+        idle = process_id()
+        assert [lease.id for lease in desk.take(idle, idle=True)] == [id]
+        assert [lease.id for lease in desk.take(process_id(), idle=True)] == [second]
+        assert not {b"solo_since", b"solo_told"} & set(desk.dump().meta)
+
     def test_while_one_process_serves_the_lonely_no_other_one_stops_for_them(self, desk: Desk, lonely: bytes) -> None:
         """Several long jobs crashed together: they run again one by one, and the slots of the others stay in use."""
         dead, serving, busy = process_id(), process_id(), process_id()
@@ -253,7 +289,7 @@ class TestAlone:
         assert desk.claim(busy, 2, b"three", 1).empty_yourself, "nobody serves them any more"
 
     def test_for_a_second_it_is_left_to_idle_processes(self, desk: Desk, lonely: bytes) -> None:
-        """The replacement of the dead process will be one; until then nobody stops working. One hint is passed on."""
+        """The replacement of the dead process will be one; until then nobody stops working. Each passes one hint on."""
         one, two = process_id(), process_id()
         desk.redis.delete(desk.key("wake"))
         answer = desk.claim(one, 1, b"one", 9)
@@ -263,6 +299,8 @@ class TestAlone:
         answer = desk.claim(two, 1, b"two", 9)
         assert not answer.empty_yourself
         assert 0 < (answer.again_ms or 0) <= 1000
+        assert desk.dump().wake, "the first one may have taken what was meant for it"
+        desk.claim(one, 2, b"again", 5)
         assert not desk.dump().wake, "busy processes must not wake each other for ever"
         assert [lease.id for lease in desk.claim(process_id(), 1, b"three", 9, idle=True).leases] == [lonely]
 

@@ -43,6 +43,30 @@ def test_a_job_that_runs_alone_stays_alone(new_stage: NewStage) -> None:
     side_by_side(*[scenario] * 3)
 
 
+def test_a_process_takes_a_lonely_job_as_soon_as_it_is_idle(stage: Stage) -> None:
+    """F54: several jobs wait to run alone, and one process has been at them for a while."""
+    busy = stage.worker("-p", "1", "-c", "2")
+    long, alone = stage.file(), [stage.file(), stage.file()]
+    stage.send("gate", "long", str(long))
+    stage.started("long")
+    idle = stage.worker("-p", "1", "-c", "2")
+    with stage.raw().pipeline(transaction=True) as pipe:
+        for number, path in enumerate(alone):
+            id = stage.forge(pipe, "gate", f"alone {number}", str(path))
+            pipe.hset(stage.key("tries"), id, "1 1 0 0 ").lpush(stage.key("solo"), id)
+        pipe.lpush(stage.key("wake"), b"1").execute()
+    assert stage.started("alone 0").parent == idle.pid
+    after(1.5)  # for so long the other one would have been asked to empty itself
+    long.touch()
+    second = stage.started("alone 1")
+    assert second.parent == busy.pid
+    ended = stage.started("long").ended
+    assert ended is not None
+    assert second.started - ended < SOON
+    for path in alone:
+        path.touch()
+
+
 def test_the_neighbour_of_a_crash_goes_on_working(stage: Stage) -> None:
     """F54: one of two processes dies; its job runs on and on in the next one, alone; the other one is soon at work."""
     worker = stage.worker("-p", "2", "-c", "4")

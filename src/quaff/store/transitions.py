@@ -97,8 +97,9 @@ def attempt_of(token: bytes) -> int:
 
 
 class Claimed(NamedTuple):
-    """The answer to a claim. ``alone``: its one job runs alone; ``empty_yourself``: one waits for this process;
-    ``for_slots``: what is left must start at once, so it is there only for who has a free slot.
+    """The answer to a claim. ``alone``: its one job runs alone; ``lonely``: one waits for a process that holds nothing;
+    ``empty_yourself``: for this one. ``for_slots``: what is left must start at once, so it is there only for who has a
+    free slot.
 
     ``again_ms``: asking again makes sense then, token or not; None where no such time is known. ``now_ms``: the
     server's clock, Unix milliseconds, where jobs are handed out. ``blocks``: the version of what is blocked, 0 if
@@ -108,6 +109,7 @@ class Claimed(NamedTuple):
     leases: list[Lease]
     left: int
     alone: bool
+    lonely: bool
     closed: bool
     empty_yourself: bool
     for_slots: bool
@@ -190,7 +192,8 @@ def _claimed(reply: list[Any]) -> Claimed:
     status, left, alone, again_ms, now_ms, blocks, processes = reply[:7]
     leases = list(map(Lease, reply[7::3], reply[8::3], reply[9::3]))
     again = None if again_ms < 0 else again_ms
-    return Claimed(leases, left, alone == 1, status == 1, status == 2, status == 3, again, now_ms, blocks, processes)
+    runs, waits = alone == 1, alone == 2
+    return Claimed(leases, left, runs, waits, status == 1, status == 2, status == 3, again, now_ms, blocks, processes)
 
 
 def enqueue(partition: Partition, jobs: Sequence[tuple[bytes, bytes]]) -> Call[list[Any]]:

@@ -95,6 +95,7 @@ class Fetcher:
         self._claiming = True
         self._alone = False
         self._emptying: Line | None = None
+        self._lonely: set[Line] = set()
         self._away = 0.0
         self._ready: dict[Line, Asked] = {}
         self.closed: bool = False
@@ -222,6 +223,8 @@ class Fetcher:
             # Not after a claim of nothing: that one is answered without a look at who must run alone.
             self._alone = answer.alone
             self._emptying = line if answer.empty_yourself else None
+            if answer.alone or answer.lonely:
+                self._lonely.add(line)
         self._intake.take(line, answer)
         if not answer.left and not self._held:
             self._intake.sort()  # nothing runs meanwhile, and nothing more is to come
@@ -274,8 +277,11 @@ class Fetcher:
                 ran.setdefault(runner, []).append(finished.seconds)
         for runner, seconds in ran.items():
             runner.prefetch.learn(sum(seconds), len(seconds))
-        if self._emptying and not self.holds:
-            self._emptying.look_at = 0.0
+        if self._lonely and not self.holds:
+            # What must run alone waits for this moment, and no token tells of it.
+            for line in self._lonely:
+                line.look_at = 0.0
+            self._lonely.clear()
 
     def _give_back_what_is_stuck(self) -> None:
         # Nothing may wait behind a long job while another worker has a free slot; nor in a process that is stopping.

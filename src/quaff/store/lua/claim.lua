@@ -6,8 +6,9 @@
 --   version of what is blocked, 0 if nothing is, processes with a lease if nothing is handed out, id, message, token, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle;
 --   3 what is left must start at once, in a free slot.
---   alone is 1 if the one job handed out must run alone in its process. A token ends with the attempt's number, then '~'
---   and the number of failures if it has begun before, then '!' if it runs alone.
+--   alone is 1 if the one job handed out must run alone in its process, 2 if such a job waits for a process that is idle.
+--   A token ends with the attempt's number, then '~' and the number of failures if it has begun before, then '!' if it
+--   runs alone.
 -- Guarantees: the same claim id gets the same jobs, less those settled or given back since; a claim older than the last
 --   one answered gets nothing; no job is active without its process having a lease; an attempt is counted here.
 -- KEYS: ready prio turn claims meta held active msg lease sched opens route solo wake tries
@@ -144,6 +145,14 @@ local function next_alone()
   return id and {id}
 end
 
+-- Whether this process hears of the lonely for the first time: a token comes past each that cannot take them, and so to
+-- one that can; after that they would wake each other for ever.
+local function told_first()
+  local told = redis.call('HGET', k.meta, 'solo_told') or ''
+  if told:find(process, 1, true) then return false end
+  redis.call('HSET', k.meta, 'solo_told', told .. process)
+  return true
+end
 
 if special then
   looks = looks - promote(now, looks / 2)
@@ -158,7 +167,7 @@ end
 
 -- Milliseconds until there is a reason to ask again, token or not.
 local again = -1
-local ids, alone, others = nil, 0, false
+local ids, alone, others, lonely = nil, 0, false, false
 if redis.call('LLEN', k.solo) > 0 then
   if idle then
     ids = next_alone()
@@ -166,22 +175,27 @@ if redis.call('LLEN', k.solo) > 0 then
       alone = 1
       redis.call('HSET', k.meta, 'solo_for', process)
     end
-    if redis.call('LLEN', k.solo) == 0 then redis.call('HDEL', k.meta, 'solo_since') else others = true end
-  elseif not since or now - since < SOLO_PATIENCE then
-    -- For a moment it is left to idle processes, and to the replacement of the one that died. Told once, or the
-    -- processes that cannot take it would wake each other for ever.
-    again = SOLO_PATIENCE - (now - (since or now))
-    if not since then
-      redis.call('HSET', k.meta, 'solo_since', ms(now))
-      others = true
+    if redis.call('LLEN', k.solo) == 0 then redis.call('HDEL', k.meta, 'solo_since', 'solo_told') else others = true end
+  else
+    lonely = true
+    if not since then redis.call('HSET', k.meta, 'solo_since', ms(now)) end
+    local waited = now - (since or now)
+    if waited < SOLO_PATIENCE then
+      -- For a moment it is left to idle processes, and to the replacement of the one that died.
+      again = SOLO_PATIENCE - waited
+    elseif not serving or serving == process or not redis.call('ZSCORE', k.lease, serving) then
+      -- One process empties itself for it, and asks now and then whether it still has to. It then serves this line as
+      -- long as there is something in it; the others go on, and hear of it again: one may be idle by now.
+      local left = waiting()
+      if serving ~= process then
+        redis.call('HSET', k.meta, 'solo_for', process, 'solo_told', '')
+        hint()
+      elseif left > 0 then
+        hint()
+      end
+      return {2, left, 2, SOLO_PATIENCE, 0, 0, 0}
     end
-  elseif not serving or serving == process or not redis.call('ZSCORE', k.lease, serving) then
-    -- One process empties itself for it, and asks now and then whether it still has to. It then serves this line as
-    -- long as there is something in it; the others go on.
-    redis.call('HSET', k.meta, 'solo_for', process)
-    local left = waiting()
-    if left > 0 then hint() end
-    return {2, left, 0, SOLO_PATIENCE, 0, 0, 0}
+    others = told_first()
   end
 end
 if alone == 0 and serving == process then redis.call('HDEL', k.meta, 'solo_for') end
@@ -191,12 +205,14 @@ local due = special and next_due(now) or -1
 if due >= 0 then again = again >= 0 and math.min(again, due) or due end
 if #ids == 0 then
   local answer = none(again, others)
+  if lonely then answer[3] = 2 end
   if free == 0 and answer[2] > 0 and answer[2] == redis.call('ZCARD', k.turn) then answer[1] = 3 end
   return answer
 end
 
 -- Somebody who waits must also know when the next job is due: this process may be busy then.
 local answer = hand_out(ids, alone, again, others or due >= 0)
+if lonely then answer[3] = 2 end
 local routes, started = special and routes_of(ids) or {}, {}
 for i = 8, #answer, 3 do started[answer[i]] = routes[answer[i]] end
 if next(started) then

@@ -1,6 +1,6 @@
 -- What happens to a job whose process is gone.
 -- Takes one job from its process and returns its token, or nil if it was not held. What it has of its limits is free.
--- KEYS: active held tries solo claims lease done
+-- KEYS: active held tries claims lease done
 -- @include clock
 -- @include followed
 -- @include progress
@@ -8,6 +8,7 @@
 -- @include route
 -- @include lanes
 -- @include end
+-- @include lonely
 local function take_back(process, id, now)
   local token = redis.call('HGET', k.active, id)
   redis.call('ZREM', k.held, process .. id)
@@ -24,7 +25,7 @@ end
 local function send_alone(id, t)
   t.lapses = t.lapses + 1
   redis.call('HSET', k.tries, id, tries_text(t))
-  redis.call('LPUSH', k.solo, id)
+  wait_alone(id, false)
 end
 
 -- A crash is charged: back to run alone, or, at the limit, a dead letter. True if it ended.
@@ -32,7 +33,7 @@ local function charge(id, token, t, now, rules, outcome)
   t.attempts, t.crashes = t.attempts + 1, t.crashes + 1
   if t.crashes < rules.max_crashes then
     redis.call('HSET', k.tries, id, tries_text(t))
-    redis.call('LPUSH', k.solo, id)
+    wait_alone(id, false)
     return false
   end
   finish(id, 'f', token, outcome, rules.failed_ttl, now, rules.window)

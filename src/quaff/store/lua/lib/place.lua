@@ -1,7 +1,7 @@
 -- Puts a job in line: elsewhere, where it runs there; after a crash in `solo`, into its lane, by its priority, or, as nearly all, in
 -- `ready`; at the tail, or
 -- at the `front`. `t` are its tries.
--- KEYS: solo prio ready sched tries
+-- KEYS: prio ready sched tries
 -- @include clock
 -- @include wake
 -- @include tries
@@ -9,12 +9,13 @@
 -- @include rank
 -- @include lanes
 -- @include away
+-- @include lonely
 local function place(id, t, front)
   local route = route_of(id)
   if route and route[8] then
     send_away(id, route, clock())
   elseif runs_alone(t) then
-    if front then redis.call('RPUSH', k.solo, id) else redis.call('LPUSH', k.solo, id) end
+    wait_alone(id, front)
   elseif route and route[4] ~= '' then
     enter_lane(id, route, front)
   elseif route and route[1] ~= 0 then
