@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 
 import pytest
@@ -10,8 +11,26 @@ from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
 from quaff.store.keys import partition
 from quaff.store.link import Link
+from quaff.store.transitions import Claimed
 from quaff.worker.lookout import LISTENERS, Line, Lookout
 from quaff.worker.maintenance import between_sweeps
+from tests.helpers import wait_until
+from tests.worker.support import after
+
+#: What an empty line answers.
+NOTHING = Claimed(
+    [],
+    0,
+    alone=False,
+    lonely=False,
+    closed=False,
+    empty_yourself=False,
+    for_slots=False,
+    again_ms=None,
+    now_ms=0,
+    blocks=0,
+    processes=1,
+)
 
 
 def _lookout(url: str, namespace: str, crowd: int) -> tuple[Lookout, Line]:
@@ -48,6 +67,25 @@ def test_who_waits_for_tokens_asks_again_for_what_was_not_answered(server_url: s
     lookout.put_off(line, NoAnswer("it did not answer a moment ago"))
     assert lookout.listen([line])
     assert 0 < lookout.wait_for([line]) <= 0.5
+    lookout.hang_up()
+
+
+def test_a_lost_token_costs_one_wait_and_not_two(
+    server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the waiting ends in between because its time is over."""
+    monkeypatch.setattr("quaff.worker.lookout._POLL", 1.0)
+    lookout, line = _lookout(server_url, namespace, crowd=0)
+    line.look_at = 0.0
+    lookout.answered(line, NOTHING)
+    wait_until(lambda: lookout.listen([line]), 5)
+    after(0.5)
+    lookout.answered(line, NOTHING)  # it was asked meanwhile, by the clock
+    asked = time.monotonic()
+    wait_until(lambda: select.select(lookout.listen([line]), [], [], 5)[0], 5)
+    lookout.heard(lookout.listen([line]))
+    lookout.listen([line])
+    assert line.look_at <= asked + 1.0
     lookout.hang_up()
 
 

@@ -54,7 +54,8 @@ class Line:
         batch: where all of the queue's tasks are batch tasks, how many jobs the largest takes; else 0.
         weight: how many turns it has while others have one; credit: what it has saved towards the next one.
         number: of the last claim.
-        look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not.
+        look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not; asked_at: when
+            it answered last.
         crowd: how many processes serve it, as its last empty answer said; aside_until: monotonic time until which the
             tokens are left to others of a large one.
         for_slots: what waits there must start at once, so there is no use in asking without a free slot.
@@ -71,6 +72,7 @@ class Line:
     number: int = 0
     look_at: float = 0.0
     again_at: float = float("inf")
+    asked_at: float = 0.0
     crowd: int = 0
     aside_until: float = 0.0
     for_slots: bool = False
@@ -119,9 +121,11 @@ class _Post:
             return -1
         descriptor = self.bell.listen([line.partition for line in lines], poll)
         self.listening_to = lines
-        # From here on a token tells; until one comes there is no need to look.
+        # From here on a token tells; until one comes there is no need to look. A token that was lost may be meant for
+        # a line that was listened to before, so the time counts from its answer.
         for line in lines:
-            line.rest(_POLL * random.uniform(0.8, 1.0))
+            at = max(line.look_at, line.asked_at + _POLL * random.uniform(0.8, 1.0))
+            line.look_at = min(at, line.again_at)
         return descriptor
 
     def no_tokens(self) -> bool:
@@ -190,10 +194,10 @@ class Lookout:
 
     def answered(self, line: Line, answer: Claimed) -> None:
         """A line was asked and gave what it has."""
-        line.trouble, line.for_slots = False, answer.for_slots
+        line.trouble, line.for_slots, line.asked_at = False, answer.for_slots, time.monotonic()
         if not answer.leases:
             line.crowd = answer.processes
-        line.again_at = float("inf") if answer.again_ms is None else time.monotonic() + answer.again_ms / 1000
+        line.again_at = float("inf") if answer.again_ms is None else line.asked_at + answer.again_ms / 1000
         if answer.empty_yourself or not answer.left:
             post = self._post_of[line]
             away = post.bell.listening or post.deaf
