@@ -112,6 +112,17 @@ def test_for_ends_the_key_of_a_job_that_lives_on(desk: Desk) -> None:
     assert desk.place((b"3", one())) == [second]
 
 
+def test_the_heir_of_a_key_that_has_lapsed_comes_beside_the_one_that_lives_on(desk: Desk) -> None:
+    """Both are there then, and the key is the heir's."""
+    desk.place((b"1", one("replace", for_=600)))
+    (running,) = desk.take(ME)
+    (heir,) = desk.place((b"2", one("replace")))
+    let_the_hold_lapse(desk)
+    desk.sweep()
+    dump = desk.dump()
+    assert ([*dump.uniq.values()], dump.ready, list(dump.active)) == ([heir], [heir], [running.id])
+
+
 def test_the_heir_of_a_key_that_has_lapsed_is_whom_the_next_one_meets(desk: Desk) -> None:
     """Before a sweep has come by: the newest takes its place, and none runs out of turn."""
     desk.place((b"1", one("replace", for_=600)))
