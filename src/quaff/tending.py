@@ -61,7 +61,7 @@ def read(site: Site, *, records: bool = False) -> Steps[Graph]:
         found = site.known((yield call))
         first = first or found
         nodes += found.nodes
-        if len(nodes) >= found.size:
+        if len(nodes) >= found.size or not found.nodes:
             return found._replace(nodes=nodes, size=first.size)
 
 

@@ -56,7 +56,7 @@ def readers(world: World, *, every: int = 1) -> Iterator[tuple[str, Reader]]:
     for id in world.flows:
         flow = quaff.flow(id)
         yield f"state of flow {id}", lambda flow=flow: flow.state
-        yield f"counts of flow {id}", lambda flow=flow: flow.counts
+        yield f"counts of flow {id}", flow.counts
         yield f"graph of flow {id}", flow.graph
         yield f"result of flow {id}", lambda flow=flow: flow.result(0)
 

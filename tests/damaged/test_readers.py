@@ -8,6 +8,7 @@ import pytest
 
 from quaff import QuaffError
 from quaff.audit.picture import KINDS
+from quaff.model.states import JobState
 from quaff.store.keys import NAMES
 from tests.damaged.damage import in_place
 from tests.damaged.readers import readers, screens
@@ -40,5 +41,27 @@ def test_what_is_damaged_is_told_or_left_out(world: World, name: str) -> None:
                 except Exception as error:
                     error.add_note(f"{what}, with {name} as {str(damage)[:2000]}")
                     raise
+    finally:
+        world.mend()
+
+
+@pytest.mark.parametrize("word", ["open", "s"])
+@pytest.mark.parametrize("damage", [b"?", None])
+def test_a_flow_whose_numbers_are_damaged_is_shown_with_all_its_jobs(
+    world: World, word: str, damage: bytes | None
+) -> None:
+    """S8: what cannot be read counts as nothing, and takes the place of nothing else in the answer."""
+    flows = world.value("flows")
+    assert isinstance(flows, dict)
+    fields = {field for field in flows if field[16:] == word.encode()}
+    here = [id for id in world.flows if bytes.fromhex(id[-32:]) in {field[:16] for field in fields}]
+    before = [[node.name for node in world.quaff.flow(id).graph()] for id in world.flows]
+    kept = {field: damage if field in fields else value for field, value in flows.items()}
+    try:
+        world.put("flows", {field: value for field, value in kept.items() if value is not None})
+        assert [[node.name for node in world.quaff.flow(id).graph()] for id in world.flows] == before
+        name = {"open": JobState.RUNNING, "s": JobState.SUCCEEDED}[word]
+        assert here
+        assert [world.quaff.flow(id).counts()[name] for id in here] == [0] * len(here)
     finally:
         world.mend()

@@ -14,8 +14,9 @@ local NONE = cmsgpack.pack({{}, {}, {}})
 local nobody = {[NAME] = '', [STATE] = 'u', [JOB] = '', [NEEDS] = 0, [UNDO] = -1}
 local damaged = {[NAME] = '', [STATE] = '?', [JOB] = '', [NEEDS] = 0, [UNDO] = -1}
 local over = redis.call('HGET', k.tomb, flow)
-local answer = {over and over:sub(1, 1) or '', of_flow(flow, 'head'), size, tonumber(of_flow(flow, 'open'))}
-for _, letter in ipairs({'s', 'f', 'c', 'e'}) do answer[#answer + 1] = tonumber(of_flow(flow, letter) or 0) end
+local answer = {over and over:sub(1, 1) or '', of_flow(flow, 'head'), size}
+-- What cannot be read is 0: a nil would give its place to the next one.
+for _, word in ipairs({'open', 's', 'f', 'c', 'e'}) do answer[#answer + 1] = tonumber(of_flow(flow, word) or 0) or 0 end
 for at = first, math.min(first + most, size) - 1 do
   local field = field_of(flow, at)
   local node = node_at(field) or redis.call('HEXISTS', k.nodes, field) == 1 and damaged or nobody
