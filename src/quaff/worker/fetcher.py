@@ -7,10 +7,8 @@ and the line to the supervisor. Nothing here runs user code.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import random
-import select
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +25,7 @@ from quaff.worker.executor import Executor
 from quaff.worker.holdings import Comparison, Holdings
 from quaff.worker.intake import Intake
 from quaff.worker.lookout import Asked, Line, Lookout
+from quaff.worker.poll import readable
 from quaff.worker.prefetch import PATIENCE
 from quaff.worker.run import released
 from quaff.worker.runners import Runner
@@ -312,12 +311,12 @@ class Fetcher:
             elif not self.holds:
                 self._ready = {line: self._claim(line, self._room(line)) for line in lines[:_READY]}
         control = -1 if self._control.closed else self._control.fileno()
-        readable = _readable([self._completer.read_end, control, *wakes], longest)
+        heard = readable([self._completer.read_end, control, *wakes], longest)
         self._completer.sleeping = False
-        if self._completer.read_end in readable:
+        if self._completer.read_end in heard:
             self._completer.drain_wakeups()
-        self._lookout.heard(readable)
-        return control in readable
+        self._lookout.heard(heard)
+        return control in heard
 
     def _until_flush(self, longest: float) -> float:
         """Tiny jobs are settled in company, long ones at once."""
@@ -333,22 +332,9 @@ class Fetcher:
         if not self._away:
             log.error("%s; trying again", error)
         self._away = min(1.0, random.uniform(0.05, max(0.05, self._away * 3)))
-        return bool(_readable([-1 if self._control.closed else self._control.fileno()], self._away))
+        return bool(readable([-1 if self._control.closed else self._control.fileno()], self._away))
 
     def _back_again(self) -> None:
         if self._away:
             log.warning("the server answers again")
             self._away = 0.0
-
-
-def _readable(watched: Sequence[int], seconds: float) -> set[int]:
-    """Which file descriptors have something to read, waited for; those below 0 are none.
-
-    Not ``select``: tasks may open a thousand files.
-    """
-    poll = select.poll()
-    for descriptor in watched:
-        if descriptor >= 0:
-            poll.register(descriptor, select.POLLIN)
-    # Rounded up: a wait that ends before its time would turn the loop for nothing.
-    return {descriptor for descriptor, _ in poll.poll(math.ceil(max(0.0, seconds) * 1000))}
