@@ -35,8 +35,8 @@ from quaff.worker.watch import Watch
 
 log: logging.Logger = logging.getLogger("quaff.worker")
 
-#: Finished attempts wait at most this long for company.
-_FLUSH = 0.002
+#: Seconds that finished attempts wait for company: as long as a round trip takes, at least and at most.
+_FLUSH, _FLUSH_MOST = 0.002, 0.02
 #: For so many lines a process that has nothing to do holds a claim ready.
 _READY = 8
 
@@ -96,6 +96,7 @@ class Fetcher:
         self._emptying: Line | None = None
         self._lonely: set[Line] = set()
         self._away = 0.0
+        self._trip = 0.0
         self._ready: dict[Line, Asked] = {}
         self.closed: bool = False
         self.done: int = 0
@@ -136,6 +137,7 @@ class Fetcher:
         calls = [call for several, _ in talks for call in several]
         if self._asked is not None:
             calls.append(self._asked.call)
+        began = time.monotonic()
         try:
             self._link.send(calls)
             # What came with the last answer, and whoever else wants something, while the server works for the next one.
@@ -146,6 +148,7 @@ class Fetcher:
             self._sort()
             return self._wait_out(error)
         self._back_again()
+        self._trip += (time.monotonic() - began - self._trip) * 0.1
         for several, answered in talks:
             answered([next(answers) for _ in several])
         if self._asked is not None:
@@ -275,7 +278,7 @@ class Fetcher:
             if runner is not None:
                 ran.setdefault(runner, []).append(finished.seconds)
         for runner, seconds in ran.items():
-            runner.prefetch.learn(sum(seconds), len(seconds))
+            runner.prefetch.learn(sum(seconds), len(seconds), self._trip)
         if self._lonely and not self.holds:
             # What must run alone waits for this moment, and no token tells of it.
             for line in self._lonely:
@@ -324,7 +327,7 @@ class Fetcher:
         enough = waiting // 2
         self._completer.wake_at = max(1, enough)
         if waiting:
-            return min(longest, _FLUSH if enough > 1 else PATIENCE)
+            return min(longest, min(_FLUSH_MOST, max(_FLUSH, self._trip)) if enough > 1 else PATIENCE)
         return longest
 
     def _wait_out(self, error: Exception) -> bool:
