@@ -6,13 +6,13 @@ import os
 
 import pytest
 
-from quaff import QuaffError
+from quaff import Inspector, QuaffError
 from quaff.audit.picture import KINDS
 from quaff.model.states import JobState
 from quaff.store.keys import NAMES
 from tests.damaged.damage import in_place
 from tests.damaged.readers import readers, screens
-from tests.damaged.world import World
+from tests.damaged.world import QUEUES, World
 
 FULL = bool(os.environ.get("FULL"))
 #: Damages of one kind of key, and of how many jobs each is looked at.
@@ -63,5 +63,19 @@ def test_a_flow_whose_numbers_are_damaged_is_shown_with_all_its_jobs(
         name = {"open": JobState.RUNNING, "s": JobState.SUCCEEDED}[word]
         assert here
         assert [world.quaff.flow(id).counts()[name] for id in here] == [0] * len(here)
+    finally:
+        world.mend()
+
+
+@pytest.mark.parametrize("token", [b"claim.1,1", b"claim.1.", b"claim.1.~0!", b"", b"claim.1." + b"9" * 5000])
+def test_a_running_job_whose_token_is_damaged_is_listed(world: World, token: bytes) -> None:
+    """S8: which attempt it is cannot be read; that it runs can."""
+    active = world.value("active")
+    assert isinstance(active, dict)
+    try:
+        world.put("active", dict.fromkeys(active, token))
+        found = Inspector(world.quaff, QUEUES).jobs("state:running").jobs
+        attempts = {row.id[-32:]: row.attempt for row in found}
+        assert [attempts[id.hex()] for id in active] == [0] * len(active)
     finally:
         world.mend()

@@ -90,10 +90,11 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
 
 def attempt_of(token: bytes) -> int:
-    """The attempt's number in a token: ``claim.place.attempt[~failures][!]``."""
+    """The attempt's number in a token, ``claim.place.attempt[~failures][!]``; 0 where that was damaged."""
     if token.endswith(_FIRST):
         return 1
-    return int(token.rstrip(b"!").rpartition(b".")[2].partition(b"~")[0])
+    number = token.rstrip(b"!").rpartition(b".")[2].partition(b"~")[0]
+    return int(number) if number.isdigit() and len(number) < 10 else 0
 
 
 class Claimed(NamedTuple):
