@@ -132,7 +132,8 @@ class Flow(Generic[R]):
         """Its jobs, in the order in which they were added. Raises JobNotFound, ServerUnavailable."""
         nodes = self._store.go(read(self._site)).nodes
         after: dict[int, dict[str, str]] = {node.place: {} for node in nodes}
-        for node in nodes:
+        # Of one that is not shown, because it sleeps or its record is gone, nobody is said to come after.
+        for node in (node for node in nodes if node.state is not None):
             for place, policy in node.children:
                 after[place][node.name] = policy
         return [

@@ -79,3 +79,21 @@ def test_a_running_job_whose_token_is_damaged_is_listed(world: World, token: byt
         assert [attempts[id.hex()] for id in active] == [0] * len(active)
     finally:
         world.mend()
+
+
+def test_a_flow_that_lacks_a_node_is_drawn_without_it(world: World) -> None:
+    """S8: what comes after the one that is gone is there, and comes after nobody."""
+    nodes = world.value("nodes")
+    assert isinstance(nodes, dict)
+    (id,) = [id for id in world.flows if bytes.fromhex(id[-32:]) + bytes([0, 0, 0, 1]) in nodes][:1]
+    whole = world.quaff.flow(id).graph()
+    gone = {name for node in whole for name in node.after}
+    places = {node.name: bytes.fromhex(id[-32:]) + place.to_bytes(4, "big") for place, node in enumerate(whole)}
+    assert gone
+    try:
+        world.put("nodes", {field: value for field, value in nodes.items() if field not in {places[n] for n in gone}})
+        graph = world.quaff.flow(id).graph()
+        assert {node.name for node in graph} == places.keys() - gone
+        assert not any(node.after for node in graph)
+    finally:
+        world.mend()
