@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import ledger
 from tests.helpers import Program, wait_until
-from tests.worker.support import Stage, children, kill
+from tests.worker.support import Stage, kill
 
 #: Seconds of grace, and those of short and of long jobs: ``FULL=1`` has them as they may be in production.
 GRACE, SHORT, LONG = (5.0, (0.1, 3.0), 20.0) if os.environ.get("FULL") else (0.5, (0.01, 0.3), 2.0)
@@ -100,9 +101,14 @@ def test_systemd_is_told_that_the_worker_is_ready_alive_and_stopping(stage: Stag
         assert "STATUS=1 of 1 processes ready" in states
         for _ in range(3):
             assert heard() == {"WATCHDOG=1"}
-        environment = Path(f"/proc/{children(worker)[0]}/environ").read_bytes()
+        over = stage.file()
+        stage.send("with_program", "program", str(over), False)
+        program = wait_until(lambda: [line for line in ledger.lines(stage.ledger) if line["event"] == "program"])[0]
+        environment = Path(f"/proc/{program['program']}/environ").read_bytes()
+        assert stage.mark.encode() in environment
         assert b"NOTIFY_SOCKET" not in environment
         assert b"WATCHDOG" not in environment
+        over.touch()
         kill(worker.pid, signal.SIGSTOP)
         manager.settimeout(0.1)
         wait_until(lambda: _silent(manager), 10, "the silence of a worker that stands still")

@@ -61,13 +61,13 @@ class Supervisor:
     """
 
     def __init__(self, plan: Plan, *, clean: bool = False) -> None:
+        self._systemd = Systemd()
         # Before all else: what is open by then, or runs, would be in a fork of it.
         self._launcher = launcher(clean=clean)
         self._guard = self._launcher.guard
         self._plan = plan
         self._name = plan.name or f"{socket.gethostname()}-{os.getpid()}"
         self._signals = Signals()
-        self._systemd = Systemd()
         self._health = Health(plan.health)
         self._orders = Orders(
             app=plan.app,
