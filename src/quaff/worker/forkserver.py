@@ -11,22 +11,23 @@ numbers that the last two have there, or ``!ERRNO``.
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  for any name of a host
+import importlib
 import os
 import signal
 import socket
 import sys
 import traceback
 from contextlib import suppress
-from importlib import import_module
 
 from quaff.store.rights import ROLES
 from quaff.store.scripts import load
 from quaff.worker import guard, process
 
-# Whatever is loaded before the fork is there once, and not in each.
-import_module("encodings.idna")  # for any name of a host
 with suppress(ImportError):
-    import_module("uvloop")  # the extra `speed`
+    import uvloop  # noqa: F401  the extra `speed`
+
+# Whatever is loaded before the fork is there once, and not in each.
 for script in ROLES["worker"]:
     load(script)
 
@@ -39,32 +40,43 @@ def main() -> None:
     that were forked."""
     guard.call_it("quaff-guard")
     guard.outlive()
-    line = socket.socket(fileno=0)
+    # Whoever started the worker may ignore it, and all that is forked here would, too: no child could be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     groups: set[int] = set()
-    rest = b""
+    # Its end is an error where it died while it waited for an answer, or before it had read one.
+    with suppress(ConnectionError):
+        _serve(socket.socket(fileno=0), groups)
+    guard.end(groups)
+    os._exit(0)
+
+
+def _serve(line: socket.socket, groups: set[int]) -> None:
+    """Answer until the end of the line. Raises ConnectionError."""
+    rest, given = b"", Given()
     while True:
-        data, given, _, _ = socket.recv_fds(line, 4096, 3, socket.MSG_CMSG_CLOEXEC)
+        data, new, _, _ = socket.recv_fds(line, 4096, 3, socket.MSG_CMSG_CLOEXEC)
         if not data:
-            break
+            return
+        given += new
         *lines, rest = (rest + data).split(b"\n")
         for each in lines:
             if each != b"*":
                 guard.note(each.decode(), groups)
                 continue
-            pid = _fork(given)
+            pid = _fork()
             if pid == 0:
                 line.detach()
                 _become(given)
             for descriptor in given:
                 os.close(descriptor)
+            answer = b"%d %d %d" % (pid, *given[1:]) if pid > 0 else b"!%d" % -pid
+            given.clear()
             if pid > 0:
                 groups.add(pid)
-            line.sendall(b"%d %d %d" % (pid, *given[1:]) if pid > 0 else b"!%d" % -pid)
-    guard.end(groups)
-    os._exit(0)
+            line.sendall(answer)
 
 
-def _fork(given: Given) -> int:
+def _fork() -> int:
     """The pid of a child of our parent; 0 in that child; below 0 it is an error number."""
     read, write = os.pipe()
     try:
@@ -98,6 +110,7 @@ def _become(given: Given) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    importlib.invalidate_caches()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     sys.argv = [str(process.__file__)]

@@ -35,13 +35,15 @@ class Program(Protocol):
         ...
 
 
-def execute(command: list[str], line: socket.socket) -> Program:
-    """Start a guard by its command; ``line`` is its standard input. A session of its own: it outlives what ends us."""
-    return subprocess.Popen(command, stdin=line.fileno(), stdout=subprocess.DEVNULL, start_new_session=True)
+def execute(command: list[str], line: socket.socket, output: int | None) -> Program:
+    """Start a guard by its command; ``line`` is its standard input, ``output`` as ``stdout`` of ``Popen``. A session of
+    its own: it outlives what ends us."""
+    return subprocess.Popen(command, stdin=line.fileno(), stdout=output, start_new_session=True)
 
 
 def _alone(line: socket.socket) -> Program:
-    return execute([sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))], line)
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))]
+    return execute(command, line, subprocess.DEVNULL)
 
 
 class Guard:
@@ -91,8 +93,9 @@ class Guard:
 
     def close(self) -> None:
         """End it; all groups must have been seen off."""
-        self._line.close()
+        self._program.kill()  # it has nothing left to do, and one that is stopped would not see the end of its line
         self._program.wait()
+        self._line.close()
 
     def _start(self) -> tuple[Program, socket.socket]:
         ours, theirs = socket.socketpair()

@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol
 from quaff.worker import orphans
 from quaff.worker.guarding import Guard, Program, execute
 
-#: Seconds for an answer of the fork server: one that has just been executed has to load all of it.
-_ANSWER = 30.0
+#: Seconds for an answer of the fork server, in which the supervisor does nothing else: one that has just been executed
+#: has to load all of it, and a watchdog must not lose its patience.
+_ANSWER = 10.0
 
 
 class Launched(NamedTuple):
@@ -53,9 +54,24 @@ def launcher(*, clean: bool) -> Launcher:
     Args:
         clean: this process has loaded nothing but Quaff, and opened nothing.
     """
-    # What else might run here, an agent's thread perhaps, would be cut off in the midst of whatever it does.
-    alone = clean and sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
-    return Forking() if alone and orphans.adopt() else Executing()
+    return Forking() if clean and sys.platform == "linux" and _alone() and orphans.adopt() else Executing()
+
+
+def _alone() -> bool:
+    """Whether nothing else is at work here, an agent that the environment has started perhaps: its threads would be cut
+    off in the midst of whatever they do, and what it has opened would be closed behind its back."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1 and not any(map(_opened_here, os.listdir("/proc/self/fd")))
+    except FileNotFoundError:  # there is no /proc
+        return False
+
+
+def _opened_here(name: str) -> bool:
+    """Whether a descriptor is no inherited one."""
+    try:
+        return int(name) > 2 and not os.get_inheritable(int(name))
+    except OSError:  # that of the list itself
+        return False
 
 
 class Executing:
@@ -101,7 +117,7 @@ class Forking:
 
     def _begin(self, line: socket.socket) -> Program:
         if self._forked:
-            return execute(self._command, line)
+            return execute(self._command, line, None)  # what its processes print goes where ours does
         self._forked = True
         pid = os.fork()
         if pid == 0:
