@@ -11,7 +11,6 @@ numbers that the last two have there, or ``!ERRNO``.
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401  for any name of a host
 import importlib
 import os
 import signal
@@ -24,10 +23,10 @@ from quaff.store.rights import ROLES
 from quaff.store.scripts import load
 from quaff.worker import guard, process
 
-with suppress(ImportError):
-    import uvloop  # noqa: F401  the extra `speed`
-
-# Whatever is loaded before the fork is there once, and not in each.
+# Whatever is loaded before the fork is there once, and not in each: what any name of a host needs, the extra `speed`.
+for name in ("encodings.idna", "uvloop"):
+    with suppress(ImportError):
+        importlib.import_module(name)
 for script in ROLES["worker"]:
     load(script)
 
