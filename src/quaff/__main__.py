@@ -4,9 +4,15 @@ import os
 import sys
 
 # ``python -m`` puts the working directory first; a file there must not hide a module of the standard library.
-if sys.path and sys.path[0] in ("", os.getcwd()):
+if not sys.flags.safe_path and sys.path and sys.path[0] in ("", os.getcwd()):
     del sys.path[0]
 
-from quaff.cli import main
+plan = os.environ.pop("_QUAFF_PLAN", None)
+if plan is None:
+    from quaff.cli import main
 
-main()
+    main()
+else:
+    from quaff.worker import program
+
+    program.main(plan)

@@ -38,6 +38,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: The exit code of a program that has failed by our mistake, and what it says then, below the traceback.
+BUG, BUG_TEXT = 70, "this is a bug in Quaff: please report it with the lines above."
+
 
 class QuaffError(Exception):
     """The root of every error of this package."""

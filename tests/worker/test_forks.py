@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import gone, wait_until
+from tests.helpers import Program, gone, wait_until
 from tests.worker import forkapp
 from tests.worker.support import ROOT, Stage, children, kill
 from tests.worker.test_supervisors import guard
@@ -41,6 +41,10 @@ def ask(stage: Stage, name: str, *arguments: Any) -> Any:
     return stage.send(name, *arguments).result(timeout=20)
 
 
+def worker_of(stage: Stage) -> Program:
+    return stage._programs[0]
+
+
 def command_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
 
@@ -52,7 +56,7 @@ def test_a_process_sees_what_an_executed_one_would_see(shared: Stage) -> None:
     assert seen["input"] == os.devnull
     assert seen["cwd"] == str(shared.folder / "project")
     assert seen["path"][:3] == [seen["cwd"], str(ROOT / "src"), str(ROOT)]
-    assert not {"NOTIFY_SOCKET"} & seen["environment"].keys()
+    assert not {"_QUAFF_PLAN", "NOTIFY_SOCKET"} & seen["environment"].keys()
     assert len(ask(shared, "inherited")) == 3
 
 
@@ -73,6 +77,23 @@ def test_no_two_processes_have_a_descriptor_or_a_random_number_in_common(shared:
 
 def test_a_task_may_use_fresh_interpreters(shared: Stage) -> None:
     assert ask(shared, "pools") == [1, 1]
+
+
+def test_the_command_line_is_what_was_typed(shared: Stage) -> None:
+    """``pkill -f "quaff worker"`` finds it, and nothing is in ``ps`` that was not typed."""
+    worker = worker_of(shared)
+    for pid in (worker.pid, *children(worker)):
+        assert command_of(pid)[1:] == ["-P", "-m", *worker.command[2:]]
+
+
+def test_a_signal_to_whoever_has_that_command_line_ends_no_process(shared: Stage) -> None:
+    pids = children(worker_of(shared))
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        for pid in pids:
+            os.kill(pid, number)
+    assert ask(shared, "status", "true") == 0
+    assert children(worker_of(shared)) == pids
+    assert ask(shared, "status", "sh", "-c", "kill -HUP $$") == -signal.SIGHUP
 
 
 def test_what_a_task_prints_is_seen_when_the_guard_was_replaced(stage: Stage) -> None:
@@ -104,6 +125,20 @@ def test_children_can_be_waited_for_where_whoever_started_the_worker_ignores_the
     assert ask(stage, "status", "false") == 1
     assert worker.stop() == 0
     assert not any("guard" in line or "Traceback" in line for line in worker.stderr), worker.output
+
+
+@pytest.mark.parametrize("inputs", ["<&-", ">&-", "<&- >&-"])
+def test_a_worker_whose_standard_streams_are_closed_works(stage: Stage, inputs: str) -> None:
+    stage.sends(forkapp.quaff)
+    worker = stage.command("sh", "-c", f'exec "{sys.executable}" -m quaff worker -A {APP} -p 1 {inputs}')
+    worker.wait_for("ready")
+    ask(stage, "say", "nobody hears it")
+    assert ask(stage, "status", "echo", "nor this") == 0
+    kill(children(worker)[0])
+    worker.wait_for("in the place of another one")
+    ask(stage, "status", "echo", "nor this")
+    assert worker.stop() == 0
+    assert not any("guard" in line or "error" in line for line in worker.stderr), worker.output
 
 
 AGENTS = {

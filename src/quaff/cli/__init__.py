@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from quaff.errors import ConfigurationError, QuaffError, ServerUnavailable, UnknownTask
+from quaff.errors import BUG, BUG_TEXT, ConfigurationError, QuaffError, ServerUnavailable, UnknownTask
 
 
 class Group(click.Group):
@@ -31,13 +31,12 @@ class Group(click.Group):
             raise
         except Exception:  # noqa: BLE001  whatever it is, it is ours, and nobody else's exit code
             traceback.print_exc()
-            click.echo("Error: this is a bug in Quaff: please report it with the lines above.", err=True)
+            click.echo(f"Error: {BUG_TEXT}", err=True)
             sys.exit(BUG)
 
 
 #: Exit codes besides 0, 1 (it ran, and the thing failed) and Click's own 2; ``quaff server`` has 4, it runs already.
 _CODES = {ConfigurationError: 2, UnknownTask: 2, ServerUnavailable: 3}
-BUG = 70
 #: Lines of an error, and characters of one.
 _LINES, _LONGEST = 100, 2000
 

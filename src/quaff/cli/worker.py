@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from quaff.model.ids import check_name
+
+if TYPE_CHECKING:
+    from quaff.worker.plan import Plan
 
 #: Worker processes that can be asked for: a port number, given by mistake, must not bring a machine down.
 MOST = 512
@@ -80,7 +84,6 @@ def worker(
     from quaff.worker.listening import address
     from quaff.worker.plan import Plan
     from quaff.worker.rotation import Wear
-    from quaff.worker.serve import serve
 
     flags: dict[str, str | int | float] = {} if concurrency is None else {"concurrency": concurrency}
     wear = Wear(max_jobs, max_memory, max_age)
@@ -89,7 +92,19 @@ def worker(
     where = None if health is None else address(health)
     plan = Plan(app, names, weights, processes, grace, flags, name, log_level, log_format, wear, where, burst)
     if click.get_current_context().obj is ALONE:
-        # All that is loaded here would be in the memory of each of its processes.
-        given = msgspec.json.encode((plan, reload)).decode()
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "quaff.worker", given])
+        _become(plan, reload=reload)
+    from quaff.worker.serve import serve
+
     sys.exit(serve(plan, reload=reload))
+
+
+def _become(plan: Plan, *, reload: bool) -> None:
+    """Be ``quaff.worker.program`` from now on: all that is loaded here would be in the memory of each process. Returns
+    never."""
+    # What is closed of the three streams: whatever is opened next would have their numbers, and be taken for them.
+    while (nothing := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(nothing, True)
+    # The plan is in no command line: ``ps`` would show it, of each process.
+    given = msgspec.json.encode((plan, reload)).decode()
+    command = [sys.executable, "-P", "-m", "quaff", *sys.argv[1:]]
+    os.execve(sys.executable, command, os.environ | {"_QUAFF_PLAN": given})

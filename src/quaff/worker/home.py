@@ -41,6 +41,7 @@ class Home:
         self.copied = True
         # The handlers of a worker's process ignore them; what a task forks must be as easy to end as anywhere else.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self._unblock()
 

@@ -2,7 +2,7 @@
 
 Started as ``python -m quaff.worker.process FD``, or a fork of an interpreter that has loaded no user code
 (``forkserver.py``).
-It ignores SIGINT and SIGTERM, because what a stopping worker does is for its supervisor to say.
+It ignores SIGINT, SIGTERM and SIGHUP, because what a stopping worker does is for its supervisor to say.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class Process:
 def work(descriptor: int) -> None:
     """The program of one process; ``descriptor``: of its line. Returns never."""
     call_it("quaff-process")
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not SIG_IGN: that would be inherited by the programs that tasks start.
         signal.signal(number, lambda *_: None)
     control = adopt(descriptor)
