@@ -1,6 +1,7 @@
 """``python -m quaff``."""
 
 import os
+import signal
 import sys
 
 # ``python -m`` puts the working directory first; a file there must not hide a module of the standard library.
@@ -13,6 +14,7 @@ if plan is None:
 
     main()
 else:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is a worker: a start that is called off has no traceback
     from quaff.worker import program
 
     program.main(plan)
