@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from quaff.errors import BUG, BUG_TEXT
 from tests.helpers import Program, gone, wait_until
 from tests.worker import forkapp
 from tests.worker.support import ROOT, Stage, children, kill
@@ -127,7 +128,55 @@ def test_children_can_be_waited_for_where_whoever_started_the_worker_ignores_the
     assert not any("guard" in line or "Traceback" in line for line in worker.stderr), worker.output
 
 
-@pytest.mark.parametrize("inputs", ["<&-", ">&-", "<&- >&-"])
+TELLS = """
+import atexit, os
+from tests.worker.forkapp import quaff
+
+atexit.register(lambda: print("at exit:", os.readlink("/proc/self/fd/3").partition(":")[0], flush=True))
+"""
+
+
+def test_a_process_that_ends_closes_nothing_before_the_exit_handlers_run(stage: Stage) -> None:
+    """What its interpreter was before the fork is forgotten, and may not take with it what has its numbers now,
+    such as the first one after the three streams, the line to the supervisor."""
+    folder = stage.folder / stage.namespace
+    folder.mkdir()
+    (folder / "tells.py").write_text(TELLS)
+    worker = stage.worker("-p", "1", app="tells:quaff", cwd=folder)
+    assert worker.stop() == 0
+    assert worker.stdout == ["at exit: socket"]
+    assert not any("Traceback" in line for line in worker.stderr), worker.output
+
+
+SLOW = """
+import time
+from pathlib import Path
+
+Path(__file__).with_name("loading").touch()
+time.sleep(60)
+"""
+
+
+def test_ctrl_c_during_the_start_shows_no_traceback(stage: Stage) -> None:
+    folder = stage.folder / stage.namespace
+    folder.mkdir()
+    (folder / "uvloop.py").write_text(SLOW)
+    path = os.pathsep.join(map(str, (folder, ROOT / "src", ROOT)))
+    worker = stage.worker(ready=False, environment={"PYTHONPATH": path})
+    wait_until((folder / "loading").exists)
+    assert worker.stop(signal.SIGINT) == -signal.SIGINT
+    assert worker.stderr == []
+
+
+def test_a_mistake_of_ours_has_its_own_exit_code(stage: Stage) -> None:
+    (stage.folder / "uvloop.py").write_text("1 / 0")
+    path = os.pathsep.join(map(str, (stage.folder, ROOT / "src", ROOT)))
+    worker = stage.worker(ready=False, environment={"PYTHONPATH": path})
+    assert worker.wait() == BUG
+    assert worker.stderr[-2:] == ["ZeroDivisionError: division by zero", f"Error: {BUG_TEXT}"]
+
+
+@pytest.mark.parametrize("inputs", [">&-", "<&- >&-"])
 def test_a_worker_whose_standard_streams_are_closed_works(stage: Stage, inputs: str) -> None:
     stage.sends(forkapp.quaff)
     worker = stage.command("sh", "-c", f'exec "{sys.executable}" -m quaff worker -A {APP} -p 1 {inputs}')

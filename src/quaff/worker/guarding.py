@@ -41,7 +41,7 @@ def execute(command: list[str], line: socket.socket, output: int | None) -> Prog
     return subprocess.Popen(command, stdin=line.fileno(), stdout=output, start_new_session=True)
 
 
-def _alone(line: socket.socket) -> Program:
+def _alone(line: socket.socket, _: socket.socket) -> Program:
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))]
     return execute(command, line, subprocess.DEVNULL)
 
@@ -50,10 +50,10 @@ class Guard:
     """A guard process and the process groups it has been told of. One that is killed is replaced.
 
     Args:
-        begin: starts one that reads this end of a line.
+        begin: starts one that reads the first end of a line; the other one is ours.
     """
 
-    def __init__(self, begin: Callable[[socket.socket], Program] = _alone) -> None:
+    def __init__(self, begin: Callable[[socket.socket, socket.socket], Program] = _alone) -> None:
         self._begin = begin
         self._groups: set[int] = set()
         self._program, self._line = self._start()
@@ -101,7 +101,7 @@ class Guard:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                return self._begin(theirs), ours
+                return self._begin(theirs, ours), ours
             except OSError:
                 ours.close()
                 raise

@@ -115,13 +115,14 @@ class Forking:
         pid, starts, traces = map(int, answer.split())
         return Launched(Forked(pid), starts, traces)
 
-    def _begin(self, line: socket.socket) -> Program:
+    def _begin(self, line: socket.socket, ours: socket.socket) -> Program:
         if self._forked:
             return execute(self._command, line, None)  # what its processes print goes where ours does
         self._forked = True
         pid = os.fork()
         if pid == 0:
             _cut_loose(line)
+            ours.detach()  # it is closed, and must not close what has its number by the time it is forgotten
             self._main()
         return Forked(pid)
 
