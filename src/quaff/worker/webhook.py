@@ -63,6 +63,7 @@ class Webhook:
         timer = threading.Timer(DEADLINE, _cut, (lines, over))
         timer.daemon = True
         timer.start()
+        status = 0
         try:
             if self._tls:
                 context = ssl.create_default_context()
@@ -79,10 +80,13 @@ class Webhook:
             }
             connection.request("POST", self._path, body, headers)
             status = connection.getresponse().status
+        except OSError:
+            if not over.is_set():
+                raise
         finally:
             timer.cancel()
             lines[-1].close()
-        if over.is_set():  # what was cut off looks like an answer that is complete
+        if over.is_set():  # what was cut off looks like an answer that is complete, or like a connection that is reset
             raise TimeoutError(f"no whole answer in {DEADLINE:g} s")
         return status
 
