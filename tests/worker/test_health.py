@@ -109,9 +109,11 @@ def test_a_worker_is_ready_when_all_processes_are_and_until_it_stops(stage: Stag
     """Alive from the beginning, ready between start and stop."""
     port = free_port()
     path = stage.file()
-    worker = stage.worker("-p", "1", "--health", str(port), ready=False)
+    loading = stage.file()
+    worker = stage.worker("-p", "1", "--health", str(port), ready=False, environment={"IMPORT_GATE": str(loading)})
     seen = [wait_until(lambda: ask(port, "/livez")[0], 10)]
     seen += [ask(port, "/readyz")[0]]
+    loading.touch()
     worker.wait_for("ready")
     wait_until(lambda: ask(port, "/readyz")[0] == 200, 5)
     stage.send("gate", "held", str(path))

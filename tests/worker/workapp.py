@@ -22,6 +22,10 @@ from tests.chaos import ledger
 
 quaff = Quaff()
 
+if gate := os.environ.get("IMPORT_GATE"):  # an application that takes as long to load as a test wishes
+    while not Path(gate).exists():
+        time.sleep(0.01)
+
 
 # Tasks that behave
 
