@@ -29,6 +29,7 @@ def test_what_fails_and_what_is_corrupt_forges_no_line(stage: Stage) -> None:
     unknown = plant(stage, message.encode(EVIL, [], {}))
     corrupt = plant(stage, b"\x01" + codec.pack((EVIL, [codec.Ext(6, EVIL.encode())], {}, 0)))
     wait_until(lambda: failed.state == corrupt.state == "failed" and unknown.info().parked, 10, "the end of all")
+    wait_until(lambda: all(any(job.id in line for line in worker.stderr) for job in (failed, unknown, corrupt)))
     assert all(line.isprintable() for line in worker.stderr), worker.stderr
     assert not any(line.startswith(("12:00:00 quaff.worker forged", "forged")) for line in worker.stderr)
     assert sum(any(job.id in line for job in (failed, unknown, corrupt)) for line in worker.stderr) == 3
