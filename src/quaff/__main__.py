@@ -8,8 +8,8 @@ import sys
 if not sys.flags.safe_path and sys.path and sys.path[0] in ("", os.getcwd()):
     del sys.path[0]
 
-plan = os.environ.pop("_QUAFF_PLAN", None)
-if plan is None:
+_plan = os.environ.pop("_QUAFF_PLAN", None)
+if _plan is None:
     from quaff.cli import main
 
     main()
@@ -17,4 +17,4 @@ else:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is a worker: a start that is called off has no traceback
     from quaff.worker import program
 
-    program.main(plan)
+    program.main(_plan)

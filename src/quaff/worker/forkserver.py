@@ -24,11 +24,11 @@ from quaff.store.scripts import load
 from quaff.worker import guard, process
 
 # Whatever is loaded before the fork is there once, and not in each: what any name of a host needs, the extra `speed`.
-for name in ("encodings.idna", "uvloop"):
+for _name in ("encodings.idna", "uvloop"):
     with suppress(ImportError):
-        importlib.import_module(name)
-for script in ROLES["worker"]:
-    load(script)
+        importlib.import_module(_name)
+for _script in ROLES["worker"]:
+    load(_script)
 
 #: The three as a process has them.
 Given = list[int]
