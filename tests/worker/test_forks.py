@@ -179,7 +179,8 @@ def test_a_mistake_of_ours_has_its_own_exit_code(stage: Stage) -> None:
 @pytest.mark.parametrize("inputs", [">&-", "<&- >&-"])
 def test_a_worker_whose_standard_streams_are_closed_works(stage: Stage, inputs: str) -> None:
     stage.sends(forkapp.quaff)
-    worker = stage.command("sh", "-c", f'exec "{sys.executable}" -m quaff worker -A {APP} -p 1 {inputs}')
+    start = f'exec "{sys.executable}" -m quaff "$@" {inputs}'
+    worker = stage.command("sh", "-c", start, "sh", "worker", "-A", APP, "-p", "1")
     worker.wait_for("ready")
     ask(stage, "say", "nobody hears it")
     assert ask(stage, "status", "echo", "nor this") == 0
