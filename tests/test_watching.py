@@ -176,16 +176,23 @@ def test_coroutines_watch_too(desk: Desk, quaff: Quaff) -> None:
     me = process_id()
     job = put(desk, quaff)
 
-    async def watch() -> list[str]:
-        return [event.state async for event in job.awatch(10)]
+    seen: list[list[str]] = [[], []]
+
+    async def watch(states: list[str]) -> None:
+        async for event in job.awatch(10):
+            states.append(event.state)  # noqa: PERF401  it is looked at meanwhile
+
+    async def both_have_seen(count: int) -> None:
+        await asyncio.to_thread(wait_until, lambda: min(map(len, seen)) >= count, 10)
 
     async def main() -> list[list[str]]:
-        watching = [asyncio.create_task(watch()) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        watching = [asyncio.create_task(watch(states)) for states in seen]
+        await both_have_seen(1)
         (lease,) = await asyncio.to_thread(desk.take, me)
-        await asyncio.sleep(0.1)
+        await both_have_seen(2)
         await asyncio.to_thread(desk.settle, me, lease, record=record())
-        return await asyncio.gather(*watching)
+        await asyncio.gather(*watching)
+        return seen
 
     began = time.monotonic()
     assert in_loop(quaff, main) == [["queued", "running", "succeeded"]] * 2
