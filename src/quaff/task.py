@@ -286,7 +286,7 @@ def submission(
     place = placed(task, args, kwargs, later_ms)
     if place is not None:
         check_spread(task.name, settings, common.partitions)
-    return Submission(id, data, task.name, key, place, durability.read(settings.durability or common.durability))
+    return Submission(id, data, task.name, key, place, task.durability)
 
 
 def _id_of(sent: Submission) -> str:
