@@ -17,7 +17,7 @@ from quaff.errors import BUG, BUG_TEXT
 from tests.helpers import Program, gone, wait_until
 from tests.worker import forkapp
 from tests.worker.support import ROOT, Stage, children, kill
-from tests.worker.test_supervisors import guard
+from tests.worker.test_supervisors import guard, guards
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process is a fresh interpreter")
 
@@ -106,6 +106,20 @@ def test_what_a_task_prints_is_seen_when_the_guard_was_replaced(stage: Stage) ->
     worker.wait_for("in the place of another one")
     ask(stage, "say", "after")
     wait_until(lambda: worker.stdout == ["before", "after"])
+
+
+def test_a_guard_that_is_gone_is_missed_at_once(stage: Stage) -> None:
+    """And not by the next process that is to be started, perhaps days later."""
+    worker = stage.worker("-p", "1")
+    first = guard(stage, worker)
+    before = children(worker)
+    kill(first)
+    worker.wait_for("the guard process is gone; another one takes its place")
+    wait_until(lambda: guards(stage, worker) not in ([], [first]))
+    assert children(worker) == before
+    kill(before[0])
+    worker.wait_for("in the place of another one")
+    assert not any("no other process" in line for line in worker.stderr), worker.output
 
 
 def test_a_guard_that_stands_still_does_not_hold_up_a_stop(stage: Stage) -> None:

@@ -22,8 +22,13 @@ GONE = 5.0
 
 def guard(stage: Stage, worker: Program) -> int:
     """The pid of a worker's guard."""
-    (pid,) = [each.pid for each in stage.processes() if each.parent == worker.pid and each.name == "quaff-guard"]
+    (pid,) = guards(stage, worker)
     return pid
+
+
+def guards(stage: Stage, worker: Program) -> list[int]:
+    """The pids of all that are its guards now: none, while it is being replaced."""
+    return [each.pid for each in stage.processes() if each.parent == worker.pid and each.name == "quaff-guard"]
 
 
 def known(pid: int) -> set[str]:

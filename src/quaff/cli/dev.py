@@ -108,6 +108,7 @@ class Ensemble:
         self._start()
         while not self._stops:
             self._show(0.2)
+            self._guard.look()
             if not self._stops and self._tell_who_ended() and self._directory is None:
                 code = 1
                 break

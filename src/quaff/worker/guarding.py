@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 import subprocess
 import sys
@@ -72,6 +73,11 @@ class Guard:
         """It has been seen off."""
         self._groups.discard(group)
         self._say(f"-{group}\n")
+
+    def look(self) -> None:
+        """Replace it if it is gone: it says nothing unasked, so only then there is something to read."""
+        if self._line.fileno() >= 0 and select.select([self._line], (), (), 0)[0]:
+            self._replace()
 
     def ask(self, question: str, descriptors: list[int], seconds: float) -> str:
         """What it answers to a line, which has these descriptors with it; one that does not is replaced.

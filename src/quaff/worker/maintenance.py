@@ -146,8 +146,10 @@ class Chores:
         self.hear()
 
     def add(self, process: bytes) -> None:
-        """A process has started."""
+        """A process has started. Its lease is from then on ours to renew, and may be an old one by now."""
         self._alive.add(process)
+        self._beat.at = 0.0
+        self._call.set()
 
     def bury(self, death: Death) -> None:
         """A process is gone: its jobs are given back at once."""

@@ -103,6 +103,7 @@ class Supervisor:
         """Work until told to stop. Returns the exit code."""
         while True:
             self._act_on_signals()
+            self._guard.look()
             self._bury_the_dead()
             orphans.collect(
                 {self._guard.pid, *(child.pid for child in self._children)}, adopting=self._launcher.adopting
