@@ -280,7 +280,7 @@ def test_who_waits_to_be_woken_hears_that_the_server_is_gone(calls: Desk, proxy:
     descriptor = bell.listen([calls.home], 30)
     calls.put(b"a")
     assert select.select([descriptor], [], [], 10)[0]
-    assert bell.heard() == calls.key("wake")
+    assert bell.heard() == (calls.key("wake"), None)
     descriptor = bell.listen([calls.home], 30)
     proxy.cut()
     assert select.select([descriptor], [], [], 10)[0]
@@ -291,6 +291,36 @@ def test_who_waits_to_be_woken_hears_that_the_server_is_gone(calls: Desk, proxy:
     with pytest.raises(NoAnswer, match="WRONGTYPE"):
         bell.heard()
     calls.redis.delete(calls.key("wake"))
+    bell.hang_up()
+
+
+def test_a_claim_that_is_sent_with_the_wait_comes_with_the_token(calls: Desk, proxy: Proxy) -> None:
+    """F23, F28: or when time runs out; what it got if nothing came of it is handed out again to the same claim."""
+    endpoint, process = Endpoint(proxy.url, "a test", 1), process_id()
+    bell, link = Bell(endpoint, 1), Link(endpoint, 1)
+
+    def heard(seconds: float, number: int, put: bytes | None = None) -> Any:
+        descriptor = bell.listen([calls.home], seconds, claim(calls, process, number, 1))
+        if put is not None:
+            calls.put(put)
+        assert select.select([descriptor], [], [], 10)[0]
+        return bell.heard()
+
+    key, claimed = heard(0.01, 2)
+    assert (key, claimed.leases) == (None, [])
+    key, claimed = heard(30, 3, b"a")
+    assert (key, fifo(claimed.leases)) == (calls.key("wake"), [b"a"])
+    calls.redis.script_flush()
+    key, unknown = heard(30, 4, b"b")
+    assert isinstance(unknown, NoAnswer), unknown
+    (claimed,) = link.exchange([claim(calls, process, 4, 1)])
+    assert fifo(claimed.leases) == [b"b"]
+    proxy.on_reply("cut")
+    with pytest.raises(NoAnswer):
+        heard(30, 5, b"c")
+    for count in (1, 0):
+        (claimed,) = link.exchange([claim(calls, process, 5, count)])
+        assert fifo(claimed.leases) == [b"c"]
     bell.hang_up()
 
 

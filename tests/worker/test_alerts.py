@@ -245,8 +245,8 @@ def test_who_tells_and_is_killed_is_followed_by_another_worker(stage: Stage, rec
     wait_until(lambda: stage.raw().hget(stage.key("alerts"), "id") == id.raw, 10, "the note")
     for pid in tree(stage, first):
         kill(pid)
-    after = stage.send("fail", "error")
     stage.worker("-p", "1", **hooked(receiver))
+    after = stage.send("fail", "error")
     wait_until(lambda: after.state == "failed", 10)
     assert stage.raw().hget(stage.key("alerts"), "who") == told_by
     stage.raw().hset(stage.key("alerts"), "until", 1)  # half a minute has passed

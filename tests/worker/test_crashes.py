@@ -170,8 +170,9 @@ def test_jobs_that_were_claimed_and_not_started_cost_nothing(stage: Stage) -> No
     """F4: fifty jobs wait in the process that dies; none of them has lost an attempt."""
     worker = stage.worker("-p", "1", "-c", "1")
     stage.learn_tiny()
-    killer, *waiting = stage.quaff.send(
+    _, killer, *waiting = stage.quaff.send(
         [
+            submission(stage.quaff.tasks["mark"], ("wakes it",), {}),
             submission(stage.quaff.tasks["die"], ("killer", "exit 9"), {}),
             *(submission(stage.quaff.tasks["mark"], (f"waiting {number}",), {}) for number in range(50)),
         ]

@@ -11,8 +11,8 @@ from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
 from quaff.store.keys import partition
 from quaff.store.link import Link
-from quaff.store.transitions import Claimed
-from quaff.worker.lookout import LISTENERS, Line, Lookout
+from quaff.store.transitions import Claimed, claim
+from quaff.worker.lookout import LISTENERS, Asked, Line, Lookout
 from quaff.worker.maintenance import between_sweeps
 from tests.helpers import wait_until
 from tests.worker.support import after
@@ -87,6 +87,26 @@ def test_a_lost_token_costs_one_wait_and_not_two(
     lookout.listen([line])
     assert line.look_at <= asked + 1.0
     lookout.hang_up()
+
+
+def test_while_a_claim_waits_for_a_token_no_other_one_is_made(server_url: str, namespace: str) -> None:
+    """F28: once it is called off nobody knows what it got, and that is asked for."""
+    lookout, line = _lookout(server_url, namespace, crowd=0)
+    line.begin_claim()
+    number, id = line.number, line.claim_id
+    call = claim(
+        line.partition, process=b"12345678", number=number, claim_id=id, count=1, free=1, idle=True, lease_ms=1000
+    )
+    assert lookout.takes_claims
+    assert lookout.listen([line], Asked(line, 1, call))
+    assert not lookout.takes_claims
+    assert lookout.next(lambda _: 1) is lookout.in_doubt() is None
+    assert lookout.awaits(id + b".1.1")
+    assert not lookout.awaits(b"other.1.1")
+    lookout.call_off()
+    assert lookout.in_doubt() is line
+    line.begin_claim()
+    assert (line.number, line.claim_id) == (number, id)
 
 
 @pytest.mark.parametrize(("processes", "seconds"), [(1, 2.0), (8, 2.0), (16, 4.0), (1000, 7.5)])

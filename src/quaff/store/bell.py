@@ -2,6 +2,9 @@
 
 A blocked connection cannot talk, and a thread for it would cost a switch on every job. So the fetch loop sends the
 blocking command here, waits for its sockets with one ``poll``, and reads when there is something.
+
+As soon as a blocking command is over a server goes on with what came behind it. So the claim that is made when a token
+comes may be sent with the wait for it: then the token brings the jobs.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from typing import Any
 
 from redis.exceptions import MovedError, ResponseError
 
+from quaff.model.codec import UNREADABLE
 from quaff.store.connect import Endpoint
 from quaff.store.faults import LOST, STALE, NoAnswer
 from quaff.store.keys import Partition
+from quaff.store.transitions import Call
 from quaff.store.urls import Address
 
 
@@ -32,12 +37,13 @@ class Bell:
         self._connection: Any = None
         self._node: Address | None = None
         self._answer_by = 0.0
+        self._behind: Call[Any] | None = None
         self.listening: bool = False
 
-    def listen(self, partitions: Sequence[Partition], seconds: float) -> int:
+    def listen(self, partitions: Sequence[Partition], seconds: float, behind: Call[Any] | None = None) -> int:
         """Begin to wait for a token of one of them; returns the file descriptor that becomes readable.
 
-        ``listening`` until ``heard``.
+        ``listening`` until ``heard``. ``behind``: what the server does then, token or not.
 
         Raises:
             NoAnswer: the server is away, or will not have this connection.
@@ -49,14 +55,15 @@ class Bell:
             self._connection, self._node = None, node
         try:
             self._connection = connected(self._endpoint, self._connection, self._timeout, node)
-            keys = [each.key("wake") for each in partitions]
-            self._connection.send_command("BLPOP", *keys, f"{seconds:.3f}")
+            wait = ("BLPOP", *(each.key("wake") for each in partitions), f"{seconds:.3f}")
+            several = [wait] if behind is None else [wait, behind.command]
+            self._connection.send_packed_command(self._connection.pack_commands(several))
         except LOST as error:
             raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error
         except ResponseError as error:  # in reply to the choice of a database, or to ROLE
             self.hang_up()
             raise NoAnswer(f"{self._endpoint.where} does not let this process wait: {error}") from error
-        self.listening = True
+        self.listening, self._behind = True, behind
         self._answer_by = time.monotonic() + seconds + self._timeout
         return self.descriptor()
 
@@ -72,13 +79,24 @@ class Bell:
         descriptor: int = self._connection._sock.fileno()  # redis-py has no public name for it
         return descriptor
 
-    def heard(self) -> bytes | None:
-        """Read what ended the waiting: the key whose token came, or None when time ran out or the slot has moved.
+    def heard(self) -> tuple[bytes | None, Any]:
+        """Read what ended the waiting.
+
+        Returns:
+            The key whose token came, or None when time ran out or the slot has moved; and what the call behind it came
+            to: None if there was none, a NoAnswer if it has to be sent again, by the usual way.
 
         Raises:
             NoAnswer: the connection is gone, or the server will not let us wait.
         """
         self.listening = False
+        try:
+            key = self._token()
+            return key, self._answer()
+        except LOST as error:
+            raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error
+
+    def _token(self) -> bytes | None:
         try:
             reply = self._connection.read_response(timeout=self._timeout)
             return reply[0] if reply else None
@@ -89,9 +107,18 @@ class Bell:
         except ResponseError as error:
             if isinstance(error, STALE):
                 self.hang_up()
+            else:
+                self._answer()
             raise NoAnswer(f"{self._endpoint.where} does not let this process wait: {error}") from error
-        except LOST as error:
-            raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error
+
+    def _answer(self) -> Any:
+        call, self._behind = self._behind, None
+        if call is None:
+            return None
+        try:
+            return call.decode(self._connection.read_response(timeout=self._timeout))
+        except (ResponseError, *UNREADABLE) as error:
+            return NoAnswer(str(error))
 
     def hang_up(self) -> None:
         """Wait no more; a token that was on its way is lost."""

@@ -15,6 +15,7 @@ from quaff.model.spread import Spread
 from quaff.store.keys import Partition
 from quaff.store.transitions import PORTION, Call, Ending, Verdict, settle
 from quaff.worker.holdings import LATER
+from quaff.worker.prefetch import PATIENCE
 from quaff.worker.ready import Claim, Finished
 from quaff.worker.starts import Starts
 from quaff.worker.tally import Tally
@@ -26,6 +27,8 @@ _REFUSED = (Verdict.FENCED, Verdict.GONE)
 #: A queue's attempts in one settle, and its answer.
 _Answered = tuple[Partition, list[Finished], "list[Verdict] | QuaffError"]
 
+#: Seconds that finished attempts wait for company: as long as a round trip takes, at least and at most.
+_FLUSH, _FLUSH_MOST = 0.002, 0.02
 #: Bytes of records in one settle, for the server's sake.
 _BYTES = 4 * 1024 * 1024
 
@@ -57,6 +60,22 @@ class Completer:
         self.sleeping: bool = False
         self.read_end: int
         self.read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+
+    def fall_asleep(self, longest: float, waiting: int, trip: float) -> float:
+        """Tiny jobs are settled in company, long ones at once: how many seconds the fetcher may sleep before it looks.
+
+        Args:
+            longest: at most that long.
+            waiting: so many jobs have not begun, so there is company to come.
+            trip: seconds that a round trip takes.
+        """
+        enough = waiting // 2
+        self.wake_at = max(1, enough)
+        if waiting:
+            longest = min(longest, min(_FLUSH_MOST, max(_FLUSH, trip)) if enough > 1 else PATIENCE)
+        self.sleeping = True
+        # Now that whoever comes last would wake it: were they there already?
+        return 0.0 if len(self.finished) >= self.wake_at else longest
 
     def report(self, finished: Finished) -> None:
         """An attempt ended; from any thread. Wakes the fetcher if it sleeps and enough has come together."""

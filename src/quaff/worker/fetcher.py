@@ -7,10 +7,8 @@ and the line to the supervisor. Nothing here runs user code.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,8 +33,6 @@ from quaff.worker.watch import Watch
 
 log: logging.Logger = logging.getLogger("quaff.worker")
 
-#: Seconds that finished attempts wait for company: as long as a round trip takes, at least and at most.
-_FLUSH, _FLUSH_MOST = 0.002, 0.02
 #: For so many lines a process that has nothing to do holds a claim ready.
 _READY = 8
 
@@ -137,6 +133,7 @@ class Fetcher:
         calls = [call for several, _ in talks for call in several]
         if self._asked is not None:
             calls.append(self._asked.call)
+            self._asked.line.unanswered = True
         began = time.monotonic()
         try:
             self._link.send(calls)
@@ -171,7 +168,11 @@ class Fetcher:
             token = self._lookout.tokens.popleft()
             # It is ours now: claim with it, or hand it on by a claim of nothing.
             return self._claim(token, self._room(token) if self._hungry else 0)
-        if not self._claiming or (self._alone and self.holds):
+        if not self._claiming:
+            # What was claimed ahead and called off may have got something, which is not for us any more.
+            line = self._lookout.in_doubt()
+            return self._claim(line, 0) if line else None
+        if self._alone and self.holds:
             return None
         chosen = self._lookout.next(self._room_for_emptying if self._emptying else self._room)
         return chosen and self._claim(*chosen)
@@ -183,22 +184,18 @@ class Fetcher:
         return ready[tokens.popleft()] if len(tokens) == 1 and tokens[0] in ready else None
 
     def _claim(self, line: Line, count: int) -> Asked:
-        if line.unanswered is not None:
-            return line.unanswered
-        line.number += 1
-        # Random, and made once: a lost reply is answered with the same jobs when the same claim is sent again.
-        claim_id = urlsafe_b64encode(os.urandom(8)).rstrip(b"=")
+        line.begin_claim()
         call = claim(
             line.partition,
             process=self._process,
             number=line.number,
-            claim_id=claim_id,
+            claim_id=line.claim_id,
             count=count,
             free=self._intake.room(line, ahead=False),  # how many would start at once
             idle=not self.holds,
             lease_ms=self._lease_ms,
         )
-        return Asked(line, claim_id, count, call)
+        return Asked(line, count, call)
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
@@ -214,7 +211,7 @@ class Fetcher:
 
     def _claimed(self, asked: Asked, answer: Any) -> None:
         line = asked.line
-        line.unanswered = asked if isinstance(answer, NoAnswer) else None
+        line.unanswered = isinstance(answer, NoAnswer)
         if isinstance(answer, QuaffError):
             self._lookout.put_off(line, answer)
             return
@@ -239,15 +236,14 @@ class Fetcher:
             log.warning("the server has lost what it was told of %d jobs; they run again", len(strangers))
 
     def _knows(self, token: bytes) -> bool:
-        asked = (self._asked, *(line.unanswered for line in self._lookout.lines))
-        on_its_way = any(each is not None and token.startswith(each.id + b".") for each in asked)
-        return on_its_way or token in self._held or token in self._completer
+        return self._lookout.awaits(token) or token in self._held or token in self._completer
 
     # Giving back
 
     def halt(self) -> None:
         """Claim and start nothing more, and give back what has not been started."""
         self._claiming = False
+        self._lookout.call_off()
         self._intake.give_back_batches()
         for runner in self._runners.values():
             runner.halt()
@@ -297,38 +293,40 @@ class Fetcher:
     def _wait(self, longest: float) -> bool:
         """Sleep until something happens; True if it was the supervisor."""
         lines: Sequence[Line] = ()
-        self._ready = {}
+        self._ready, ahead = {}, None
         if longest > 0:
             if self._hungry:
                 lines = [line for line in self._lookout.lines if self._room(line)]
+                ahead = self._ahead(lines)
+                if ahead is None and not self.holds:
+                    few = [line for line in lines if not line.unanswered][:_READY]
+                    self._ready = {line: self._claim(line, self._room(line)) for line in few}
             elif self._emptying:
                 lines = [self._emptying] if self._room(self._emptying) else []
             longest = min(longest, self._comparison.seconds_left, self._batches.seconds_left)
             longest = min(longest, self._telling.seconds_left, self._tally.seconds_left)
-        wakes = self._lookout.listen(lines if longest > 0 and self._hungry else ())
+        wakes = self._lookout.listen(lines if longest > 0 and self._hungry else (), ahead)
         if longest > 0:
-            longest = self._until_flush(min(longest, self._lookout.wait_for(lines)))
-            self._completer.sleeping = True
-            if len(self._completer.finished) >= self._completer.wake_at:
-                longest = 0.0
-            elif not self.holds:
-                self._ready = {line: self._claim(line, self._room(line)) for line in lines[:_READY]}
+            waiting = sum(len(runner.waiting) for runner in self._runners.values())
+            longest = self._completer.fall_asleep(min(longest, self._lookout.wait_for(lines)), waiting, self._trip)
         control = -1 if self._control.closed else self._control.fileno()
         heard = readable([self._completer.read_end, control, *wakes], longest)
         self._completer.sleeping = False
         if self._completer.read_end in heard:
             self._completer.drain_wakeups()
         self._lookout.heard(heard)
+        while self._lookout.answers:
+            self._claimed(*self._lookout.answers.popleft())
+            self._intake.sort()  # so that what has come is known to be held, whatever is compared next
         return control in heard
 
-    def _until_flush(self, longest: float) -> float:
-        """Tiny jobs are settled in company, long ones at once."""
-        waiting = sum(len(runner.waiting) for runner in self._runners.values())
-        enough = waiting // 2
-        self._completer.wake_at = max(1, enough)
-        if waiting:
-            return min(longest, min(_FLUSH_MOST, max(_FLUSH, self._trip)) if enough > 1 else PATIENCE)
-        return longest
+    def _ahead(self, lines: Sequence[Line]) -> Asked | None:
+        """The claim that the server gets with the wait for a token."""
+        # Who is to become idle for a job has to claim then, and cannot while another claim is on its way.
+        if self._lonely or not lines or not self._lookout.takes_claims:
+            return None
+        # Of one job: nobody knows whether this process still lives by then, and others may be idle, too.
+        return self._claim(lines[0], 1)
 
     def _wait_out(self, error: Exception) -> bool:
         """The server is away: say so once, wait a little, keep everything."""

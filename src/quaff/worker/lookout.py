@@ -6,12 +6,15 @@ A token is a hint that a queue has work; one wakes one process. Whoever takes it
 from __future__ import annotations
 
 import logging
+import math
+import os
 import random
 import time
+from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from quaff.store.bell import Bell
 from quaff.store.faults import NoAnswer
@@ -36,10 +39,9 @@ _REMEMBERED, _LEAST = 200, 0.001
 
 
 class Asked(NamedTuple):
-    """A claim on its way. It is sent again, as it is, until it is answered."""
+    """A claim on its way."""
 
     line: Line
-    id: bytes
     wanted: int
     call: Call[Claimed]
 
@@ -53,14 +55,14 @@ class Line:
         shares: which part of its jobs needs each of them, as the last ones tell; at first each may need any.
         batch: where all of the queue's tasks are batch tasks, how many jobs the largest takes; else 0.
         weight: how many turns it has while others have one; credit: what it has saved towards the next one.
-        number: of the last claim.
+        number, claim_id: of the last claim; unanswered: it may have reached the server, and nobody knows what it got.
+            Another one has the same id then, and is answered with the same jobs.
         look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not; asked_at: when
             it answered last.
         crowd: how many processes serve it, as its last empty answer said; aside_until: monotonic time until which the
             tokens are left to others of a large one.
         for_slots: what waits there must start at once, so there is no use in asking without a free slot.
         trouble: its last answer was an error, and the log says so.
-        unanswered: its last claim, whose node is away.
     """
 
     place: int
@@ -70,6 +72,8 @@ class Line:
     batch: int = 0
     credit: float = 0
     number: int = 0
+    claim_id: bytes = b""
+    unanswered: bool = False
     look_at: float = 0.0
     again_at: float = float("inf")
     asked_at: float = 0.0
@@ -77,11 +81,16 @@ class Line:
     aside_until: float = 0.0
     for_slots: bool = False
     trouble: bool = False
-    unanswered: Asked | None = None
     shares: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shares = dict.fromkeys(self.kinds, 1.0)
+
+    def begin_claim(self) -> None:
+        """The number and the id for a claim."""
+        if not self.unanswered:
+            self.number += 1
+            self.claim_id = urlsafe_b64encode(os.urandom(8)).rstrip(b"=")
 
     def learn(self, came: Mapping[str, int]) -> None:
         """So many jobs of each kind were claimed."""
@@ -102,11 +111,14 @@ class _Post:
         self.bell = bell
         self.lines = lines
         self.listening_to: Sequence[Line] = ()
+        self.asked: Asked | None = None
         self.deaf_until = 0.0
         self.deaf = False
 
-    def listen(self, lines: Sequence[Line], now: float) -> int:
+    def listen(self, lines: Sequence[Line], now: float, ahead: Asked | None) -> int:
         """The descriptor that becomes readable when a token of these lines comes, -1 if there is nothing to wait for.
+
+        ``ahead``: the claim that is to follow it.
 
         Raises:
             NoAnswer: nobody wakes us.
@@ -119,14 +131,39 @@ class _Post:
         lines = _not_aside(lines, now)
         if not lines:
             return -1
-        descriptor = self.bell.listen([line.partition for line in lines], poll)
-        self.listening_to = lines
         # From here on a token tells; until one comes there is no need to look. A token that was lost may be meant for
         # a line that was listened to before, so the time counts from its answer.
+        looks: dict[Line, float] = {}
         for line in lines:
             at = max(line.look_at, line.asked_at + _POLL * random.uniform(0.8, 1.0))
-            line.look_at = min(at, line.again_at)
+            looks[line] = min(at, line.again_at)
+        if ahead is not None:
+            # The server looks, when that time has come; until it has, another claim would be one too many.
+            poll = max(0.001, looks[ahead.line] - now)
+            self.asked, ahead.line.unanswered, looks[ahead.line] = ahead, True, math.inf
+        descriptor = self.bell.listen([line.partition for line in lines], poll, ahead and ahead.call)
+        self.listening_to = lines
+        for line, at in looks.items():
+            line.look_at = at
         return descriptor
+
+    def heard(self) -> tuple[bytes | None, Asked | None, Any]:
+        """What came: the key of a token; and the claim that was sent ahead with its answer, if there is one.
+
+        Raises:
+            NoAnswer: as ``Bell.heard``.
+        """
+        self.listening_to = ()
+        key, answer = self.bell.heard()
+        self.deaf = False
+        asked = self._free()
+        return (key, None, None) if isinstance(answer, NoAnswer) else (key, asked, answer)
+
+    def hang_up(self) -> None:
+        """Take no more tokens."""
+        self.listening_to = ()
+        self.bell.hang_up()
+        self._free()
 
     def no_tokens(self) -> bool:
         """Nobody wakes us: look at every line now and then, and try to listen again. True if that is new."""
@@ -135,7 +172,15 @@ class _Post:
         self.deaf_until = time.monotonic() + _SHORT_POLL * random.uniform(0.8, 1.2)
         for line in self.lines:
             line.look_at = min(line.look_at, self.deaf_until)
+        self._free()
         return new
+
+    def _free(self) -> Asked | None:
+        """The claim that was sent ahead, if one was: from now on its line can be asked by the usual way."""
+        asked, self.asked = self.asked, None
+        if asked is not None:
+            asked.line.look_at = 0.0
+        return asked
 
 
 def _not_aside(lines: Sequence[Line], now: float) -> Sequence[Line]:
@@ -157,6 +202,7 @@ class Lookout:
 
     Attributes:
         tokens: the lines whose tokens were taken and neither used nor passed on yet.
+        answers: what was claimed ahead, and came.
     """
 
     def __init__(self, link: Link, lines: Sequence[Line], *, ordered: bool) -> None:
@@ -171,6 +217,7 @@ class Lookout:
         self._ringing: dict[int, _Post] = {}
         self.lines = lines
         self.tokens: deque[Line] = deque()
+        self.answers: deque[tuple[Asked, Any]] = deque()
 
     def next(self, room: Callable[[Line], int]) -> tuple[Line, int] | None:
         """The line to ask now and for how many jobs, if there is one with room for them."""
@@ -191,6 +238,20 @@ class Lookout:
         chosen = max(able, key=lambda each: each[0].credit)
         chosen[0].credit -= sum(line.weight for line, _ in able)
         return chosen
+
+    @property
+    def takes_claims(self) -> bool:
+        """Whether a claim can be sent with the wait for a token, which could be for one line alone."""
+        return len(self.lines) == 1 and not self._posts[0].bell.listening
+
+    def awaits(self, token: bytes) -> bool:
+        """Whether a lease with this token may be on its way."""
+        return any(line.unanswered and token.startswith(line.claim_id + b".") for line in self.lines)
+
+    def in_doubt(self) -> Line | None:
+        """A line of which nobody knows what its last claim got, if it can be asked now."""
+        now = time.monotonic()
+        return next((line for line in self.lines if line.unanswered and line.look_at <= now), None)
 
     def answered(self, line: Line, answer: Claimed) -> None:
         """A line was asked and gave what it has."""
@@ -214,14 +275,17 @@ class Lookout:
         # Token or not: of what was not answered nobody knows whether there is something, or whose the token was.
         line.look_at = line.again_at = time.monotonic() + pause
 
-    def listen(self, lines: Sequence[Line]) -> list[int]:
-        """Wait for tokens of these lines; the descriptors that become readable."""
+    def listen(self, lines: Sequence[Line], ahead: Asked | None = None) -> list[int]:
+        """Wait for tokens of these lines; the descriptors that become readable.
+
+        ``ahead``: a claim for the only one there is, which the server may answer as soon as there is reason to.
+        """
         now = time.monotonic()
         self._ringing = {}
         for post in self._posts:
             of_post = lines if len(self._posts) == 1 else [line for line in post.lines if line in lines]
             try:
-                descriptor = post.listen(of_post, now)
+                descriptor = post.listen(of_post, now, ahead)
             except NoAnswer as error:
                 self._no_tokens(post, error)
             else:
@@ -240,23 +304,28 @@ class Lookout:
             post = self._ringing.get(descriptor)
             if post is None:
                 continue
-            post.listening_to = ()
             try:
-                key = post.bell.heard()
+                key, asked, answer = post.heard()
             except NoAnswer as error:
                 self._no_tokens(post, error)
                 continue
-            post.deaf = False
             line = self._by_key.get(key) if key else None
-            if line is not None:
+            if asked is not None:
+                self.answers.append((asked, answer))
+            elif line is not None:
                 line.look_at = 0.0
                 self.tokens.append(line)
+
+    def call_off(self) -> None:
+        """Have nothing claimed any more that was claimed ahead."""
+        for post in self._posts:
+            if post.asked is not None:
+                post.hang_up()
 
     def hang_up(self) -> None:
         """Take no more tokens."""
         for post in self._posts:
-            post.listening_to = ()
-            post.bell.hang_up()
+            post.hang_up()
 
     @staticmethod
     def _no_tokens(post: _Post, error: NoAnswer) -> None:
