@@ -56,7 +56,7 @@ class Completer:
         self._answers: list[_Answered] = []
         self._later: dict[Partition, float] = {}
         self.finished: deque[Finished] = deque()
-        self.wake_at = 1
+        self.wake_at: int = 1
         self.sleeping: bool = False
         self.read_end: int
         self.read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
