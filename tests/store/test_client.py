@@ -294,13 +294,14 @@ def test_who_waits_to_be_woken_hears_that_the_server_is_gone(calls: Desk, proxy:
     bell.hang_up()
 
 
-def test_a_claim_that_is_sent_with_the_wait_comes_with_the_token(calls: Desk, proxy: Proxy) -> None:
+def test_a_claim_that_is_sent_behind_the_wait_comes_with_the_token(calls: Desk, proxy: Proxy) -> None:
     """F23, F28: or when time runs out; what it got if nothing came of it is handed out again to the same claim."""
     endpoint, process = Endpoint(proxy.url, "a test", 1), process_id()
     bell, link = Bell(endpoint, 1), Link(endpoint, 1)
 
     def heard(seconds: float, number: int, put: bytes | None = None) -> Any:
-        descriptor = bell.listen([calls.home], seconds, claim(calls, process, number, 1))
+        descriptor = bell.listen([calls.home], seconds)
+        bell.follow(claim(calls, process, number, 1))
         if put is not None:
             calls.put(put)
         assert select.select([descriptor], [], [], 10)[0]

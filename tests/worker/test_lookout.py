@@ -11,8 +11,9 @@ from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
 from quaff.store.keys import partition
 from quaff.store.link import Link
-from quaff.store.transitions import Claimed, claim
-from quaff.worker.lookout import LISTENERS, Asked, Line, Lookout
+from quaff.store.transitions import Claimed
+from quaff.worker.line import Asked, Line
+from quaff.worker.lookout import LISTENERS, Lookout
 from quaff.worker.maintenance import between_sweeps
 from tests.helpers import wait_until
 from tests.worker.support import after
@@ -90,23 +91,38 @@ def test_a_lost_token_costs_one_wait_and_not_two(
 
 
 def test_while_a_claim_waits_for_a_token_no_other_one_is_made(server_url: str, namespace: str) -> None:
-    """F28: once it is called off nobody knows what it got, and that is asked for."""
+    """F28: and once it is called off nobody knows what it got, so that is asked for."""
     lookout, line = _lookout(server_url, namespace, crowd=0)
-    line.begin_claim()
-    number, id = line.number, line.claim_id
-    call = claim(
-        line.partition, process=b"12345678", number=number, claim_id=id, count=1, free=1, idle=True, lease_ms=1000
-    )
+
+    def claim() -> Asked:
+        return line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000)
+
+    assert not lookout.takes_claims
+    assert lookout.listen([line])
     assert lookout.takes_claims
-    assert lookout.listen([line], Asked(line, 1, call))
+    lookout.send_ahead(ahead := claim())
     assert not lookout.takes_claims
     assert lookout.next(lambda _: 1) is lookout.in_doubt() is None
-    assert lookout.awaits(id + b".1.1")
+    assert lookout.awaits(line.claim_id + b".1.1")
     assert not lookout.awaits(b"other.1.1")
     lookout.call_off()
     assert lookout.in_doubt() is line
-    line.begin_claim()
-    assert (line.number, line.claim_id) == (number, id)
+    assert claim().call == ahead.call
+
+
+def test_a_claim_ahead_looks_when_there_is_reason_to(server_url: str, namespace: str) -> None:
+    """Token or not: a job may be due, or a token lost."""
+    lookout, line = _lookout(server_url, namespace, crowd=0)
+    Link(Endpoint(server_url, "a test", 5), 5).exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
+    line.again_at = line.look_at = time.monotonic() + 0.2
+    descriptors = lookout.listen([line])
+    lookout.send_ahead(ahead := line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000))
+    assert select.select(descriptors, [], [], 10)[0]
+    assert -0.001 < time.monotonic() - line.again_at < 5
+    [(asked, answer)] = lookout.heard(descriptors)
+    assert (asked, answer.leases) == (ahead, [])
+    assert lookout.next(lambda _: 1) == (line, 1)
+    lookout.hang_up()
 
 
 @pytest.mark.parametrize(("processes", "seconds"), [(1, 2.0), (8, 2.0), (16, 4.0), (1000, 7.5)])

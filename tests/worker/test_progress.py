@@ -45,8 +45,8 @@ def test_what_a_task_says_is_seen_while_it_runs_and_stays_with_the_result(
 ) -> None:
     """The last word within a second, also where the task is silent after it."""
     gate = tmp_path / "gate"
+    assert said(shared.tasks[name].options(delay=600).delay(str(gate))) is None
     job = shared.tasks[name].delay(str(gate))
-    assert said(job) is None
     wait_until(lambda: said(job) == Progress(3, 10, "step 3"), 10)
     assert Progress(3, 10).fraction == 0.3
     gate.touch()

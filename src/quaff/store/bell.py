@@ -4,7 +4,7 @@ A blocked connection cannot talk, and a thread for it would cost a switch on eve
 blocking command here, waits for its sockets with one ``poll``, and reads when there is something.
 
 As soon as a blocking command is over a server goes on with what came behind it. So the claim that is made when a token
-comes may be sent with the wait for it: then the token brings the jobs.
+comes may be sent behind the wait for it: then the token brings the job.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ class Bell:
     Args:
         endpoint: where they are.
         timeout: seconds to wait for an answer that is due.
+
+    Attributes:
+        listening: it waits for a token; ends_at: monotonic seconds until which.
     """
 
     def __init__(self, endpoint: Endpoint, timeout: float) -> None:
@@ -36,14 +39,14 @@ class Bell:
         self._timeout = timeout
         self._connection: Any = None
         self._node: Address | None = None
-        self._answer_by = 0.0
         self._behind: Call[Any] | None = None
         self.listening: bool = False
+        self.ends_at: float = 0.0
 
-    def listen(self, partitions: Sequence[Partition], seconds: float, behind: Call[Any] | None = None) -> int:
+    def listen(self, partitions: Sequence[Partition], seconds: float) -> int:
         """Begin to wait for a token of one of them; returns the file descriptor that becomes readable.
 
-        ``listening`` until ``heard``. ``behind``: what the server does then, token or not.
+        ``listening`` until ``heard``.
 
         Raises:
             NoAnswer: the server is away, or will not have this connection.
@@ -55,17 +58,28 @@ class Bell:
             self._connection, self._node = None, node
         try:
             self._connection = connected(self._endpoint, self._connection, self._timeout, node)
-            wait = ("BLPOP", *(each.key("wake") for each in partitions), f"{seconds:.3f}")
-            several = [wait] if behind is None else [wait, behind.command]
-            self._connection.send_packed_command(self._connection.pack_commands(several))
+            keys = [each.key("wake") for each in partitions]
+            self._connection.send_command("BLPOP", *keys, f"{seconds:.3f}")
         except LOST as error:
             raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error
         except ResponseError as error:  # in reply to the choice of a database, or to ROLE
             self.hang_up()
             raise NoAnswer(f"{self._endpoint.where} does not let this process wait: {error}") from error
-        self.listening, self._behind = True, behind
-        self._answer_by = time.monotonic() + seconds + self._timeout
+        self.listening, self._behind = True, None
+        self.ends_at = time.monotonic() + seconds
         return self.descriptor()
+
+    def follow(self, call: Call[Any]) -> None:
+        """What the server is to do as soon as this waiting is over, token or not.
+
+        Raises:
+            NoAnswer: the connection is gone.
+        """
+        try:
+            self._connection.send_command(*call.command)
+        except LOST as error:
+            raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error
+        self._behind = call
 
     def descriptor(self) -> int:
         """The file descriptor that becomes readable when the waiting is over.
@@ -73,7 +87,7 @@ class Bell:
         Raises:
             NoAnswer: it should have been over long ago: the line is dead, though nobody has told us.
         """
-        if time.monotonic() > self._answer_by:
+        if time.monotonic() > self.ends_at + self._timeout:
             self.hang_up()
             raise self._deaf(f"{self._endpoint.where} no longer answers on the connection that wakes this process")
         descriptor: int = self._connection._sock.fileno()  # redis-py has no public name for it

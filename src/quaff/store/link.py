@@ -58,6 +58,7 @@ class Link:
 
     def send(self, calls: Sequence[Call[Any]]) -> None:
         """Send calls, once and together; ``receive`` has to follow."""
+        assert not self._sent, "the answers to what was sent before have not been read"
         self._errands = Errands(calls, self._endpoint.slots)
         self._send()
 

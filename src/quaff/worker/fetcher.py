@@ -15,14 +15,15 @@ from typing import Any
 from quaff.errors import QuaffError
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
-from quaff.store.transitions import Call, claim
+from quaff.store.transitions import Call, Claimed, release
 from quaff.worker.batching import Batches
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control
 from quaff.worker.executor import Executor
 from quaff.worker.holdings import Comparison, Holdings
 from quaff.worker.intake import Intake
-from quaff.worker.lookout import Asked, Line, Lookout
+from quaff.worker.line import Asked, Line
+from quaff.worker.lookout import Lookout
 from quaff.worker.poll import readable
 from quaff.worker.prefetch import PATIENCE
 from quaff.worker.run import released
@@ -94,6 +95,7 @@ class Fetcher:
         self._away = 0.0
         self._trip = 0.0
         self._ready: dict[Line, Asked] = {}
+        self._came_ahead: list[tuple[Asked, Any]] = []
         self.closed: bool = False
         self.done: int = 0
 
@@ -125,6 +127,7 @@ class Fetcher:
         if self._asked is not None or any(calls for calls, _ in talks):
             return self._talk(talks)
         told = self._wait(0.0 if self._sort() else longest)
+        self._take_ahead()
         self._asked = None if told else self._at_hand()
         return told if self._asked is None else self._talk(())
 
@@ -142,6 +145,7 @@ class Fetcher:
             told = self._wait(0.0)
             answers = iter(self._link.receive())
         except NoAnswer as error:
+            self._take_ahead()
             self._sort()
             return self._wait_out(error)
         self._back_again()
@@ -151,6 +155,7 @@ class Fetcher:
         if self._asked is not None:
             asked, self._asked = self._asked, None
             self._claimed(asked, next(answers))
+        self._take_ahead()
         return told
 
     def _sort(self) -> bool:
@@ -168,11 +173,10 @@ class Fetcher:
             token = self._lookout.tokens.popleft()
             # It is ours now: claim with it, or hand it on by a claim of nothing.
             return self._claim(token, self._room(token) if self._hungry else 0)
-        if not self._claiming:
-            # What was claimed ahead and called off may have got something, which is not for us any more.
-            line = self._lookout.in_doubt()
-            return self._claim(line, 0) if line else None
-        if self._alone and self.holds:
+        if (line := self._lookout.in_doubt()) is not None:
+            # Whether there is room or not: what it got is ours until we say something else.
+            return self._claim(line, self._room(line) if self._hungry else 0)
+        if not self._claiming or (self._alone and self.holds):
             return None
         chosen = self._lookout.next(self._room_for_emptying if self._emptying else self._room)
         return chosen and self._claim(*chosen)
@@ -184,18 +188,8 @@ class Fetcher:
         return ready[tokens.popleft()] if len(tokens) == 1 and tokens[0] in ready else None
 
     def _claim(self, line: Line, count: int) -> Asked:
-        line.begin_claim()
-        call = claim(
-            line.partition,
-            process=self._process,
-            number=line.number,
-            claim_id=line.claim_id,
-            count=count,
-            free=self._intake.room(line, ahead=False),  # how many would start at once
-            idle=not self.holds,
-            lease_ms=self._lease_ms,
-        )
-        return Asked(line, count, call)
+        free = self._intake.room(line, ahead=False)  # how many would start at once
+        return line.claim(self._process, count, free, idle=not self.holds, lease_ms=self._lease_ms)
 
     def _room(self, line: Line) -> int:
         """How many jobs may be claimed from a line now."""
@@ -260,9 +254,18 @@ class Fetcher:
     def leave(self) -> None:
         """The last words: a token that was taken in the meantime goes on to somebody who stays."""
         self._lookout.hang_up()
+        lines = self._lookout.lines
         try:
-            claims = [self._claim(line, 0).call for line in self._lookout.lines]
-            self._link.exchange([*claims, *self._tally.calls(now=True)])
+            claims = [self._claim(line, 0).call for line in lines]
+            answers = self._link.exchange([*claims, *self._tally.calls(now=True)])
+            # What was claimed ahead, and nobody has heard of.
+            got = [(line, each.leases) for line, each in zip(lines, answers, strict=False) if isinstance(each, Claimed)]
+            late = [
+                release(line.partition, process=self._process, items=[(each.id, each.token, 0, b"") for each in leases])
+                for line, leases in got
+                if leases
+            ]
+            self._link.exchange(late)
         except NoAnswer:
             return  # then there are no tokens either
 
@@ -283,6 +286,8 @@ class Fetcher:
 
     def _give_back_what_is_stuck(self) -> None:
         # Nothing may wait behind a long job while another worker has a free slot; nor in a process that is stopping.
+        if not self._claiming:
+            self._intake.give_back_batches()
         for runner in self._runners.values():
             if runner.waiting and (not self._claiming or time.monotonic() - runner.last_start > PATIENCE):
                 runner.prefetch.stuck()
@@ -293,40 +298,41 @@ class Fetcher:
     def _wait(self, longest: float) -> bool:
         """Sleep until something happens; True if it was the supervisor."""
         lines: Sequence[Line] = ()
-        self._ready, ahead = {}, None
+        self._ready = {}
         if longest > 0:
             if self._hungry:
                 lines = [line for line in self._lookout.lines if self._room(line)]
-                ahead = self._ahead(lines)
-                if ahead is None and not self.holds:
-                    few = [line for line in lines if not line.unanswered][:_READY]
-                    self._ready = {line: self._claim(line, self._room(line)) for line in few}
             elif self._emptying:
                 lines = [self._emptying] if self._room(self._emptying) else []
             longest = min(longest, self._comparison.seconds_left, self._batches.seconds_left)
             longest = min(longest, self._telling.seconds_left, self._tally.seconds_left)
-        wakes = self._lookout.listen(lines if longest > 0 and self._hungry else (), ahead)
+        wakes = self._lookout.listen(lines if longest > 0 and self._hungry else ())
         if longest > 0:
             waiting = sum(len(runner.waiting) for runner in self._runners.values())
             longest = self._completer.fall_asleep(min(longest, self._lookout.wait_for(lines)), waiting, self._trip)
+            if self._hungry and not self.holds:
+                self._get_ready(lines)
         control = -1 if self._control.closed else self._control.fileno()
         heard = readable([self._completer.read_end, control, *wakes], longest)
         self._completer.sleeping = False
         if self._completer.read_end in heard:
             self._completer.drain_wakeups()
-        self._lookout.heard(heard)
-        while self._lookout.answers:
-            self._claimed(*self._lookout.answers.popleft())
-            self._intake.sort()  # so that what has come is known to be held, whatever is compared next
+        self._came_ahead += self._lookout.heard(heard)
         return control in heard
 
-    def _ahead(self, lines: Sequence[Line]) -> Asked | None:
-        """The claim that the server gets with the wait for a token."""
-        # Who is to become idle for a job has to claim then, and cannot while another claim is on its way.
-        if self._lonely or not lines or not self._lookout.takes_claims:
-            return None
-        # Of one job: nobody knows whether this process still lives by then, and others may be idle, too.
-        return self._claim(lines[0], 1)
+    def _get_ready(self, lines: Sequence[Line]) -> None:
+        """Make the claim for the next token, while there is time; where there is one line, the server gets it."""
+        if self._lookout.takes_claims and not self._lonely:
+            # Of one job: nobody knows whether this process still lives by then, and others may be idle, too.
+            self._lookout.send_ahead(self._claim(self._lookout.lines[0], 1))
+        few = [line for line in lines if not line.unanswered][:_READY]
+        self._ready = {line: self._claim(line, self._room(line)) for line in few}
+
+    def _take_ahead(self) -> None:
+        """Look at what was claimed ahead, now that nothing else is on its way."""
+        came, self._came_ahead = self._came_ahead, []
+        for asked, answer in came:
+            self._claimed(asked, answer)
 
     def _wait_out(self, error: Exception) -> bool:
         """The server is away: say so once, wait a little, keep everything."""

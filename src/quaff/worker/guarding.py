@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-import select
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from quaff.worker.poll import readable
+
 log: logging.Logger = logging.getLogger("quaff.worker")
+
+#: Seconds in which one that has taken another one's place is not replaced for having ended, too.
+_AGAIN = 1.0
 
 
 class Program(Protocol):
@@ -57,6 +62,7 @@ class Guard:
     def __init__(self, begin: Callable[[socket.socket, socket.socket], Program] = _alone) -> None:
         self._begin = begin
         self._groups: set[int] = set()
+        self._look_at = 0.0
         self._program, self._line = self._start()
 
     @property
@@ -75,8 +81,9 @@ class Guard:
         self._say(f"-{group}\n")
 
     def look(self) -> None:
-        """Replace it if it is gone: it says nothing unasked, so only then there is something to read."""
-        if self._line.fileno() >= 0 and select.select([self._line], (), (), 0)[0]:
+        """Replace it if it is gone, now and then: it says nothing unasked, so only then there is something to read."""
+        line = self._line.fileno()
+        if time.monotonic() >= self._look_at and (line < 0 or readable([line], 0)):
             self._replace()
 
     def ask(self, question: str, descriptors: list[int], seconds: float) -> str:
@@ -120,6 +127,7 @@ class Guard:
 
     def _replace(self) -> None:
         log.error("the guard process is gone; another one takes its place")
+        self._look_at = time.monotonic() + _AGAIN
         # Before its line is closed: one that is only stuck would take that for our end.
         self._program.kill()
         self._program.wait()

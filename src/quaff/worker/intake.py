@@ -12,7 +12,7 @@ from quaff.worker.blocking import Blocks
 from quaff.worker.completer import Completer
 from quaff.worker.executor import Executor
 from quaff.worker.holdings import Holdings
-from quaff.worker.lookout import Line
+from quaff.worker.line import Line
 from quaff.worker.parking import Parking
 from quaff.worker.ready import Claim, Finished, Parked, Ready
 from quaff.worker.runners import Runner

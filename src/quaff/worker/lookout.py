@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import random
 import time
-from base64 import urlsafe_b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from quaff.store.bell import Bell
 from quaff.store.faults import NoAnswer
-from quaff.store.keys import Partition
 from quaff.store.link import Link
-from quaff.store.transitions import Call, Claimed
+from quaff.store.transitions import Claimed
+from quaff.worker.line import Asked, Line
 
 log: logging.Logger = logging.getLogger("quaff.worker")
 
@@ -34,74 +31,8 @@ _SHORT_POLL = 0.5
 LISTENERS = 64
 #: Under load, when nobody has time to wait: how soon a queue found empty is looked at again, so that their order holds.
 _LOOK_AGAIN = 0.05
-#: Of how many jobs the shares of a line speak, and the least share, so that a kind may come back.
-_REMEMBERED, _LEAST = 200, 0.001
-
-
-class Asked(NamedTuple):
-    """A claim on its way."""
-
-    line: Line
-    wanted: int
-    call: Call[Claimed]
-
-
-@dataclass(slots=True, eq=False)
-class Line:
-    """One partition as this process sees it.
-
-    Attributes:
-        kinds: which runners its jobs need, as the application has it.
-        shares: which part of its jobs needs each of them, as the last ones tell; at first each may need any.
-        batch: where all of the queue's tasks are batch tasks, how many jobs the largest takes; else 0.
-        weight: how many turns it has while others have one; credit: what it has saved towards the next one.
-        number, claim_id: of the last claim; unanswered: it may have reached the server, and nobody knows what it got.
-            Another one has the same id then, and is answered with the same jobs.
-        look_at: monotonic time of the next look; again_at: when there is a reason to look, token or not; asked_at: when
-            it answered last.
-        crowd: how many processes serve it, as its last empty answer said; aside_until: monotonic time until which the
-            tokens are left to others of a large one.
-        for_slots: what waits there must start at once, so there is no use in asking without a free slot.
-        trouble: its last answer was an error, and the log says so.
-    """
-
-    place: int
-    partition: Partition
-    kinds: frozenset[str]
-    weight: float = 1
-    batch: int = 0
-    credit: float = 0
-    number: int = 0
-    claim_id: bytes = b""
-    unanswered: bool = False
-    look_at: float = 0.0
-    again_at: float = float("inf")
-    asked_at: float = 0.0
-    crowd: int = 0
-    aside_until: float = 0.0
-    for_slots: bool = False
-    trouble: bool = False
-    shares: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.shares = dict.fromkeys(self.kinds, 1.0)
-
-    def begin_claim(self) -> None:
-        """The number and the id for a claim."""
-        if not self.unanswered:
-            self.number += 1
-            self.claim_id = urlsafe_b64encode(os.urandom(8)).rstrip(b"=")
-
-    def learn(self, came: Mapping[str, int]) -> None:
-        """So many jobs of each kind were claimed."""
-        count = sum(came.values())
-        weight = min(1.0, count / _REMEMBERED)
-        for kind, share in self.shares.items() if count else ():
-            self.shares[kind] = max(_LEAST, share + (came.get(kind, 0) / count - share) * weight)
-
-    def rest(self, seconds: float) -> None:
-        """Look again so many seconds from now, or sooner where there is a reason."""
-        self.look_at = min(time.monotonic() + seconds, self.again_at)
+#: Seconds by which a look may be late for want of another wait.
+_LATE = 0.01
 
 
 class _Post:
@@ -115,10 +46,8 @@ class _Post:
         self.deaf_until = 0.0
         self.deaf = False
 
-    def listen(self, lines: Sequence[Line], now: float, ahead: Asked | None) -> int:
+    def listen(self, lines: Sequence[Line], now: float) -> int:
         """The descriptor that becomes readable when a token of these lines comes, -1 if there is nothing to wait for.
-
-        ``ahead``: the claim that is to follow it.
 
         Raises:
             NoAnswer: nobody wakes us.
@@ -133,19 +62,31 @@ class _Post:
             return -1
         # From here on a token tells; until one comes there is no need to look. A token that was lost may be meant for
         # a line that was listened to before, so the time counts from its answer.
-        looks: dict[Line, float] = {}
-        for line in lines:
-            at = max(line.look_at, line.asked_at + _POLL * random.uniform(0.8, 1.0))
-            looks[line] = min(at, line.again_at)
-        if ahead is not None:
-            # The server looks, when that time has come; until it has, another claim would be one too many.
-            poll = max(0.001, looks[ahead.line] - now)
-            self.asked, ahead.line.unanswered, looks[ahead.line] = ahead, True, math.inf
-        descriptor = self.bell.listen([line.partition for line in lines], poll, ahead and ahead.call)
+        looks = [max(line.look_at, line.asked_at + _POLL * random.uniform(0.8, 1.0)) for line in lines]
+        looks = [min(at, line.again_at) for line, at in zip(lines, looks, strict=True)]
+        if len(self.lines) == 1:
+            # So that a claim which follows is in time for the next look. Of 0 the server would make for ever.
+            poll = max(0.001, looks[0] - now)
+        descriptor = self.bell.listen([line.partition for line in lines], poll)
         self.listening_to = lines
-        for line, at in looks.items():
+        for line, at in zip(lines, looks, strict=True):
             line.look_at = at
         return descriptor
+
+    def takes_claims(self) -> bool:
+        """Whether a claim can follow the wait: one is on, and ends when there is reason to look, token or not."""
+        ends_in_time = self.bell.ends_at < self.lines[0].look_at + _LATE
+        return self.bell.listening and self.asked is None and ends_in_time
+
+    def follow(self, asked: Asked) -> None:
+        """Send a claim behind the wait for a token.
+
+        Raises:
+            NoAnswer: as ``Bell.follow``.
+        """
+        # Until the waiting is over another claim would be one too many.
+        self.asked, asked.line.unanswered, asked.line.look_at = asked, True, math.inf
+        self.bell.follow(asked.call)
 
     def heard(self) -> tuple[bytes | None, Asked | None, Any]:
         """What came: the key of a token; and the claim that was sent ahead with its answer, if there is one.
@@ -202,7 +143,6 @@ class Lookout:
 
     Attributes:
         tokens: the lines whose tokens were taken and neither used nor passed on yet.
-        answers: what was claimed ahead, and came.
     """
 
     def __init__(self, link: Link, lines: Sequence[Line], *, ordered: bool) -> None:
@@ -217,7 +157,6 @@ class Lookout:
         self._ringing: dict[int, _Post] = {}
         self.lines = lines
         self.tokens: deque[Line] = deque()
-        self.answers: deque[tuple[Asked, Any]] = deque()
 
     def next(self, room: Callable[[Line], int]) -> tuple[Line, int] | None:
         """The line to ask now and for how many jobs, if there is one with room for them."""
@@ -241,8 +180,15 @@ class Lookout:
 
     @property
     def takes_claims(self) -> bool:
-        """Whether a claim can be sent with the wait for a token, which could be for one line alone."""
-        return len(self.lines) == 1 and not self._posts[0].bell.listening
+        """Whether a claim can be sent ahead, behind the wait for a token, which could be for one line alone."""
+        return len(self.lines) == 1 and self._posts[0].takes_claims()
+
+    def send_ahead(self, asked: Asked) -> None:
+        """Send a claim that the server answers as soon as a token comes, or there is another reason to look."""
+        try:
+            self._posts[0].follow(asked)
+        except NoAnswer as error:
+            self._no_tokens(self._posts[0], error)
 
     def awaits(self, token: bytes) -> bool:
         """Whether a lease with this token may be on its way."""
@@ -275,17 +221,14 @@ class Lookout:
         # Token or not: of what was not answered nobody knows whether there is something, or whose the token was.
         line.look_at = line.again_at = time.monotonic() + pause
 
-    def listen(self, lines: Sequence[Line], ahead: Asked | None = None) -> list[int]:
-        """Wait for tokens of these lines; the descriptors that become readable.
-
-        ``ahead``: a claim for the only one there is, which the server may answer as soon as there is reason to.
-        """
+    def listen(self, lines: Sequence[Line]) -> list[int]:
+        """Wait for tokens of these lines; the descriptors that become readable."""
         now = time.monotonic()
         self._ringing = {}
         for post in self._posts:
             of_post = lines if len(self._posts) == 1 else [line for line in post.lines if line in lines]
             try:
-                descriptor = post.listen(of_post, now, ahead)
+                descriptor = post.listen(of_post, now)
             except NoAnswer as error:
                 self._no_tokens(post, error)
             else:
@@ -298,8 +241,9 @@ class Lookout:
         now = time.monotonic()
         return max(0.0, min((line.look_at - now for line in lines), default=float("inf")))
 
-    def heard(self, readable: Iterable[int]) -> None:
-        """Read the tokens that came on these descriptors, if they were some."""
+    def heard(self, readable: Iterable[int]) -> list[tuple[Asked, Any]]:
+        """Read the tokens that came on these descriptors, if they were some; what was claimed ahead, and the answer."""
+        came: list[tuple[Asked, Any]] = []
         for descriptor in readable:
             post = self._ringing.get(descriptor)
             if post is None:
@@ -311,10 +255,11 @@ class Lookout:
                 continue
             line = self._by_key.get(key) if key else None
             if asked is not None:
-                self.answers.append((asked, answer))
+                came.append((asked, answer))
             elif line is not None:
                 line.look_at = 0.0
                 self.tokens.append(line)
+        return came
 
     def call_off(self) -> None:
         """Have nothing claimed any more that was claimed ahead."""

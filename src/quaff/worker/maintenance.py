@@ -146,7 +146,7 @@ class Chores:
         self.hear()
 
     def add(self, process: bytes) -> None:
-        """A process has started. Its lease is from then on ours to renew, and may be an old one by now."""
+        """A process has started. One that was there before these chores were may have claimed a while ago."""
         self._alive.add(process)
         self._beat.at = 0.0
         self._call.set()

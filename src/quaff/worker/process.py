@@ -36,9 +36,10 @@ from quaff.worker.fetcher import Fetcher
 from quaff.worker.gauge import Gauge
 from quaff.worker.guard import call_it
 from quaff.worker.home import Home
+from quaff.worker.line import Line
 from quaff.worker.loading import load
 from quaff.worker.logs import set_up
-from quaff.worker.lookout import Line, Lookout
+from quaff.worker.lookout import Lookout
 from quaff.worker.observing import Observing
 from quaff.worker.runners import Loop, Threads
 from quaff.worker.starts import RECORDS, Starts

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- claim: queued -> running; retrying -> queued for what is due
--- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random, repeated when the call
---   is sent again), how many (0 to 500; it may be fewer, and where some are left, asking again gives more), of these for slots that are free now, idle (1 if the process holds no job at all), lease in ms
+-- ARGV: process (8 bytes), number (rises with every claim of the process), claim id (random; number and id are
+--   repeated when nobody knows what came of the call, all else may differ), how many (0 to 500; it may be fewer, and where some are left, asking again gives more), of these for slots that are free now, idle (1 if the process holds no job at all), lease in ms
 -- Answer: {status, left in the queue, alone, ms until asking again makes sense or -1, the time in ms if jobs are handed out,
 --   version of what is blocked, 0 if nothing is, processes with a lease if nothing is handed out, id, message, token, ...}
 --   status 0 handed out; 1 this process is closed; 2 a job that must run alone waits for this process to become idle;
