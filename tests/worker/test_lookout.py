@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
 
 import pytest
@@ -122,6 +123,19 @@ def test_a_claim_ahead_looks_when_there_is_reason_to(server_url: str, namespace:
     [(asked, answer)] = lookout.heard(descriptors)
     assert (asked, answer.leases) == (ahead, [])
     assert lookout.next(lambda _: 1) == (line, 1)
+    lookout.hang_up()
+
+
+def test_a_line_that_breaks_between_the_wait_and_the_claim_is_made_anew(server_url: str, namespace: str) -> None:
+    """F30: and whether the claim has reached the server is asked at once."""
+    lookout, line = _lookout(server_url, namespace, crowd=0)
+    descriptors = lookout.listen([line])
+    lookout._posts[0].bell._connection._sock.shutdown(socket.SHUT_RDWR)
+    lookout.send_ahead(line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000))
+    assert lookout.listen([line]) == lookout.heard(descriptors) == []
+    assert lookout.in_doubt() is line
+    line.rest(10)
+    wait_until(lambda: lookout.listen([line]), 5)
     lookout.hang_up()
 
 

@@ -78,6 +78,7 @@ class Bell:
         try:
             self._connection.send_command(*call.command)
         except LOST as error:
+            self.hang_up()
             raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error
         self._behind = call
 

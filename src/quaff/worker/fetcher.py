@@ -322,9 +322,9 @@ class Fetcher:
 
     def _get_ready(self, lines: Sequence[Line]) -> None:
         """Make the claim for the next token, while there is time; where there is one line, the server gets it."""
-        if self._lookout.takes_claims and not self._lonely:
+        if lines and self._lookout.takes_claims and not self._lonely:
             # Of one job: nobody knows whether this process still lives by then, and others may be idle, too.
-            self._lookout.send_ahead(self._claim(self._lookout.lines[0], 1))
+            self._lookout.send_ahead(self._claim(lines[0], 1))
         few = [line for line in lines if not line.unanswered][:_READY]
         self._ready = {line: self._claim(line, self._room(line)) for line in few}
 

@@ -272,7 +272,7 @@ class Lookout:
         for post in self._posts:
             post.hang_up()
 
-    @staticmethod
-    def _no_tokens(post: _Post, error: NoAnswer) -> None:
+    def _no_tokens(self, post: _Post, error: NoAnswer) -> None:
+        self._ringing = {descriptor: each for descriptor, each in self._ringing.items() if each is not post}
         if post.no_tokens():
             log.warning("%s; asking for jobs every %g s until it can wake us", error, _SHORT_POLL)
