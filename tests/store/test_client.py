@@ -31,7 +31,7 @@ from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.store.engine import Desk, fifo, process_id, unchanged
 from tests.store.wire import Own, Send, both, claim, close, enqueue, settle, store_at, sync, within
-from tests.worker.support import side_by_side
+from tests.worker.support import after, side_by_side
 
 OK, ALREADY, FENCED, GONE, _ = Verdict
 
@@ -322,6 +322,20 @@ def test_a_claim_that_is_sent_behind_the_wait_comes_with_the_token(calls: Desk, 
     for count in (1, 0):
         (claimed,) = link.exchange([claim(calls, process, 5, count)])
         assert fifo(claimed.leases) == [b"c"]
+    bell.hang_up()
+
+
+def test_a_line_is_not_looked_after_while_it_waits(calls: Desk, proxy: Proxy) -> None:
+    """Where the URL asks for it: what came back would be the answer to the wait."""
+    bell = Bell(Endpoint(f"{proxy.url}?health_check_interval=1", "a test", 1), 1)
+    descriptor = bell.listen([calls.home], 30)
+    after(1.1)
+    with within(0.5):
+        bell.follow(claim(calls, process_id(), 1, 1))
+    calls.put(b"a")
+    assert select.select([descriptor], [], [], 10)[0]
+    key, claimed = bell.heard()
+    assert (key, fifo(claimed.leases)) == (calls.key("wake"), [b"a"])
     bell.hang_up()
 
 

@@ -128,3 +128,4 @@ def test_what_was_got_is_asked_for_although_there_is_no_room(stage: Stage) -> No
         while job.state == "running":
             assert time.monotonic() < until
             fetcher.step(0.05)
+        assert job.state == "queued"

@@ -76,7 +76,9 @@ class Bell:
             NoAnswer: the connection is gone.
         """
         try:
-            self._connection.send_command(*call.command)
+            command = self._connection.pack_command(*call.command)
+            # Not after a look at its health: the answer would be that to the wait.
+            self._connection.send_packed_command(command, check_health=False)
         except LOST as error:
             self.hang_up()
             raise self._deaf(f"no answer from {self._endpoint.where}: {error}") from error

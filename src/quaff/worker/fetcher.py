@@ -15,7 +15,7 @@ from typing import Any
 from quaff.errors import QuaffError
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
-from quaff.store.transitions import Call, Claimed, release
+from quaff.store.transitions import Call
 from quaff.worker.batching import Batches
 from quaff.worker.completer import Completer
 from quaff.worker.control import Control
@@ -26,6 +26,7 @@ from quaff.worker.line import Asked, Line
 from quaff.worker.lookout import Lookout
 from quaff.worker.poll import readable
 from quaff.worker.prefetch import PATIENCE
+from quaff.worker.ready import Claim
 from quaff.worker.run import released
 from quaff.worker.runners import Runner
 from quaff.worker.tally import Tally
@@ -145,6 +146,7 @@ class Fetcher:
             told = self._wait(0.0)
             answers = iter(self._link.receive())
         except NoAnswer as error:
+            self._asked = None  # it is in doubt, and asked for as such
             self._take_ahead()
             self._sort()
             return self._wait_out(error)
@@ -174,7 +176,7 @@ class Fetcher:
             # It is ours now: claim with it, or hand it on by a claim of nothing.
             return self._claim(token, self._room(token) if self._hungry else 0)
         if (line := self._lookout.in_doubt()) is not None:
-            # Whether there is room or not: what it got is ours until we say something else.
+            # Whether there is room or not: what it has got is ours until we say something else.
             return self._claim(line, self._room(line) if self._hungry else 0)
         if not self._claiming or (self._alone and self.holds):
             return None
@@ -212,12 +214,15 @@ class Fetcher:
         self._lookout.answered(line, answer)
         if answer.closed:
             self.closed, self._claiming = True, False
-        if asked.wanted:
-            # Not after a claim of nothing: that one is answered without a look at who must run alone.
-            self._alone = answer.alone
-            self._emptying = line if answer.empty_yourself else None
-            if answer.alone or answer.lonely:
-                self._lonely.add(line)
+        if not asked.wanted:
+            # What an earlier claim has got whose answer was lost: by now there is no room for it.
+            for lease in answer.leases:
+                self._held.give_back(Claim(line.place, line.partition, lease))
+            return
+        self._alone = answer.alone
+        self._emptying = line if answer.empty_yourself else None
+        if answer.alone or answer.lonely:
+            self._lonely.add(line)
         self._intake.take(line, answer)
         if not answer.left and not self._held:
             self._intake.sort()  # nothing runs meanwhile, and nothing more is to come
@@ -254,18 +259,13 @@ class Fetcher:
     def leave(self) -> None:
         """The last words: a token that was taken in the meantime goes on to somebody who stays."""
         self._lookout.hang_up()
-        lines = self._lookout.lines
+        asked = [self._claim(line, 0) for line in self._lookout.lines]
         try:
-            claims = [self._claim(line, 0).call for line in lines]
-            answers = self._link.exchange([*claims, *self._tally.calls(now=True)])
-            # What was claimed ahead, and nobody has heard of.
-            got = [(line, each.leases) for line, each in zip(lines, answers, strict=False) if isinstance(each, Claimed)]
-            late = [
-                release(line.partition, process=self._process, items=[(each.id, each.token, 0, b"") for each in leases])
-                for line, leases in got
-                if leases
-            ]
-            self._link.exchange(late)
+            answers = self._link.exchange([*(each.call for each in asked), *self._tally.calls(now=True)])
+            for each, answer in zip(asked, answers[: len(asked)], strict=True):
+                if not isinstance(answer, QuaffError):
+                    self._claimed(each, answer)
+            self._link.exchange(self._held.calls())
         except NoAnswer:
             return  # then there are no tokens either
 
@@ -286,8 +286,6 @@ class Fetcher:
 
     def _give_back_what_is_stuck(self) -> None:
         # Nothing may wait behind a long job while another worker has a free slot; nor in a process that is stopping.
-        if not self._claiming:
-            self._intake.give_back_batches()
         for runner in self._runners.values():
             if runner.waiting and (not self._claiming or time.monotonic() - runner.last_start > PATIENCE):
                 runner.prefetch.stuck()
@@ -322,7 +320,7 @@ class Fetcher:
 
     def _get_ready(self, lines: Sequence[Line]) -> None:
         """Make the claim for the next token, while there is time; where there is one line, the server gets it."""
-        if lines and self._lookout.takes_claims and not self._lonely:
+        if lines and self._lookout.takes_claims:
             # Of one job: nobody knows whether this process still lives by then, and others may be idle, too.
             self._lookout.send_ahead(self._claim(lines[0], 1))
         few = [line for line in lines if not line.unanswered][:_READY]

@@ -17,7 +17,7 @@ _REMEMBERED, _LEAST = 200, 0.001
 
 
 class Asked(NamedTuple):
-    """A claim on its way."""
+    """A claim for so many jobs of a line."""
 
     line: Line
     wanted: int

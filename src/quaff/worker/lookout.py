@@ -31,16 +31,17 @@ _SHORT_POLL = 0.5
 LISTENERS = 64
 #: Under load, when nobody has time to wait: how soon a queue found empty is looked at again, so that their order holds.
 _LOOK_AGAIN = 0.05
-#: Seconds by which a look may be late for want of another wait.
-_LATE = 0.01
+#: Seconds by which a server may end a wait too late that has nothing else to do: it looks at the clock so often.
+_TICK = 0.1
 
 
 class _Post:
     """What wakes this process for some of its lines: those of one server, or one slot of a cluster."""
 
-    def __init__(self, bell: Bell, lines: Sequence[Line]) -> None:
+    def __init__(self, bell: Bell, lines: Sequence[Line], *, sole: bool) -> None:
         self.bell = bell
         self.lines = lines
+        self.sole = sole
         self.listening_to: Sequence[Line] = ()
         self.asked: Asked | None = None
         self.deaf_until = 0.0
@@ -64,8 +65,8 @@ class _Post:
         # a line that was listened to before, so the time counts from its answer.
         looks = [max(line.look_at, line.asked_at + _POLL * random.uniform(0.8, 1.0)) for line in lines]
         looks = [min(at, line.again_at) for line, at in zip(lines, looks, strict=True)]
-        if len(self.lines) == 1:
-            # So that a claim which follows is in time for the next look. Of 0 the server would make for ever.
+        if self.sole and looks[0] < lines[0].again_at:
+            # A claim that follows is the next look. Of 0 seconds the server would make for ever.
             poll = max(0.001, looks[0] - now)
         descriptor = self.bell.listen([line.partition for line in lines], poll)
         self.listening_to = lines
@@ -73,10 +74,12 @@ class _Post:
             line.look_at = at
         return descriptor
 
+    @property
     def takes_claims(self) -> bool:
-        """Whether a claim can follow the wait: one is on, and ends when there is reason to look, token or not."""
-        ends_in_time = self.bell.ends_at < self.lines[0].look_at + _LATE
-        return self.bell.listening and self.asked is None and ends_in_time
+        """Whether a claim can follow the wait that is on: for the only line there is, and as early as our own look."""
+        line, ends_at = self.lines[0], self.bell.ends_at
+        in_time = ends_at < line.look_at + _TICK < line.again_at
+        return self.sole and self.bell.listening and self.asked is None and in_time
 
     def follow(self, asked: Asked) -> None:
         """Send a claim behind the wait for a token.
@@ -117,7 +120,7 @@ class _Post:
         return new
 
     def _free(self) -> Asked | None:
-        """The claim that was sent ahead, if one was: from now on its line can be asked by the usual way."""
+        """The claim that was sent ahead, if one was: its line is to be asked by the usual way now."""
         asked, self.asked = self.asked, None
         if asked is not None:
             asked.line.look_at = 0.0
@@ -149,7 +152,7 @@ class Lookout:
         self._ordered = ordered
         by_partition = {line.partition: line for line in lines}
         self._posts = [
-            _Post(bell, [by_partition[each] for each in partitions])
+            _Post(bell, [by_partition[each] for each in partitions], sole=len(lines) == 1)
             for bell, partitions in link.bells([line.partition for line in lines])
         ]
         self._post_of = {line: post for post in self._posts for line in post.lines}
@@ -180,8 +183,8 @@ class Lookout:
 
     @property
     def takes_claims(self) -> bool:
-        """Whether a claim can be sent ahead, behind the wait for a token, which could be for one line alone."""
-        return len(self.lines) == 1 and self._posts[0].takes_claims()
+        """Whether a claim can be sent ahead, behind the wait for a token."""
+        return self._posts[0].takes_claims
 
     def send_ahead(self, asked: Asked) -> None:
         """Send a claim that the server answers as soon as a token comes, or there is another reason to look."""
