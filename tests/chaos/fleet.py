@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +69,7 @@ class Fleet:
     """Some workers; the dead are started again by ``tend``.
 
     Args:
-        count: of workers.
-        command: after ``python -m quaff worker``.
+        commands: one for each, after ``python -m quaff worker``.
         env: laid over this process's environment.
         mark: ``NAME=value`` of it that no other process has.
         logs: the directory for what they say.
@@ -81,27 +80,32 @@ class Fleet:
         ended: how those that were asked to stop have ended.
     """
 
-    def __init__(self, count: int, command: list[str], env: Mapping[str, str], mark: str, logs: Path) -> None:
-        self._command = [sys.executable, "-m", "quaff", "worker", *command]
+    def __init__(self, commands: Sequence[list[str]], env: Mapping[str, str], mark: str, logs: Path) -> None:
+        self._commands = [[sys.executable, "-m", "quaff", "worker", *command] for command in commands]
         self._env = {**os.environ, **env}
         self._mark = mark
         self._log = logs / "workers.log"
         self.deeds: list[Deed] = []
         self.ended: list[int] = []
         self.parents: dict[int, int] = {}
-        self.supervisors = [self._start() for _ in range(count)]
+        self.supervisors = [self._start(place) for place in range(len(commands))]
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, place: int) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                self._command, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._commands[place],
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def tend(self) -> None:
         """Start the dead supervisors again."""
         for place, each in enumerate(self.supervisors):
             if each.poll() is not None:
-                self.supervisors[place] = self._start()
+                self.supervisors[place] = self._start(place)
 
     def alive(self) -> list[int]:
         """The pids of the supervisors."""

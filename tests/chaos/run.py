@@ -106,8 +106,10 @@ class Run:
         self.mark = f"CHAOS={uuid4().hex}"
         name, _, value = self.mark.partition("=")
         self._env = env | {name: value, "PYTHONPATH": os.pathsep.join([str(plan.source), str(ROOT)])}
-        command = ["-A", "tests.chaos.app:quaff", "-Q", ",".join(QUEUES), "-p", str(PROCESSES)]
-        self.fleet = Fleet(WORKERS, command, self._env, self.mark, home)
+        # One serves a single queue, which is claimed from in another way.
+        served = [QUEUES] * (WORKERS - 1) + [["alpha"]]
+        commands = [["-A", "tests.chaos.app:quaff", "-Q", ",".join(each), "-p", str(PROCESSES)] for each in served]
+        self.fleet = Fleet(commands, self._env, self.mark, home)
         self._producers: list[subprocess.Popen[bytes]] = []
         self._names = iter(range(1_000_000))
 
