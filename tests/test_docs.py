@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -65,6 +66,9 @@ def test_the_python_on_each_page_runs_from_top_to_bottom(
             monkeypatch.delitem(sys.modules, module, raising=False)
             if "quaff.task" in block or "quaff.dialects" in block:
                 start_worker(module, "-p", "1", cwd=workplace)
+            if "@quaff.cron" in block:
+                app = importlib.import_module(module).quaff
+                wait_until(lambda app=app: all(map(app.schedules.get, app.declared_schedules)), 10, "what it declares")
         else:
             exec(compile(block, str(page), "exec"), scope)
     tests = [str(path) for path in workplace.glob("test_*.py")]

@@ -15,15 +15,20 @@ from quaff.worker import starts
 from quaff.worker.control import Control, Orders
 from quaff.worker.process import Process
 from tests.helpers import wait_until
+from tests.matrix import WORKER, known_as
 from tests.proxy import Proxy
 from tests.worker.support import Stage
 
 
 @contextmanager
 def process(stage: Stage) -> Iterator[tuple[Process, Quaff]]:
-    """One in here, that takes its turns when it is told to; its first two have brought its claim to the server."""
-    app = Quaff(stage.url, namespace=stage.namespace, concurrency=1, async_concurrency=1)
-    app.task(lambda number: number, name="echo")
+    """One in here, that takes its turns when it is told to; the first ones have brought its claim to the server."""
+    inside, app = (
+        Quaff(url, namespace=stage.namespace, concurrency=1, async_concurrency=1)
+        for url in (known_as(WORKER, stage.url), stage.url)
+    )
+    for each in (inside, app):
+        each.task(lambda number: number, name="echo")
     ours, theirs = socket.socketpair()
     with ours, theirs:
         orders = Orders(
@@ -37,10 +42,8 @@ def process(stage: Stage) -> Iterator[tuple[Process, Quaff]]:
             process=secrets.token_hex(8),
             starts=starts.create(),
         )
-        here = Process(app, orders, Control(ours))
-        for _ in range(2):
-            here._fetcher.step(0.01)
-        assert here._fetcher._lookout._posts[0].asked
+        here = Process(inside, orders, Control(ours))
+        wait_until(lambda: here._fetcher.step(0.01) or here._fetcher._lookout._posts[0].asked, 10)
         yield here, app
 
 
@@ -100,7 +103,7 @@ def test_a_job_that_comes_in_the_midst_of_an_exchange_waits_for_its_end(stage: S
             here._fetcher.step(0.05)
         assert jobs[0].result(timeout=0) == 2
         assert jobs[1].state == "queued"
-        assert not here._fetcher._link._talks[None].can_read(0)
+        assert not any(line.can_read(0) for line in here._fetcher._link._talks.values())
 
 
 def test_what_a_process_has_got_and_not_heard_of_when_it_leaves_goes_back(stage: Stage) -> None:

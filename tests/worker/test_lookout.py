@@ -17,6 +17,7 @@ from quaff.worker.line import Asked, Line
 from quaff.worker.lookout import LISTENERS, Lookout
 from quaff.worker.maintenance import between_sweeps
 from tests.helpers import wait_until
+from tests.matrix import WORKER, known_as
 from tests.worker.support import after
 
 #: What an empty line answers.
@@ -38,7 +39,12 @@ NOTHING = Claimed(
 def _lookout(url: str, namespace: str, crowd: int) -> tuple[Lookout, Line]:
     line = Line(0, partition(namespace, "q"), frozenset({"sync"}), crowd=crowd)
     line.rest(10)
-    return Lookout(Link(Endpoint(url, "a test", 5), 5), [line], ordered=True), line
+    return Lookout(_link(url), [line], ordered=True), line
+
+
+def _link(url: str) -> Link:
+    """That of a process."""
+    return Link(Endpoint(known_as(WORKER, url), "a test", 5), 5)
 
 
 def test_in_a_crowd_some_wait_for_tokens_and_the_others_ask_by_the_clock(server_url: str, namespace: str) -> None:
@@ -114,7 +120,7 @@ def test_while_a_claim_waits_for_a_token_no_other_one_is_made(server_url: str, n
 def test_a_claim_ahead_is_the_next_look(server_url: str, namespace: str) -> None:
     """A token may be lost."""
     lookout, line = _lookout(server_url, namespace, crowd=0)
-    Link(Endpoint(server_url, "a test", 5), 5).exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
+    _link(server_url).exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
     line.look_at = time.monotonic() + 0.1
     descriptors = lookout.listen([line])
     lookout.send_ahead(ahead := line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000))
