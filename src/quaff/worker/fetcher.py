@@ -88,7 +88,6 @@ class Fetcher:
         self._intake = Intake(link, self._held, executor, completer, watch, batches, runners)
         places = [(line.place, line.partition) for line in lookout.lines]
         self._comparison = Comparison(process, places, lease_ms / 3000)
-        self._asked: Asked | None = None
         self._claiming = True
         self._alone = False
         self._emptying: Line | None = None
@@ -123,21 +122,20 @@ class Fetcher:
         if (comparison := self._comparison.call()) is not None:
             # Before the others: a script that the server had forgotten runs after all that was sent behind it.
             talks.insert(0, ([comparison], self._compared))
-        if self._asked is None:
-            self._asked = self._next_claim()
-        if self._asked is not None or any(calls for calls, _ in talks):
-            return self._talk(talks)
+        asked = self._next_claim()
+        if asked is not None or any(calls for calls, _ in talks):
+            return self._talk(talks, asked)
         told = self._wait(0.0 if self._sort() else longest)
         self._take_ahead()
-        self._asked = None if told else self._at_hand()
-        return told if self._asked is None else self._talk(())
+        asked = None if told else self._at_hand()
+        return told if asked is None else self._talk((), asked)
 
-    def _talk(self, talks: Sequence[_Talk]) -> bool:
+    def _talk(self, talks: Sequence[_Talk], asked: Asked | None) -> bool:
         """Say all this, and what is asked for, in one round trip; True if the supervisor has said something."""
         calls = [call for several, _ in talks for call in several]
-        if self._asked is not None:
-            calls.append(self._asked.call)
-            self._asked.line.unanswered = True
+        if asked is not None:
+            calls.append(asked.call)
+            asked.line.unanswered = True  # until there is an answer; without one it is in doubt, and asked for as such
         began = time.monotonic()
         try:
             self._link.send(calls)
@@ -146,7 +144,6 @@ class Fetcher:
             told = self._wait(0.0)
             answers = iter(self._link.receive())
         except NoAnswer as error:
-            self._asked = None  # it is in doubt, and asked for as such
             self._take_ahead()
             self._sort()
             return self._wait_out(error)
@@ -154,8 +151,7 @@ class Fetcher:
         self._trip += (time.monotonic() - began - self._trip) * 0.1
         for several, answered in talks:
             answered([next(answers) for _ in several])
-        if self._asked is not None:
-            asked, self._asked = self._asked, None
+        if asked is not None:
             self._claimed(asked, next(answers))
         self._take_ahead()
         return told
