@@ -17,8 +17,8 @@ _ROLES = ("producer", "worker", "dashboard", "operator")
 def acl(role: str, namespace: str, user: str) -> None:
     """Print the command that makes a user of Redis or Valkey who may do what ROLE has to do, and nothing else.
 
-    The password is yours to put in: it stands as >PASSWORD. A producer sends jobs and asks for them; a worker runs
-    them; a dashboard only looks; an operator also cancels, pauses, sends back and purges.
+    The password is yours to put in: it stands as >PASSWORD. A producer sends jobs, cancels them and asks for
+    them; a worker runs them; a dashboard only looks; an operator also pauses, blocks, purges, sends back and audits.
     """
     from quaff.model.ids import check_name
     from quaff.store.rights import rules

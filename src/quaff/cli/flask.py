@@ -15,8 +15,8 @@ from quaff.cli.cron import cron
 from quaff.cli.doctor import doctor
 from quaff.cli.importing import import_
 from quaff.cli.jobs import jobs
-from quaff.cli.looking import info, queues, top
-from quaff.cli.steering import pause, purge, resume
+from quaff.cli.looking import info, queues, tasks, top
+from quaff.cli.steering import drain, pause, purge, resume
 from quaff.cli.worker import MOST, worker
 from quaff.errors import ConfigurationError
 
@@ -65,7 +65,7 @@ def _of_flask(command: click.Command, group: click.Group = quaff_group) -> None:
     )(click.pass_context(callback))
 
 
-for _each in (worker, info, queues, top, jobs, cron, call, pause, resume, purge, doctor, audit, import_):
+for _each in (worker, info, queues, tasks, top, jobs, cron, call, pause, resume, purge, drain, doctor, audit, import_):
     _of_flask(_each)
 
 
