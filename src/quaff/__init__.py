@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from quaff.errors import ResultDropped as ResultDropped
     from quaff.errors import ResultExpired as ResultExpired
     from quaff.errors import ResultTimeout as ResultTimeout
+    from quaff.errors import ScriptFault as ScriptFault
     from quaff.errors import ServerUnavailable as ServerUnavailable
     from quaff.errors import SignalTimeout as SignalTimeout
     from quaff.errors import StepError as StepError
@@ -141,6 +142,7 @@ _HOME = {
     "ResultExpired": "errors",
     "ResultStore": "results",
     "ResultTimeout": "errors",
+    "ScriptFault": "errors",
     "ServerUnavailable": "errors",
     "SignalTimeout": "errors",
     "StepError": "errors",

@@ -19,7 +19,7 @@ from quaff.backend import Backend
 from quaff.config import Settings
 from quaff.delivery import Delivery
 from quaff.detour import Detour
-from quaff.errors import ConfigurationError, EnqueueError, JobError, JobNotFound
+from quaff.errors import ConfigurationError, EnqueueError, JobError, JobNotFound, ScriptFault
 from quaff.flow import Flow
 from quaff.gathering import AsCompleted
 from quaff.guest import Guest
@@ -239,28 +239,30 @@ class Quaff(Registry):
         return detour.current()
 
     def _deliver(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
-        if not (queues := {each.id.queue for each in submissions}) <= self.backend.told:
-            self.store.go(self.news(queues))
         delivery = Delivery(submissions, self.settings, self._handle)
-        for places, call in delivery.calls():
-            try:
+        places: list[int] = []
+        try:
+            if not (queues := {each.id.queue for each in submissions}) <= self.backend.told:
+                self.store.go(self.news(queues))
+            for places, call in delivery.calls():
                 delivery.note(places, self.store.run(call))
-            except (EnqueueError, NoAnswer) as error:
-                raise delivery.explained(error, places) from None
+        except (EnqueueError, NoAnswer, ScriptFault) as error:
+            raise delivery.explained(error, places) from None
         return delivery.jobs()
 
     async def asend(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
         """As ``send``, in a coroutine."""
         if self._open_batch.get() is not None or self.detour() is not None:
             return self.send(submissions)
-        if not (queues := {each.id.queue for each in submissions}) <= self.backend.told:
-            await self.store.aio.go(self.news(queues))
         delivery = Delivery(submissions, self.settings, self._handle)
-        for places, call in delivery.calls():
-            try:
+        places: list[int] = []
+        try:
+            if not (queues := {each.id.queue for each in submissions}) <= self.backend.told:
+                await self.store.aio.go(self.news(queues))
+            for places, call in delivery.calls():
                 delivery.note(places, await self.store.aio.run(call))
-            except (EnqueueError, NoAnswer) as error:
-                raise delivery.explained(error, places) from None
+        except (EnqueueError, NoAnswer, ScriptFault) as error:
+            raise delivery.explained(error, places) from None
         return delivery.jobs()
 
     def news(self, queues: Iterable[str]) -> Steps[None]:

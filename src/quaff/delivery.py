@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from quaff.config import Settings
@@ -11,6 +12,8 @@ from quaff.errors import (
     EnqueueError,
     EnqueueUnknown,
     IdConflict,
+    QuaffError,
+    ScriptFault,
     ServerUnavailable,
 )
 from quaff.job import Job
@@ -29,6 +32,18 @@ class MakeHandle(Protocol):
     def __call__(self, id: JobId, key: str | None = None, *, existing: bool = False, fresh: bool = False) -> Job[Any]:
         """The handle."""
         ...
+
+
+@contextmanager
+def told(what: str, id: str) -> Generator[None]:
+    """Have an error inside say what it means for what is stored there; ``what``: a job, or a flow, with its id."""
+    try:
+        yield
+    except (NoAnswer, ScriptFault) as error:
+        raise _unknown(error, what, id, " before you send it anew") from None
+    except ServerUnavailable as error:
+        error.args = (f"{error.args[0]} Nothing was stored.",)
+        raise
 
 
 class Delivery:
@@ -54,13 +69,19 @@ class Delivery:
         """The handles, when all is sent."""
         return [self._jobs[place] for place in range(len(self._submissions))]
 
-    def explained(self, error: EnqueueError | NoAnswer, places: Sequence[int]) -> EnqueueError:
-        """What an error while these were sent means for them, and what was stored before."""
-        if isinstance(error, NoAnswer):
+    def explained(self, error: EnqueueError | NoAnswer | ScriptFault, places: Sequence[int]) -> QuaffError:
+        """What an error while these were sent means for them, and what was stored before.
+
+        Args:
+            places: none where it came before the first of them was sent.
+        """
+        if not places and isinstance(error, ScriptFault):
+            return error
+        if not places and isinstance(error, NoAnswer):
+            error = ServerUnavailable(f"{error.args[0]}.")
+        if isinstance(error, (NoAnswer, ScriptFault)):
             id = str(self._submissions[places[0]].id)
-            error = EnqueueUnknown(
-                f"{error.args[0]}; job {id} may be stored: look at its state, or call again with key=.", id
-            )
+            error = _unknown(error, f"job {id}", id, ", or call again with key=")
         elif isinstance(error, ServerUnavailable):
             stored = f"{len(self._jobs)} of {len(self._submissions)} jobs were stored before."
             error.args = (f"{error.args[0]} {stored if self._jobs else 'Nothing was stored.'}",)
@@ -106,3 +127,7 @@ class Delivery:
     def _replaced(self) -> Replaced:
         record = outcome.cancelled("replaced by a newer job (unique=)")
         return Replaced(record, int(self._settings.result_ttl * 1000), int(self._settings.key_window * 1000))
+
+
+def _unknown(error: NoAnswer | ScriptFault, what: str, id: str, then: str) -> EnqueueUnknown:
+    return EnqueueUnknown(f"{error.args[0]}; {what} may be stored: look at its state{then}.", id)

@@ -5,6 +5,7 @@ QuaffError
 ├── EnqueueError                a job was not, or not certainly, stored
 │   ├── ServerUnavailable       refused for certain: nothing was stored
 │   ├── EnqueueUnknown          time ran out after sending: look at ``.id``, or call again with the same ``key=``
+│   ├── DurabilityNotConfirmed  it is stored, and not known to be as sure as asked for
 │   ├── QueueFull               the queue takes no new jobs now, or the server's memory is full
 │   ├── TooManyQueues           jobs go to as many queues as there may be that no task names
 │   ├── IdConflict              the same ``key=`` with other arguments
@@ -17,7 +18,8 @@ QuaffError
 ├── NoCurrentJob                ``current_job`` is asked where no job runs (also a RuntimeError)
 ├── SignalTimeout               no signal came within ``wait_for(timeout=)`` (also a TimeoutError)
 ├── StoreError                  the server answered with something no retry can mend
-│   └── NotAllowed              its user may not do that
+│   ├── NotAllowed              its user may not do that
+│   └── ScriptFault             a script stopped half-way, at damaged data
 └── JobError                    the answer about one job is not its value
     ├── JobNotFound             never existed, or record and tombstone are gone
     ├── JobFailed               it ran and failed; the reason and the traceback are data
@@ -26,6 +28,8 @@ QuaffError
     ├── JobEnded                it takes no signals any more
     ├── TooManySignals          it has not taken those that it was sent before
     ├── ResultTimeout           not finished within ``timeout=``
+    ├── StreamGap               the next values of a stream are kept no longer
+    │   └── StreamRestarted     because the job runs again
     ├── ResultCorrupt           it ended; what is kept of its value is not what a worker wrote
     └── ResultExpired           it ended; the value is gone
         └── ResultDropped       because it is not kept (``result_ttl=0``), or somebody took it (``take()``)
@@ -78,10 +82,11 @@ class ServerUnavailable(EnqueueError):
 
 
 class EnqueueUnknown(EnqueueError):
-    """The call was sent and no answer came within DEADLINE, so the job may or may not be stored.
+    """The call was sent and no answer came within DEADLINE, or a script stopped at damaged data: it may be stored.
 
     Attributes:
-        id: the job's id; ``quaff.job(id).state`` tells later, and a new call with the same ``key=`` cannot double it.
+        id: its id; ``quaff.job(id).state``, or ``quaff.flow(id).state``, tells later. A new call with the same ``key=``
+            cannot double a job.
     """
 
     code = "QF012"
@@ -200,6 +205,12 @@ class StoreError(QuaffError):
     """The server refused for a reason that trying again does not mend (rights, a damaged key, an old version)."""
 
     code = "QF020"
+
+
+class ScriptFault(StoreError):
+    """A script was stopped half-way, by data of the wrong kind: what it had written before stays."""
+
+    code = "QF025"
 
 
 class NotAllowed(StoreError):
@@ -328,11 +339,6 @@ class StreamRestarted(StreamGap):
     """
 
     code = "QF039"
-
-
-def with_article(noun: str) -> str:
-    """The noun with its article."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from quaff.checks import check_name, check_order, check_values, waits_of
+from quaff.delivery import told
 from quaff.errors import ConfigurationError, JobNotFound, did_you_mean
 from quaff.model import ids
 from quaff.model.flow import MOST_BEHIND, MOST_NODES, After, Node, Policy, TaskSignature, again
@@ -127,7 +128,8 @@ def join(
         grown = grow(site.home, site.id.raw, seed, after=edges, adder=adder, seen=found and found.size)
         asked = call.task.durability
         id = site.id._replace(raw=seed.id)
-        answer = answer_of((yield grown if asked is None else assured(grown, asked)), f"job {id} is", str(id))
+        with told(f"job {id}", str(id)):
+            answer = answer_of((yield grown if asked is None else assured(grown, asked)), f"job {id} is", str(id))
         if answer == ENDED:
             raise JobNotFound(f"flow {site.id} has ended, or is not known: nothing can be added.", str(site.id))
         if answer == FULL:

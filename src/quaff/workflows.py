@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from quaff.checks import check_app, check_call, check_name, circle, unknown, waits_of
+from quaff.delivery import told
 from quaff.errors import ConfigurationError, StoreError
 from quaff.flow import Application, Flow
 from quaff.model import durability, ids
@@ -40,7 +41,8 @@ class Part(ABC, Generic[R]):
 
         Raises:
             ConfigurationError: a cycle, a name that no job has, an option that a job of a flow cannot have.
-            TypeError, MessageTooLarge, ServerUnavailable, QueueFull, DurabilityNotConfirmed: as ``Task.delay``.
+            TypeError, MessageTooLarge, ServerUnavailable, EnqueueUnknown, QueueFull, DurabilityNotConfirmed: as
+                ``Task.delay``.
         """
         app, id, steps = self._planted()
         where = app.detour()
@@ -80,8 +82,9 @@ class Part(ABC, Generic[R]):
 
         def steps() -> Steps[None]:
             yield from app.news(task.settings.queue for task in tasks)
-            for call in calls:
-                _sure((yield call), id)
+            with told(f"flow {id}", str(id)):
+                for call in calls:
+                    _sure((yield call), id)
 
         return app, id, steps()
 

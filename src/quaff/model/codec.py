@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 from msgspec.msgpack import Ext
 
-from quaff.errors import EncodeError, with_article
+from quaff.errors import EncodeError
 from quaff.model import pydantic
 
 S = TypeVar("S")
@@ -314,3 +314,8 @@ def _rebuilt(kind: type, data: Any) -> Any:
 def name_of(kind: type) -> str:
     """A class as an error names it: with its module, unless it is one of Python's own."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def with_article(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

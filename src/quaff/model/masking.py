@@ -13,15 +13,19 @@ Mask: TypeAlias = Callable[[str], str]
 MASKED = "***"
 #: Characters: a shorter text stands in too many others by chance.
 _SHORTEST = 4
-#: Texts in one call's arguments.
+#: Texts in a call's arguments.
 _MOST = 1000
 
 
-def mask_of(values: Iterable[Any]) -> Mask:
-    """What takes these values out of a text, as they are and as ``repr`` shows them, at any depth of containers."""
+def mask_of(values: Iterable[Any], calls: int = 1) -> Mask:
+    """What takes these values out of a text, as they are and as ``repr`` shows them, at any depth of containers.
+
+    Args:
+        calls: of so many they are; there is a bound for each.
+    """
     found: set[str] = set()
     line = [*values]
-    while line and len(found) < _MOST:
+    while line and len(found) < _MOST * calls:
         value = line.pop()
         if isinstance(value, Mapping):
             line += [*value.keys(), *value.values()]

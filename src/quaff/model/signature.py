@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from quaff.errors import EncodeError, with_article
+from quaff.errors import EncodeError
 from quaff.model import codec, pydantic
+from quaff.model.codec import with_article
 
 _EXACT: frozenset[type] = frozenset({int, str, float, bool, bytes, type(None)})
 #: What a generator is said to return, and at which place of its parameters what it yields, and what it returns.

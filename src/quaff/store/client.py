@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from redis.exceptions import ResponseError
 
-from quaff.errors import ConfigurationError
+from quaff.errors import ConfigurationError, QuaffError
 from quaff.store.connect import Endpoint
 from quaff.store.errands import Errand, Errands
 from quaff.store.faults import LOST, Patience
@@ -55,15 +55,23 @@ class Store:
         return result
 
     def go(self, steps: Steps[T]) -> T:
-        """Take steps of which each may follow from the answer to the one before; errors as ``run``, and theirs."""
+        """Take steps of which each may follow from the answer to the one before.
+
+        Each has the whole deadline: what gets on, however slowly, comes to its end. Errors as ``run``, raised in the
+        step that was taken, and those of the steps.
+        """
+        go_on: Callable[[Any], Call[Any]] = steps.send
         answer: Any = None
         while True:
             try:
-                call = steps.send(answer)
+                call = go_on(answer)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            answer = self.run(call)
+            try:
+                go_on, answer = steps.send, self.run(call)
+            except QuaffError as error:
+                go_on, answer = steps.throw, error
 
     def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip to each node; errors as ``run``."""
@@ -139,14 +147,18 @@ class AsyncStore:
 
     async def go(self, steps: Steps[T]) -> T:
         """As ``Store.go``."""
+        go_on: Callable[[Any], Call[Any]] = steps.send
         answer: Any = None
         while True:
             try:
-                call = steps.send(answer)
+                call = go_on(answer)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            answer = await self.run(call)
+            try:
+                go_on, answer = steps.send, await self.run(call)
+            except QuaffError as error:
+                go_on, answer = steps.throw, error
 
     async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Send calls in one round trip to each node; errors as ``Store.run``."""

@@ -1,7 +1,8 @@
 """What can go wrong on the wire, and what each fault means: one table for all senders.
 
-Three kinds (F27-F46 of the fault catalogue): *refused* (nothing was applied: try again until the deadline), *no answer*
-(it may have been applied: send the very same call again), *broken* (no retry mends it).
+Four kinds (F27-F46 of the fault catalogue): *refused* (nothing was applied: try again until the deadline), *no answer*
+(it may have been applied: send the very same call again), *broken* (no retry mends it), *half done* (a script stopped
+at damaged data: no retry mends it, and what it had written stays).
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import NamedTuple
 
 from redis import exceptions as redis_errors
 
-from quaff.errors import ConfigurationError, NotAllowed, QuaffError, QueueFull, ServerUnavailable, StoreError
+from quaff.errors import (
+    ConfigurationError,
+    NotAllowed,
+    QuaffError,
+    QueueFull,
+    ScriptFault,
+    ServerUnavailable,
+    StoreError,
+)
 
 #: Replies that say "not now": the server refused before it began.
 _REFUSED = (
@@ -53,7 +62,10 @@ _ANSWERS = (
 
 #: What Valkey and Redis say where a script may be called, and not all of its commands.
 _NO_RIGHT = ("ACL failure in script", "The user executing the script can't")
+#: What they say of an error inside a script; its own refusals have been told before.
+_INSIDE = " script: "
 _GRANT = "`quaff acl ROLE` prints what its user has to be allowed: a dashboard looks, an operator acts."
+_HALF = "What the script had written before stays: `quaff audit` shows what does not fit together."
 _LOG_IN = "Mend the user and the password in QUAFF_URL."
 _TRUST = (
     "If it is your own, name the authority that signed it: rediss://…?ssl_ca_certs=/path/to/ca.pem; "
@@ -138,14 +150,16 @@ class Patience:
 
         Raises:
             ServerUnavailable: time is out and nothing was applied; the text says what to do.
-            NoAnswer: time is out and something may have been.
-            StoreError, NotAllowed, QueueFull, ConfigurationError: no retry mends this.
+            NoAnswer: something may have been, and time is out, or no retry can tell.
+            StoreError, NotAllowed, QueueFull, ConfigurationError: no retry mends this, and nothing was applied; where a
+                right lacked in the middle of a script, the text of NotAllowed says so.
+            ScriptFault: no retry mends this, and something may have been.
         """
         for error, sent in troubles:
             self.in_doubt = self.in_doubt or (sent and not harmless and not _answered(error))
         for error, _ in troubles:
             if not isinstance(error, LOST):
-                sort_out(error, self.where)
+                self._sort_out(error)
             # The last try is cut short by the deadline: what the server said before it is why all of them failed.
             if self._telling is None or not isinstance(error, _SILENCE):
                 self._telling = error
@@ -158,6 +172,16 @@ class Patience:
             raise ServerUnavailable(self._away(self._telling)) from None
         self._pause = min(0.25, random.uniform(0.005, self._pause * 3))
         return self._pause
+
+    def _sort_out(self, error: Exception) -> None:
+        try:
+            sort_out(error, self.where)
+        except QuaffError as refused:
+            if not self.in_doubt:
+                raise
+            # Of this try it is true. Whoever believes it of the call sends another job beside the one that is there.
+            text = f"no answer from {self.where} to one try, and another failed: {refused.args[0]}"
+            raise NoAnswer(text) from None
 
     def refusal(self, error: Exception) -> str:
         """What a login that is refused comes to."""
@@ -208,8 +232,15 @@ def sort_out(error: Exception, where: str) -> None:
             f"{where} has no such database ({error}): mend the number at the end of QUAFF_URL; most servers have 0 to "
             "15, a cluster only 0. Applications are kept apart by QUAFF_NAMESPACE."
         ) from None
-    if isinstance(error, redis_errors.NoPermissionError) or any(words in str(error) for words in _NO_RIGHT):
-        raise NotAllowed(f"{where} refused: {str(error).rstrip('.')}. {_GRANT}") from error
+    inside = any(words in str(error) for words in _NO_RIGHT)
+    if inside or isinstance(error, redis_errors.NoPermissionError):
+        half = f" {_HALF}" if inside else ""
+        raise NotAllowed(f"{where} refused: {str(error).rstrip('.')}. {_GRANT}{half}") from error
+    if _INSIDE in str(error):
+        raise ScriptFault(
+            f"{where} stopped a script half-way, and what it had written before stays: {error}. "
+            "`quaff audit` shows what does not fit together"
+        ) from error
     raise StoreError(f"{where} refused: {error}") from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from quaff.errors import with_article
+from quaff.model.codec import with_article
 from quaff.model.retry import Again
 from quaff.worker.ready import Ready
 from quaff.worker.run import Run
