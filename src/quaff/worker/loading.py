@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from quaff.app import Quaff
-from quaff.errors import ConfigurationError, QuaffError, did_you_mean, with_article
+from quaff.errors import ConfigurationError, QuaffError, did_you_mean
+from quaff.model.codec import with_article
 
 #: An application before a bare Quaff: what a factory makes is what the Quaff of its module belongs to.
 _USUAL = ("app", "application", "create_app", "make_app", "quaff")
