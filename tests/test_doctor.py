@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -45,10 +46,11 @@ EMBEDDED = pytest.mark.only("valkey", why="the embedded server is set up for job
 
 @EMBEDDED
 def test_the_embedded_server_is_in_order(server_url: str) -> None:
-    """Everything is ok, and the loss window is said in words."""
+    """Everything is ok, and the loss window is said in words; nobody need sign where nobody else can write."""
     found = look(server_url)
     assert {each.level for each in found.values()} == {"ok"}
     assert "a power cut what came in the last two seconds" in found["persistence"].text
+    assert "nobody else can send anything" in found["signing"].text
 
 
 def test_a_server_that_would_evict_is_a_danger() -> None:
@@ -136,7 +138,7 @@ def test_what_a_user_with_few_rights_cannot_see_is_unknown() -> None:
         found = look(server.url.replace("//", "//few:word@"))
         assert {name: each.level for name, each in found.items()} == {
             **dict.fromkeys(("engine", "eviction", "memory", "persistence", "replicas", "scripts"), "unknown"),
-            **dict.fromkeys(("rights of a producer", "rights of a worker"), "unknown"),
+            **dict.fromkeys(("rights of a producer", "rights of a worker", "signing"), "unknown"),
             **dict.fromkeys(("clock", "round trip", "durability", "queue default"), "ok"),
         }
         assert all(each.remedy for each in found.values() if each.level == "unknown")
@@ -207,6 +209,41 @@ def test_a_durability_that_the_server_cannot_confirm_is_a_danger() -> None:
         assert found("fsync", url=server.url.replace("//", "//few:word@"))[0] == "unknown"
         server.redis.config_set("appendonly", "no")
         assert "no append-only file" in found("fsync", "replicas:1")[1]
+
+
+KEY = "a key of this test alone"
+
+
+def test_unsigned_messages_are_told_wherever_others_may_send_some() -> None:
+    """S4: nothing is signed, or what is not is taken all the same; what to set is said."""
+    with Server("--appendonly", "yes") as server:
+
+        def found(**keys: Any) -> Finding:
+            quaff = Quaff(server.url, namespace="doc", **keys)
+            quaff.task(lambda: None, name="t")
+            (finding,) = [each for each in examine(quaff, [partition("doc", "default")]) if each.check == "signing"]
+            quaff.store.endpoint.pool().disconnect()
+            return finding
+
+        assert (found().level, "nothing is signed" in found().text) == ("warn", True)
+        assert "Set QUAFF_SIGNING_KEYS" in found().remedy
+        for keys in ({"signing_keys": [KEY]}, {"encryption_keys": [KEY]}):
+            loose = found(**keys)
+            assert (loose.level, "without a signature are taken" in loose.text) == ("warn", True)
+            assert loose.remedy.startswith("Set QUAFF_REQUIRE_SIGNED=1")
+            strict = found(**keys, require_signed=True)
+            assert (strict.level, "is refused" in strict.text, strict.remedy) == ("ok", True, "")
+
+
+def test_an_application_that_is_not_named_may_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code may have keys: without it that is unknown, unless the environment, which has the last word, says all."""
+    with Server("--appendonly", "yes") as server:
+        assert level(server.url, "signing")[0] == "unknown"
+        assert "-A MODULE:OBJECT" in look(server.url)["signing"].remedy
+        monkeypatch.setenv("QUAFF_SIGNING_KEYS", KEY)
+        assert level(server.url, "signing")[0] == "unknown"
+        monkeypatch.setenv("QUAFF_REQUIRE_SIGNED", "1")
+        assert level(server.url, "signing")[0] == "ok"
 
 
 def test_a_database_that_the_server_does_not_have_is_a_typed_error() -> None:

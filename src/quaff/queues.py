@@ -213,7 +213,8 @@ class Queue:
 
         Args:
             jobs: how many; None: as many as come.
-            size: bytes of their messages, as the server counts them, give or take a tenth; None likewise.
+            size: bytes of their messages, as the server counts them, give or take a tenth; None likewise. What a call
+                brings counts before it is stored, so one that is larger than this is never taken.
         """
         for name, given in (("jobs", jobs), ("size", size)):
             if given is not None and (type(given) is not int or given < 1):

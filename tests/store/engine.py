@@ -268,6 +268,7 @@ def check(d: Dump, max_crashes: int = RULES.max_crashes) -> None:
     assert not {p for p, claim in d.claims.items() if claim == b"closed"} & set(d.lease) - set(owners.values())
     # A dead letter is listed as long as anything of it is kept.
     sizes = (len(kept.get(id, b"")) for id in d.dead for kept in (d.msg, d.res, d.history, d.steps, d.signals))
+    assert d.number("dead_msgs") == sum(len(d.msg.get(id, b"")) for id in d.dead)
     assert d.number("dead_bytes") == sum(sizes) + sum(
         tail_of(kept, id)[6] for id in d.dead for kept in (d.logs, d.chunks)
     )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from quaff.audit.auditor import Audit
 from quaff.audit.closeup import REACH, walk
@@ -22,6 +22,8 @@ from quaff.model.states import JobState
 from quaff.store.connect import Endpoint
 from quaff.store.pages import partitions
 from quaff.store.probe import Line, lines
+from quaff.store.rights import rules
+from tests.engines import Server
 from tests.matrix import owners
 from tests.store.engine import HOUR, Desk, process_id
 
@@ -174,7 +176,7 @@ def a_tombstone_would_stay_for_ever(desk: Desk, jobs: dict[str, bytes]) -> None:
 def a_dead_letter_is_not_listed(desk: Desk, jobs: dict[str, bytes]) -> None:
     # As if it had been listed by nobody: its bytes are not counted, either.
     zrem(desk, "dead", jobs["dead"])
-    desk.redis.hdel(desk.key("meta"), "dead_bytes")
+    desk.redis.hdel(desk.key("meta"), "dead_bytes", "dead_msgs")
 
 
 @plant("unique key")
@@ -390,3 +392,40 @@ def test_the_command_says_what_it_found_and_did(desk: Desk, jobs: dict[str, byte
     assert {(row["name"], row["repaired"]) for row in rows if row["invariant"] == 6} == {("no holder", True)}
     CliRunner().invoke(program(), ["audit", "--repair"], env=env)
     assert CliRunner().invoke(program(), ["audit"], env=env).exit_code == 0
+
+
+def test_a_program_can_tell_that_not_all_was_checked() -> None:
+    """Exit code 5 where nothing was found and something could not be looked at; what was found comes first."""
+    env, login = {"QUAFF_NAMESPACE": "partly"}, "//few:word@"
+    with Server() as server:
+
+        def audited(*words: str, without: str = "", url: str = server.url.replace("//", login)) -> Result:
+            allowed = [*rules("operator", "partly"), ">word", *without.split()]
+            server.redis.execute_command("ACL", "SETUSER", "few", *allowed)
+            return CliRunner().invoke(program(), ["audit", "-Q", "q", *words], env={**env, "QUAFF_URL": url})
+
+        desk = Desk(server.url, "partly")
+        desk.put(b"message")
+        assert audited(url=server.url).exit_code == 0
+        partly = audited()
+        assert (partly.exit_code, "0 findings, not all could be checked" in partly.output) == (5, True), partly.output
+        told = json.loads(audited("--json").output)
+        assert (told["findings"], len(told["unchecked"])) == ([], 1)
+        kinds = audited(without="-pttl")
+        assert (kinds.exit_code, "not checked: queue q#0: whether all of its keys" in kinds.output) == (5, True)
+        desk.redis.delete(desk.key("ready"))
+        assert audited().exit_code == 1
+        desk.close()
+
+
+@pytest.mark.parametrize("command", ["hscan", "zscan", "lrange"])
+def test_a_key_that_nobody_may_read_is_not_taken_for_an_empty_one(command: str) -> None:
+    """It is an error, as it is where nothing can be read at one moment."""
+    with Server() as server:
+        desk = Desk(server.url, "partly")
+        desk.put(b"message")
+        desk.close()
+        server.redis.execute_command("ACL", "SETUSER", "few", "on", ">word", "~*", "&*", "+@all", f"-{command}")
+        env = {"QUAFF_NAMESPACE": "partly", "QUAFF_URL": server.url.replace("//", "//few:word@")}
+        done = CliRunner().invoke(program(), ["audit"], env=env)
+        assert (done.exit_code, "does not let this program read its keys" in done.stderr) == (1, True), done.output

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
-from quaff import Concurrency, QueueFull, RateLimit
-from quaff.model import blocking
+from quaff import Concurrency, Quaff, QueueFull, RateLimit
+from quaff.model import blocking, schedule
+from quaff.model.flow import Seed
 from quaff.model.limits import Limit, Unique
 from quaff.model.placement import Placement, Wishes, limit_name, placement
+from quaff.model.schedule import call_at
+from quaff.model.states import JobState
 from quaff.store import operations as o
+from quaff.store import timetable
+from quaff.store.bulk import PLACED
+from quaff.store.flows import grow
 from quaff.store.queries import blocks, changes
+from quaff.store.timetable import Occurrence
+from quaff.store.transitions import BATCH, STEP
 from tests.store.engine import HOUR, Desk, process_id, unchanged
+from tests.store.flows import seed, store
+from tests.store.test_schedules import EVERY_SECOND, REPLACED, declare, entry, later
 
 ME = process_id()
 
@@ -37,6 +49,69 @@ def leave(desk: Desk, limit: Limit, token: bytes, cost: int = 1) -> bool:
     return desk.store.run(o.leave(desk.home, limit=name, cost=cost, token=token))
 
 
+Send = Callable[[int], object]
+
+
+def plainly(desk: Desk) -> Send:
+    """As many jobs as one call may have."""
+    return lambda size: desk.put(*[b"x" * (size // BATCH)] * BATCH)
+
+
+def with_a_priority(desk: Desk) -> Send:
+    """As many as one call may have of those."""
+    first = placement("task", Wishes(0, 0, 5, None, (), None, None), {})
+    return lambda size: desk.place(*[(b"x" * (size // PLACED), first)] * PLACED)
+
+
+def as_a_flow(desk: Desk) -> Send:
+    """Of more jobs than one call may have."""
+    many = 2 * STEP
+    return lambda size: store(desk, [large(place, size // many) for place in range(many)])
+
+
+def as_one_more_of_a_flow(desk: Desk) -> Send:
+    """One large job."""
+    flow = store(desk, [seed(0, "first")])
+    return lambda size: desk.store.run(grow(desk.home, flow, large(0, size), after=[(0, "fail")], adder=b""))
+
+
+def large(place: int, size: int) -> Seed:
+    """A job of a flow."""
+    return replace(seed(place, f"n{place}"), message=b"\x01" + b"x" * size)
+
+
+def by_a_schedule(desk: Desk) -> Send:
+    """Instants that are late, as many as one call may have."""
+    declare(desk, 0, ("a", EVERY_SECOND))
+
+    def send(size: int) -> object:
+        instants = later(desk, count=STEP)
+        made = [call_at("a", schedule.decode(EVERY_SECOND), instant) for instant in instants]
+        jobs = [each._replace(message=b"\x01" + b"x" * (size // STEP)) for each in made]
+        call = timetable.fire(
+            desk.home,
+            entry(desk),
+            through_ms=instants[-1],
+            again_ms=None,
+            replaced=REPLACED,
+            occurrences=[Occurrence(instant, *job) for instant, job in zip(instants, jobs, strict=True)],
+        )
+        return desk.store.run(call)
+
+    return send
+
+
+def refusal(desk: Desk, send: Callable[[], object]) -> QueueFull:
+    """The error of a call that changes nothing."""
+
+    def call() -> QueueFull:
+        with pytest.raises(QueueFull) as caught:
+            send()
+        return caught.value
+
+    return unchanged(desk, call)
+
+
 class TestCapacity:
     """A full queue takes nothing, and loses nothing."""
 
@@ -44,9 +119,7 @@ class TestCapacity:
         """What waits and runs counts; what ends makes room; a whole call is stored or none of it."""
         desk.store.run(o.capacity(desk.home, jobs=3, size=None, who="me"))
         desk.put(b"a", b"b")
-        with pytest.raises(QueueFull) as caught:
-            unchanged(desk, lambda: desk.put(b"c", b"d"))
-        assert caught.value.retry_after > 0
+        assert refusal(desk, lambda: desk.put(b"c", b"d")).retry_after > 0
         desk.put(b"c")
         (lease,) = desk.take(ME)
         with pytest.raises(QueueFull):
@@ -75,14 +148,16 @@ class TestCapacity:
     def test_dead_letters_do_not_count(self, desk: Desk) -> None:
         """They are bounded by themselves."""
         desk.store.run(o.capacity(desk.home, jobs=1, size=None, who="me"))
-        from quaff.model.states import JobState
-
         for _ in range(3):
             desk.put(b"a")
             desk.settle(ME, *desk.take(ME), state=JobState.FAILED)
 
-    def test_bytes_are_counted_as_the_server_has_them(self, desk: Desk) -> None:
-        """So much that nobody has to guess what an entry costs."""
+    @pytest.mark.parametrize("dead", [0, 60])
+    def test_bytes_are_counted_as_the_server_has_them(self, desk: Desk, dead: int) -> None:
+        """So much that nobody has to guess what an entry costs; dead letters neither count nor make room."""
+        for _ in range(dead):
+            desk.put(b"x" * 1000)
+            desk.settle(ME, *desk.take(ME), state=JobState.FAILED, record=b"r" * 5000)
         desk.store.run(o.capacity(desk.home, jobs=None, size=100_000, who="me"))
         desk.put(*[b"x" * 1000] * 80)
         for _ in range(25):
@@ -91,6 +166,28 @@ class TestCapacity:
             except QueueFull:
                 return
         raise AssertionError("105,000 bytes were taken where 100,000 is the limit")
+
+    @pytest.mark.parametrize("way", [plainly, with_a_priority, as_a_flow, as_one_more_of_a_flow, by_a_schedule])
+    def test_what_a_call_brings_counts_before_it_is_stored(self, desk: Desk, way: Callable[[Desk], Send]) -> None:
+        """Whichever way large messages come: those that are too much together are refused, and what fits is taken."""
+        send = way(desk)
+        desk.store.run(o.capacity(desk.home, jobs=None, size=1_000_000, who="me"))
+        assert refusal(desk, lambda: send(1_100_000)).retry_after == 60
+        send(700_000)
+        refusal(desk, lambda: send(400_000))
+        send(50_000)
+        assert 740_000 < sum(map(len, desk.dump().msg.values())) < 760_000
+
+    def test_a_bulk_call_stores_no_more_than_the_queue_takes(self, server_url: str, namespace: str) -> None:
+        """Of its chunks those that fit, and the error has their jobs; a small one is taken as before."""
+        quaff = Quaff(server_url, namespace=namespace)
+        task = quaff.task(lambda text: None, name="text")
+        queue = quaff.queue("default")
+        queue.set_capacity(size=5_000_000)
+        with pytest.raises(QueueFull) as caught:
+            task.map([("x" * 8000,)] * 1500)  # 4 MB in each chunk
+        assert len(caught.value.jobs) == queue.stats().queued == BATCH
+        task.delay("x")
 
     def test_it_can_be_taken_back_and_is_on_the_record(self, desk: Desk) -> None:
         """None is as many as come."""

@@ -52,7 +52,7 @@ class Audit:
     unchecked: list[str] = field(default_factory=list)
 
     def run(self) -> list[Finding]:
-        """All that is wrong. Raises ServerUnavailable."""
+        """All that is wrong. Raises ServerUnavailable, StoreError."""
         pause = self._pause()
         found = [*self._of_keys(), *self._of_counters()]
         picture = walk(self.line, self.home)
@@ -68,6 +68,8 @@ class Audit:
         for key in sorted(set(self.keys) - own.keys()):
             yield Finding("foreign key", key, "it is none of the keys of a queue")
         replies = self.line.ask([(c, key) for key in own for c in ("PTTL", "TYPE")])
+        if None in replies:
+            self.unchecked.append(f"whether all of its keys are of their kind and stay: {self.line.refused}")
         for name, ttl, kind in zip(own.values(), replies[::2], replies[1::2], strict=True):
             if ttl is not None and ttl >= 0:
                 yield Finding("ttl", name.encode(), f"it goes in {ttl / 1000:.0f} s, with all that is in it")

@@ -35,7 +35,8 @@ class Group(click.Group):
             sys.exit(BUG)
 
 
-#: Exit codes besides 0, 1 (it ran, and the thing failed) and Click's own 2; ``quaff server`` has 4, it runs already.
+#: Exit codes besides 0, 1 (it ran, and the thing failed) and Click's own 2; ``quaff server`` has 4, it runs already,
+#: ``quaff audit`` 5, not all was checked.
 _CODES = {ConfigurationError: 2, UnknownTask: 2, ServerUnavailable: 3}
 #: Lines of an error, and characters of one.
 _LINES, _LONGEST = 100, 2000

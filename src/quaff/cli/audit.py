@@ -9,6 +9,9 @@ import click
 from quaff.cli.application import application, homes_of
 from quaff.cli.printing import plain, put_json
 
+#: Nothing was found, and there is something that could not be looked at.
+NOT_ALL = 5
+
 
 @click.command(short_help="Look at the jobs: does what is stored add up?")
 @application
@@ -17,7 +20,7 @@ from quaff.cli.printing import plain, put_json
 def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> None:
     """Check the invariants of each queue while workers run, and name what breaks one.
 
-    Exit code 1 if something is wrong, also where it was repaired.
+    Exit code 1 if something is wrong, also where it was repaired; 5 if nothing was found and not all could be checked.
     """
     from quaff.audit.auditor import Audit
     from quaff.audit.report import report
@@ -39,6 +42,8 @@ def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> N
         for each in unchecked:
             click.echo(f"not checked: {plain(each)}")
         click.echo(
-            f"{len(homes)} queues, {len(rows)} findings" + (", repaired where it can be" if rows and repair else "")
+            f"{len(homes)} queues, {len(rows)} findings"
+            + (", repaired where it can be" if rows and repair else "")
+            + (", not all could be checked" if unchecked else "")
         )
-    sys.exit(1 if rows else 0)
+    sys.exit(1 if rows else NOT_ALL if unchecked else 0)

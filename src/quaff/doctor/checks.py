@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from quaff.doctor.facts import Facts, Finding, Level
 from quaff.model.durability import Durability
+from quaff.model.sealing import Seals
 from quaff.store.rights import ROLES
 
 #: Seconds of difference between two clocks that nobody need care for, and of a round trip.
@@ -211,6 +212,40 @@ def durability(facts: Facts, asked: Sequence[Durability]) -> Finding:
     return Finding(
         "durability", "danger", f"the application asks for {words}: {trouble}, so such calls are refused", remedy
     )
+
+
+#: What there is to say, and to do, where messages that nobody has signed are taken: by applications without any keys,
+#: and by those with some.
+_TAKEN = {
+    False: (
+        "nothing is signed: whoever can write to this server can have any task run, with any arguments",
+        "Set QUAFF_SIGNING_KEYS for all processes; when what was sent before has ended, QUAFF_REQUIRE_SIGNED=1.",
+    ),
+    True: (
+        "there are keys, and messages without a signature are taken all the same: whoever can write here can send some",
+        "Set QUAFF_REQUIRE_SIGNED=1 as soon as all processes have the keys, and what was sent without has ended.",
+    ),
+}
+
+
+def signing(seals: Seals, *, private: bool, known: bool) -> Finding:
+    """Whether somebody who can write to the server can have jobs run that the application has not sent.
+
+    Args:
+        seals: the keys in force.
+        private: nobody but its user can reach the server.
+        known: the application is, and not only what the environment says of it.
+    """
+    if private:
+        text = "only its user can enter the directory of the embedded server: nobody else can send anything"
+        return Finding("signing", "ok", text)
+    if seals.required:
+        return Finding("signing", "ok", "what is neither signed nor encrypted with the application's keys is refused")
+    if not known:
+        text = "which messages are taken is for the application to say, and no task of any is known here"
+        return Finding("signing", "unknown", text, "Name it: -A MODULE:OBJECT.")
+    text, remedy = _TAKEN[seals.writes]
+    return Finding("signing", "warn", text, remedy)
 
 
 def _clock(facts: Facts) -> Finding:

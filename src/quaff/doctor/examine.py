@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from quaff.config import Settings
-from quaff.doctor.checks import CHECKS, durability
+from quaff.doctor.checks import CHECKS, durability, signing
 from quaff.doctor.facts import Facts, Finding
 from quaff.errors import StoreError
 from quaff.model.durability import Durability, read
@@ -76,7 +76,8 @@ def examine(
         if rights:
             by_node[name] += _rights(line, store.endpoint.kind, account, homes[0])
         line.close()
-    return [*_together(by_node), *(finding for home in homes for finding in _queue(store, home))]
+    seals = signing(quaff.settings.seals, private=store.endpoint.kind == "embedded", known=bool(quaff.tasks))
+    return [*_together(by_node), seals, *(finding for home in homes for finding in _queue(store, home))]
 
 
 def _together(by_node: dict[str, list[Finding]]) -> list[Finding]:

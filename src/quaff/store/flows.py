@@ -60,9 +60,10 @@ def plant(
             ended is undone, and the flow ends, perhaps before the next call.
         durability: the last call, behind which all of it is stored, is answered with an Assured.
     """
-    to_end = sum(seed.spec.state == "" for seed in seeds)
+    to_end = [seed for seed in seeds if seed.spec.state == ""]
+    numbers = (size, len(to_end), sum(len(seed.message) for seed in to_end), *terms)
     what = b"again" if again else b"new"
-    fixed = (flow, sower, what, head, b"%d" % size, b"%d" % to_end, b"%d" % terms.ttl_ms, b"%d" % terms.window_ms)
+    fixed = (flow, sower, what, head, *(b"%d" % number for number in numbers))
     parts = list(_parts(seeds))
     for number, part in enumerate(parts, 1):
         which = b"f" * (number == 1) + b"l" * (number == len(parts))

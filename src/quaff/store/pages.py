@@ -65,15 +65,16 @@ def hash_page(key: bytes, cursor: bytes, *, values: bool) -> Command:
 
 
 def hash_fields(line: Line, key: bytes, *, values: bool) -> dict[bytes, bytes]:
-    """A hash; its values are empty where they are not wanted."""
+    """A hash; its values are empty where they are not wanted. Raises as ``_page``."""
     found: dict[bytes, bytes] = {}
     cursor, able = b"0", not values
     while True:
-        (reply,) = line.ask([hash_page(key, cursor, values=not able)])
+        command = hash_page(key, cursor, values=not able)
+        reply = line.ask([command])[0] if able else _page(line, command)
         if reply is None and able:
             able = False
             continue
-        if reply is None:  # another kind of key, which is a finding of its own
+        if reply is None:
             return found
         cursor, items = reply
         found.update(dict.fromkeys(items, b"") if able else zip(items[::2], items[1::2], strict=True))
@@ -82,11 +83,11 @@ def hash_fields(line: Line, key: bytes, *, values: bool) -> dict[bytes, bytes]:
 
 
 def scores(line: Line, key: bytes) -> dict[bytes, float]:
-    """A sorted set."""
+    """A sorted set. Raises as ``_page``."""
     found: dict[bytes, float] = {}
     cursor = b"0"
     while True:
-        (reply,) = line.ask([("ZSCAN", key, cursor, "COUNT", PAGE)])
+        reply = _page(line, ("ZSCAN", key, cursor, "COUNT", PAGE))
         if reply is None:
             return found
         cursor, items = reply
@@ -96,15 +97,31 @@ def scores(line: Line, key: bytes) -> dict[bytes, float]:
 
 
 def entries(line: Line, key: bytes) -> list[bytes]:
-    """A list, from the end at which jobs come: what comes meanwhile moves the others on, so none is passed over."""
+    """A list, from the end at which jobs come: what comes meanwhile moves the others on, so none is passed over.
+
+    Raises as ``_page``.
+    """
     found: list[bytes] = []
     at = 0
     while True:
-        (reply,) = line.ask([("LRANGE", key, at, at + PAGE - 1)])
+        reply = _page(line, ("LRANGE", key, at, at + PAGE - 1))
         if not reply:
             return found
         found.extend(reply)
         at += len(reply)
+
+
+def _page(line: Line, command: Command) -> Any:
+    """The reply; None where the key is of another kind, which is a finding of its own.
+
+    Raises:
+        ServerUnavailable: the server does not answer.
+        StoreError: it refuses to show it, which is no empty key.
+    """
+    (reply,) = line.ask([command])
+    if reply is None and not line.refused.startswith("WRONGTYPE"):
+        raise StoreError(f"the server does not let this program read its keys: {line.refused}")
+    return reply
 
 
 def atomically(line: Line, commands: Sequence[Command]) -> list[Any]:

@@ -16,19 +16,19 @@ for i = 1, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
 local live = redis.call('HMGET', k.msg, unpack(ids))
 local ended = redis.call('HMGET', k.tomb, unpack(ids))
 
-local answers, writes, fresh, here = {}, {}, {}, {}
+local answers, writes, fresh, here, size = {}, {}, {}, {}, 0
 for i, id in ipairs(ids) do
   local message = ARGV[2 * i]
   answers[i] = met(message, here[id] or live[i], ended[i]) or 0
   if answers[i] == 0 then
-    here[id] = message
+    here[id], size = message, size + #message
     fresh[#fresh + 1] = id
     writes[#writes + 1] = id
     writes[#writes + 1] = message
   end
 end
 
-local full = refused(#fresh)
+local full = refused(#fresh, size)
 if full then return full end
 if #fresh > 0 then
   redis.call('HSET', k.msg, unpack(writes))

@@ -13,11 +13,11 @@
 -- @include store
 local rules, now = {ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])}, clock()
 if bounded() then
-  local fresh = 0
+  local fresh, size = 0, 0
   for i = 4, #ARGV, 4 do
-    if is_new(ARGV[i], ARGV[i + 2], ARGV[i + 3], now) then fresh = fresh + 1 end
+    if is_new(ARGV[i], ARGV[i + 2], ARGV[i + 3], now) then fresh, size = fresh + 1, size + #ARGV[i + 1] end
   end
-  local full = refused(fresh)
+  local full = refused(fresh, size)
   if full then return full end
 end
 local answers = {}

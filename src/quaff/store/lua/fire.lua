@@ -15,7 +15,9 @@ local name, through, again, now = ARGV[1], tonumber(ARGV[3]), ARGV[4], clock()
 local rules = {ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])}
 local state = state_of(name)
 if not state or state[3] == 1 or redis.call('HGET', k.sched_def, name) ~= ARGV[2] or through < state[1] then return {0} end
-local full = refused((#ARGV - 7) / 5)
+local size = 0
+for i = 10, #ARGV, 5 do size = size + #ARGV[i] end
+local full = refused((#ARGV - 7) / 5, size)
 if full then return full end
 local answer = {1}
 for i = 8, #ARGV, 5 do

@@ -22,7 +22,7 @@ if at >= tonumber(ARGV[11]) then return -3 end
 local source = adder ~= '' and redis.call('HGET', k.member, adder)
 local below = source and source:sub(1, 16) == flow and edges_at(source)[CHILDREN] or {}
 if #below > tonumber(ARGV[12]) then return -4 end
-local full = refused(1)
+local full = refused(1, #ARGV[3])
 if full then return full end
 
 -- Whether those that wait for a node have still to hear of its end, some of them at least.

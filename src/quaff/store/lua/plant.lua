@@ -1,9 +1,9 @@
 #!lua
 --- plant: nothing -> blocked | queued | scheduled, for the jobs of a flow, part after part, those that others wait for last; 'again':
 --   nodes that have ended get another run
--- ARGV: flow, who stores it (random), 'new' or 'again', head (opaque), nodes that it has, nodes that are to end, ttl of its outcome in ms,
---   tombstone window in ms, 'f' in the first part and 'l' in the last one, then for each node: place, id, message, route, numbers of its limits,
---   spec, edges   (at most 30)
+-- ARGV: flow, who stores it (random), 'new' or 'again', head (opaque), nodes that it has, nodes that are to end, bytes of their messages,
+--   ttl of its outcome in ms, tombstone window in ms, 'f' in the first part and 'l' in the last one, then for each node: place, id,
+--   message, route, numbers of its limits, spec, edges   (at most 30)
 -- Answer: 1; 0 where it is gone, runs, or is stored by somebody else
 -- Guarantees: what is sent twice is there once; what waits for a node is there before it starts. Another run has another id, and
 --   the message of the one before, which is no dead letter any more. What is not stored to its end is forgotten.
@@ -21,21 +21,21 @@ local begun = of_flow(flow, 'open')
 
 if of_flow(flow, 'sow') == sower then
   -- It goes on.
-elseif redis.call('HEXISTS', k.member, ARGV[11]) == 1 then
+elseif redis.call('HEXISTS', k.member, ARGV[12]) == 1 then
   -- The last part once more; what it began may have ended by now.
   return 1
 elseif begun and not (again and ended) then
   return 0
-elseif (again and not begun) or not ARGV[9]:find('f') then
+elseif (again and not begun) or not ARGV[10]:find('f') then
   return 0
 else
-  local full = not again and refused(tonumber(ARGV[6]))
+  local full = not again and refused(tonumber(ARGV[6]), tonumber(ARGV[7]))
   if full then return full end
   for _, key in ipairs({k.tomb, k.res}) do redis.call('HDEL', key, flow) end
   for _, word in ipairs({'bad', 'stop'}) do redis.call('HDEL', k.flows, flow .. word) end
-  redis.call('HSET', k.flows, flow .. 'open', ARGV[6], flow .. 'terms', ARGV[7] .. ' ' .. ARGV[8], flow .. 'sow', sower, flow .. 'run', sower)
+  redis.call('HSET', k.flows, flow .. 'open', ARGV[6], flow .. 'terms', ARGV[8] .. ' ' .. ARGV[9], flow .. 'sow', sower, flow .. 'run', sower)
   if not again then redis.call('HSET', k.flows, flow .. 'size', ARGV[5], flow .. 'head', ARGV[4]) end
-  redis.call('ZADD', k.done, ms(now + tonumber(ARGV[8])), flow)
+  redis.call('ZADD', k.done, ms(now + tonumber(ARGV[9])), flow)
 end
 
 -- Another run of a node: what it was, and what it is not any more.
@@ -75,11 +75,11 @@ local function once_more(field, spec)
 end
 
 -- Before what may end all of it.
-if ARGV[9]:find('l') then
+if ARGV[10]:find('l') then
   redis.call('HDEL', k.flows, flow .. 'sow')
   redis.call('ZREM', k.done, flow)
 end
-for i = 10, #ARGV, 7 do
+for i = 11, #ARGV, 7 do
   local field, id, spec = field_of(flow, tonumber(ARGV[i])), ARGV[i + 1], cmsgpack.unpack(ARGV[i + 5])
   if redis.call('HEXISTS', k.member, id) == 0 then
     if again then

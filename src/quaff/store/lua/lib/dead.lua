@@ -1,4 +1,4 @@
--- Dead letters by the time they were given up; `meta.dead_bytes` is what they take together.
+-- Dead letters by the time they were given up; `meta.dead_bytes` is what they take together, `meta.dead_msgs` their messages of that.
 -- KEYS: msg res history steps signals dead meta route tomb done
 -- @include clock
 -- @include tail
@@ -8,15 +8,20 @@ local function size_of(id)
   return size
 end
 
+local function weigh(id, sign)
+  redis.call('HINCRBY', k.meta, 'dead_bytes', sign * size_of(id))
+  redis.call('HINCRBY', k.meta, 'dead_msgs', sign * redis.call('HSTRLEN', k.msg, id))
+end
+
 -- Onto the list, when all of it is stored.
 local function list(id, now)
   redis.call('ZADD', k.dead, ms(now), id)
-  redis.call('HINCRBY', k.meta, 'dead_bytes', size_of(id))
+  weigh(id, 1)
 end
 
 -- Off the list, while all of it is still stored.
 local function unlist(id)
-  if redis.call('ZREM', k.dead, id) == 1 then redis.call('HINCRBY', k.meta, 'dead_bytes', -size_of(id)) end
+  if redis.call('ZREM', k.dead, id) == 1 then weigh(id, -1) end
 end
 
 -- All of it goes; the tombstone keeps its time, so that nothing that comes late revives the job.
