@@ -19,6 +19,7 @@ from quaff.model.durability import Durability, read, strongest
 from quaff.store.keys import partition
 from tests.engines import Cluster, Server
 from tests.helpers import in_loop, wait_until
+from tests.lacking import lacks
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -310,7 +311,7 @@ class TestRefused:
     ) -> None:
         """ConfigurationError at once, which says what to set."""
         if program and (shutil.which(program) is None):
-            pytest.skip(f"needs {program} on PATH")
+            lacks(f"needs {program} on PATH")
         with Server(*options, program=shutil.which(program) or "" if program else "") as server:
             if (b"waitaof" in server.redis.command_list()) == bool(program):
                 pytest.skip("this server is " + ("newer" if program else "older") + " than it is to be")

@@ -27,7 +27,11 @@ HEAVY = {
     *("uuid", "inspect", "dataclasses", "logging", "email", "http", "urllib.request", "zoneinfo", "decimal"),
     *("importlib.metadata", "tempfile", "shutil", "json", "hmac", "hashlib"),
 }
-RUNS_DATA = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "jsonpickle", "marshal", "shelve"}
+# What makes objects of what it reads, or code of a text; the processes of `multiprocessing` pickle what they say.
+RUNS_DATA = {
+    *("pickle", "_pickle", "cPickle", "cloudpickle", "dill", "jsonpickle", "joblib", "marshal", "shelve", "copyreg"),
+    *("yaml", "ruamel", "multiprocessing", "runpy", "codeop"),
+}
 
 
 def in_fresh_interpreter(code: str) -> object:
@@ -38,7 +42,7 @@ def in_fresh_interpreter(code: str) -> object:
 
 
 def dangers(source: str) -> list[str]:
-    """Every import of a module that runs data, and every use of the builtins ``eval`` and ``exec``."""
+    """Every import of a module that runs data, and every use of a builtin that does, such as ``eval`` and ``exec``."""
     found = []
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -48,9 +52,9 @@ def dangers(source: str) -> list[str]:
                 found.append(name)
             case ast.Call(args=[ast.Constant(value=str(name)), *_]) if name.split(".")[0] in RUNS_DATA:
                 found.append(name)  # import_module("pickle"), and anything else that is handed such a name
-            case ast.Name(id="eval" | "exec" as name):
+            case ast.Name(id="eval" | "exec" | "compile" | "__import__" | "__builtins__" as name):
                 found.append(name)
-            case ast.Attribute(value=ast.Name(id="builtins"), attr="eval" | "exec" as name):
+            case ast.Attribute(value=ast.Name(id="builtins"), attr="eval" | "exec" | "compile" | "__import__" as name):
                 found.append(name)
     return found
 
@@ -127,7 +131,7 @@ def test_a_source_file_can_be_read_in_one_sitting(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(SRC)))
 def test_no_source_file_can_run_data(path: Path) -> None:
-    """S1: no pickle and its kind, no eval and exec."""
+    """S1: no pickle and its kind, no YAML, no eval and exec."""
     assert dangers(path.read_text(encoding="utf-8")) == []
 
 
@@ -164,6 +168,13 @@ def test_nothing_is_inflated_and_nothing_is_fetched() -> None:
         "eval('1')",
         "run = exec",
         "import builtins; builtins.eval('1')",
+        "import yaml\nyaml.load(data)",
+        "from yaml import unsafe_load",
+        "from multiprocessing.connection import Client",
+        "code = compile(text, 'x', 'exec')",
+        "__import__(name).run()",
+        "__builtins__['eval'](text)",
+        "import runpy",
     ],
 )
 def test_the_search_for_dangers_finds(bad: str) -> None:
@@ -172,3 +183,4 @@ def test_the_search_for_dangers_finds(bad: str) -> None:
 
 def test_the_search_for_dangers_leaves_redis_scripts_alone() -> None:
     assert dangers("client.eval(script); client.execute(); await asyncio.create_subprocess_exec('x')") == []
+    assert dangers("PATTERN = re.compile('a'); import pickletools") == []

@@ -34,11 +34,12 @@ CATALOGUE: dict[str, dict[int, str]] = {
         20: "acts of an operator: a right of their own, and written down",
     },
     "Logs and programs": {
-        17: "secrets in logs, errors and texts: masked",
+        17: "secrets in logs, errors, pages, spans and reports: masked",
         18: "text that forges a line of the log, or speaks to the terminal: escaped",
         24: "the way from the source to the package",
         25: "names without number that use up memory: of queues, tasks and failures there are only so many",
-        26: "objects whose text raises or never ends: cut short, and never the worker's trouble",
+        26: "objects whose text raises, is huge or takes for ever: cut short, at the latest by the limit of their job, "
+        "and never the worker's trouble",
         27: "a file in the working directory that hides a module: not imported",
     },
 }

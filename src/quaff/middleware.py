@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from quaff.model.masking import Mask
+
 S = TypeVar("S")
 
 
@@ -29,7 +31,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     Attributes:
         state: of its job now: ``succeeded``, ``failed`` (it is given up), ``retrying``, ``scheduled``, ``cancelled``.
-        error: what it raised, if it failed.
+        error: what it raised, if it failed; with whatever its text says.
     """
 
     state: str
@@ -47,6 +49,7 @@ class Attempted(msgspec.Struct):
         late: it was delayed by more than a minute, is of a schedule, or was tried before: what sent it is over.
         size: bytes of the message.
         headers: what ``Middleware.headers`` gave when each of its jobs was sent; of others whoever sent them.
+        mask: takes the values of its ``sensitive=`` arguments out of a text that goes elsewhere; ``str`` without any.
         ended: None until it has.
     """
 
@@ -60,6 +63,7 @@ class Attempted(msgspec.Struct):
     late: bool
     size: int
     headers: Sequence[Mapping[str, str]]
+    mask: Mask = str
     ended: Ended | None = None
 
     @property

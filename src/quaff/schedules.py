@@ -26,6 +26,7 @@ from quaff.queues import somebody
 from quaff.store import timetable
 from quaff.store.client import Store
 from quaff.store.keys import Partition, partition
+from quaff.store.operations import record
 from quaff.store.timetable import Entry, ScheduleState
 from quaff.task import Task, placed
 
@@ -261,6 +262,7 @@ class Schedules:
         task = message.decode(made.message).task
         place = Placement(sent.route, sent.terms, False)
         sure = durability.read(self._quaff.settings.durability)
+        self._quaff.store.run(record(found[0], who=somebody(), what="schedule run", about=name))
         return self._quaff.send([Submission(JobId(made.queue, 0, sent.id), sent.message, task, None, place, sure)])[0]
 
     def get(self, name: str) -> ScheduleInfo | None:

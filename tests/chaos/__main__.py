@@ -8,9 +8,11 @@ directory named at the end.
 from __future__ import annotations
 
 import argparse
+import platform
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from tests.chaos.deck import DECK
 from tests.chaos.mutants import MUTANTS, SOURCE, mutate
 from tests.chaos.run import Plan, Run
 from tests.chaos.verdict import KILLS, Verdict
+from tests.helpers import SRC
 
 KEPT, BROKEN, VOID = 0, 1, 3
 
@@ -36,6 +39,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--without", choices=MUTANTS, help="leave out a rule of the engine: the run has to fail")
     parser.add_argument("--keep", action="store_true", help="keep the directory of a run that passed, too")
     return parser.parse_args(arguments)
+
+
+def commit() -> str:
+    """Of the checkout, with a + if something in it is in no commit; empty where git knows nothing of it."""
+    command = ("git", "-C", str(SRC.parent), "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def report(run: Run, verdict: Verdict, seconds: Sequence[float]) -> None:
@@ -76,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home = Path(tempfile.mkdtemp(prefix="quaff-chaos", dir="/tmp"))
     source = mutate(options.without, home) if options.without else SOURCE
     run = Run(Plan(options.duration, options.seed, options.rate, options.cards.split(","), source), home)
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    about = f"commit {commit() or 'unknown'}, {run.servers.engine()}, {python}"
+    print(f"chaos: {about}", flush=True)
     try:
         clock = time.monotonic()
         run.rage()
@@ -98,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         shutil.rmtree(home, ignore_errors=True)
     lost = sum(fault.startswith("lost") for fault in verdict.faults)
+    if code:
+        print(f"chaos: {about}")
     print(f"chaos: {verdict.counts['accepted']} jobs, {lost} lost, {len(verdict.faults)} faults, seed {options.seed}")
     return code
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -249,13 +248,10 @@ class Run:
         }
 
     def keep(self) -> None:
-        """Gather what tells why: logs, what was done, and the state as a dump."""
-        for name, path in self.servers.logs().items():
-            shutil.copy(path, self.home / name)
+        """Gather what tells why: logs, what was done, and the state. The primary is gone then."""
         with (self.home / "deeds.txt").open("w") as file:
             print(*self.fleet.deeds, *self.servers.windows, *self.outages, sep="\n", file=file)
-        self.client().save()
-        shutil.copy(self.servers.primary.home / "dump.rdb", self.home)
+        self.servers.keep(self.home)
 
     def end(self) -> None:
         """Nothing stays but the directory."""

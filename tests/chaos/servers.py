@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -132,6 +133,23 @@ class Pair:
         """Add up what a server forgets when it is started again."""
         self.reloads += self.primary.redis.info("errorstats").get("errorstat_NOSCRIPT", {}).get("count", 0)
         self.primary.redis.config_resetstat()
+
+    def engine(self) -> str:
+        """Which server it is: ``Valkey 9.1.0``."""
+        said = self.primary.redis.info("server")
+        name = said.get("server_name", "redis")
+        return f"{name.capitalize()} {said.get(f'{name}_version', '?')}"
+
+    def keep(self, folder: Path) -> None:
+        """What each says, and what the primary has: as it is now, and call by call. It is gone then."""
+        for name, path in self.logs().items():
+            shutil.copy(path, folder / name)
+        try:
+            self.client().save()
+            shutil.copy(self.primary.home / "dump.rdb", folder)
+        finally:
+            self.primary.kill()  # or it might begin to write the file anew while it is copied
+            shutil.copytree(self.primary.home / "appendonlydir", folder / "appendonlydir", dirs_exist_ok=True)
 
     def logs(self) -> dict[str, Path]:
         """What each server says."""

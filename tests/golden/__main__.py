@@ -1,24 +1,40 @@
-"""``python -m tests.golden``: write the dump of the version at hand, with a real worker on a server of its own."""
+"""``python -m tests.golden``: write a dump of the version at hand, with real workers on a server of its own."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import quaff as package
-from quaff import Job, JobError, Quaff, chain, chord
+from quaff import Concurrency, Inspector, Job, JobError, Quaff, chain, chord
 from quaff.model.states import JobState
+from quaff.store.keys import NAMES
+from tests.chaos.fleet import children
 from tests.engines import Server
 from tests.golden import app
-from tests.golden.dump import FOLDER, NAMESPACE, Golden, Known, take, text
+from tests.golden.dump import FOLDER, NAMESPACE, Golden, Known, names, take, text
 from tests.helpers import Program, python, wait_until
 
 RUNNING, QUEUED, BLOCKED = JobState.RUNNING, JobState.QUEUED, JobState.BLOCKED
-#: The other queue is for later; jobs that hang, and one process for the others.
-ARGUMENTS = ("-Q", "default", "-p", "2")
+#: Two processes, one of which dies of poison, and another worker for each queue that has to be left in a certain way.
+#: The queue ``elsewhere`` is for later.
+WORKERS = (
+    ("-Q", "default", "-p", "2"),
+    ("-Q", "alone", "-p", "1"),
+    ("-Q", "crowded", "-p", "1", "-c", "1"),
+    ("-Q", "narrow", "-p", "1"),
+)
+#: What was asked to stop is left to itself, and somebody tells of queues that are late.
+SETTINGS = {"QUAFF_GRACE": "3600", "QUAFF_ALERT_WAIT": "3600"}
 Sent = tuple[Job[Any], str, tuple[str, Any]]
 
 
@@ -62,12 +78,14 @@ def ended(job: Job[Any]) -> Any:
 def before_the_pause(maker: Maker) -> None:
     """What runs, has run, and comes back."""
     quaff = maker.quaff
+    # First, and alone: what else is in the process that dies would have to run alone from then on.
+    maker.put("failed by poison", app.dies.delay(), "failed", "poison", ends="failed")
+    maker.settle()
     for name, given in {"none": None, "text": "grüße", "nested": {"list": [1, 2.5, True]}, "large": 2**40}.items():
         maker.put(f"succeeded with {name}", app.value.delay(given), "succeeded", given)
     maker.put("succeeded with a key", app.value.options(key="k").delay(1), "succeeded", 1)
     maker.put("succeeded with a stream", app.talks.delay(["a", "b"]), "succeeded", 2)
     maker.put("failed by an error", app.fails.delay("no"), "failed", "error", ends="failed")
-    maker.put("failed by poison", app.dies.delay(), "failed", "poison", ends="failed")
     maker.put("retrying", app.again.delay("twice"), "retrying", "twice")
     maker.put("running with a step", app.hangs.delay("half"), RUNNING, "half")
     maker.put("waiting for a signal", app.waits.delay("was"), "scheduled", "was approved")
@@ -110,26 +128,93 @@ def in_the_pause(maker: Maker) -> None:
     maker.settle()
 
 
-def make(client: Any, start: Callable[[], Program]) -> Golden:
-    """The dump, with a worker that is killed once it is taken."""
+def in_other_queues(maker: Maker, folder: Path) -> None:
+    """What runs alone, takes turns by weight, and stands in line at limits."""
+    quaff, path = maker.quaff, folder / "crash"
+    crashed = maker.put("queued to run alone", app.crashes.delay("alone", str(path)), QUEUED, "alone")
+    wait_until(lambda: crashed.state == "running", 20, "its first start")
+    quaff.queue("alone").pause()
+    path.touch()
+    several = app.weighted.map([("big", given) for given in ("first", "second", "third")])
+    for job, given, state in zip(several, ("first", "second", "third"), (RUNNING, QUEUED, QUEUED), strict=True):
+        maker.put(f"{given} of a weight", job, state, given)
+    maker.put("running at a limit", app.occupied.delay("h", "first"), RUNNING, "first")
+    maker.put("let through once a day", app.rationed.delay("h", "first"), "succeeded", "first")
+    maker.settle()
+    for number in ("second", "third"):
+        maker.put(f"{number} in line for a place", app.occupied.delay("h", number), QUEUED, number)
+        maker.put(f"{number} in line for tomorrow", app.rationed.delay("h", number), QUEUED, number)
+    maker.settle()
+
+
+def by_hand(maker: Maker) -> None:
+    """What somebody has done to jobs, and will be asked for."""
+    quaff = maker.quaff
+    quaff.block("withheld")
+    maker.put("put aside", app.withheld.delay("withheld"), QUEUED, "withheld")
+    wait_until(lambda: quaff.queue("default").stats().parked == 1, 20, "what is put aside")
+    maker.put("unique for an hour", app.once.delay("o"), "succeeded", "o")
+    early = maker.put("told in advance", app.waits.options(delay=20).delay("early"), "scheduled", "early approved")
+    early.signal("approved", "approved")
+    stopped = maker.put("asked to stop", app.hangs.delay("never"), RUNNING, "enough", ends="cancelled")
+    wait_until(lambda: stopped.state == "running", 20, "what is asked to stop")
+    assert stopped.cancel("enough")
+    threading.Thread(target=stopped.result, args=(600,), daemon=True).start()
+    threading.Thread(target=lambda: [*stopped.watch(timeout=600)], daemon=True).start()
+    quaff.limit("at:reception", Concurrency(1), hold=3600).__enter__()
+
+
+def at_the_end(maker: Maker, client: Any, workers: Sequence[Program]) -> None:
+    """What is there for a moment, held by stopping who would go on: a question, and an answer."""
+    inspector = Inspector(maker.quaff)
+    answered, open_ = (maker.sent[name][0].id for name in ("running with a step", "asked to stop"))
+    assert inspector.ask_stack(answered)
+    assert inspector.stack(answered, timeout=20)
+
+    def missing() -> set[str]:
+        return {*NAMES} - names(client.keys("*")) - {"requests"}
+
+    with suppress(AssertionError):
+        wait_until(lambda: not missing(), 30)
+    assert not missing(), missing()
+    for worker in workers:
+        for pid in (worker.pid, *children(worker.pid)):
+            os.kill(pid, signal.SIGSTOP)
+    assert inspector.ask_stack(open_)
+
+
+def make(client: Any, workers: Sequence[Program], folder: Path) -> Golden:
+    """The dump, with workers that are killed once it is taken."""
     maker = Maker(app.quaff)
-    worker = start()
-    try:
-        before_the_pause(maker)
-        in_the_pause(maker)
-        known = maker.known()
-        keys = take(client)
-    finally:
-        worker.end()
-    return Golden(package.__version__, 1, known, maker.flows, keys)
+    before_the_pause(maker)
+    by_hand(maker)
+    in_other_queues(maker, folder)
+    in_the_pause(maker)
+    at_the_end(maker, client, workers)
+    return Golden(package.__version__, 1, maker.known(), maker.flows, take(client))
+
+
+def new_path() -> Path:
+    """Of a dump of this version that is not there yet: what is there is never changed."""
+    version = package.__version__
+    paths = (FOLDER / f"{version}{f'-{n}' if n > 1 else ''}.jsonl" for n in itertools.count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def main() -> None:
-    """Write the file of this version."""
-    with Server() as server:
-        os.environ |= {"QUAFF_URL": server.url, "QUAFF_NAMESPACE": NAMESPACE, app.MAKING: "1"}
-        golden = make(server.redis, lambda: python("-m", "quaff", "worker", "-A", "tests.golden.app:quaff", *ARGUMENTS))
-    path = FOLDER / f"{golden.version}.jsonl"
+    """Write a file of this version."""
+    path = new_path()
+    with Server() as server, tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"QUAFF_URL": server.url, "QUAFF_NAMESPACE": NAMESPACE, app.MAKING: "1", **SETTINGS}
+        command = ("-m", "quaff", "worker", "-A", "tests.golden.app:quaff")
+        workers = [python(*command, *words) for words in WORKERS]
+        try:
+            golden = make(server.redis, workers, Path(folder))
+        finally:
+            for worker in workers:
+                for pid in (*children(worker.pid), worker.pid):
+                    os.kill(pid, signal.SIGKILL)
+                worker.end()
     path.write_text(text(golden))
     print(f"{path}: {len(golden.jobs)} jobs, {len(golden.keys)} keys, {path.stat().st_size:,} bytes", file=sys.stderr)
 

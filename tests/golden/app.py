@@ -108,6 +108,50 @@ def fair(tenant: str, number: int) -> int:
     return number
 
 
+@quaff.task(name="withheld")
+def withheld(given: str) -> str:
+    """Was blocked when the dump was made, so that its job was put aside."""
+    return given
+
+
+@quaff.task(name="once", unique=Unique(by=("what",), until="time", for_=3600))
+def once(what: str) -> str:
+    """One in an hour at most."""
+    return what
+
+
+@quaff.task(name="crashes", queue="alone")
+def crashes(given: str, path: str) -> str:
+    """Ends its process when a file appears, so that it waits to run alone."""
+    while MAKING in os.environ:
+        if os.path.exists(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.01)
+    return given
+
+
+@quaff.task(name="weighted", queue="crowded", fair_by=FairBy("{tenant}", weights={"big": 3}))
+def weighted(tenant: str, given: str) -> str:
+    """Three in one turn, of which the first is under way."""
+    if given == "first" and MAKING in os.environ:
+        time.sleep(3600)
+    return given
+
+
+@quaff.task(name="occupied", queue="narrow", concurrency=Concurrency(1, key="desk:{host}"))
+def occupied(host: str, given: str) -> str:
+    """One at a time, which is under way."""
+    if given == "first" and MAKING in os.environ:
+        time.sleep(3600)
+    return given
+
+
+@quaff.task(name="rationed", queue="narrow", rate=RateLimit(1, per=86_400, key="gate:{host}"))
+def rationed(host: str, given: str) -> str:
+    """One a day."""
+    return given
+
+
 @quaff.every(3600, name="hourly")
 @quaff.task(name="tick", result_ttl=0)
 def tick() -> None:

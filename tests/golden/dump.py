@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ def take(client: Any) -> dict[bytes, tuple[str, Any]]:
         found = pipe.execute()
     whole = [list(map(list, each.items())) if isinstance(each, dict) else each for each in found]
     return {name: (kind, value) for name, kind, value in zip(names, kinds, whole, strict=True) if value}
+
+
+def names(keys: Iterable[bytes]) -> set[str]:
+    """The last parts of keys, of which ``quaff.store.keys`` has the list."""
+    return {key.rpartition(b":")[2].decode() for key in keys}
 
 
 def load(client: Any, golden: Golden) -> None:

@@ -118,6 +118,53 @@ class TestEvil:
             assert type(inner).__name__ in failure.message
             assert "Evil" in failure.traceback or "could not be read" in failure.traceback
 
+    def test_a_text_that_raises_what_does_not_say_its_name(self) -> None:
+        """The class of that exception is code of somebody's, too."""
+
+        class Nameless(type):
+            @property
+            def __name__(cls) -> str:  # type: ignore[override]
+                raise ValueError("no name")
+
+        class Anonymous(Exception, metaclass=Nameless):
+            pass
+
+        class Evil(Exception):
+            def __str__(self) -> str:
+                raise Anonymous
+
+        failure = kept(throw(Evil()))
+        assert failure.message == "<its text could not be read: Anonymous>"
+        assert failure.type == "Evil"
+        assert kept(throw(Anonymous())).type == "Anonymous"
+
+    def test_a_text_that_asks_for_itself(self) -> None:
+        """Until the stack has no more room."""
+
+        class Evil(Exception):
+            def __str__(self) -> str:
+                return str(self)
+
+            __repr__ = __str__
+
+        assert kept(throw(Evil())).message == "<its text could not be read: RecursionError>"
+        assert "RecursionError" in kept(throw(ValueError(Evil()))).message
+
+    def test_a_note_that_is_no_text(self) -> None:
+        """Whatever an exception has been given, the rest of it is there."""
+
+        class Evil:
+            def __str__(self) -> str:
+                raise SystemExit
+
+            __repr__ = __str__
+
+        error = ValueError("plain")
+        error.__notes__ = [Evil(), "a note"]  # type: ignore[list-item]
+        failure = kept(throw(error))
+        assert failure.message == "plain"
+        assert "a note" in failure.traceback
+
     def test_a_text_that_is_no_plain_text(self) -> None:
         """A ``str`` whose methods raise, and a ``__str__`` that gives something else."""
 

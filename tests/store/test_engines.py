@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,8 @@ from quaff.store.client import Store
 from quaff.store.keys import partition
 from quaff.store.queries import lookup
 from quaff.store.rights import rules
-from tests.engines import Sentinels, Server, certify
+from tests.certificates import certify
+from tests.engines import Sentinels, Server
 from tests.helpers import wait_until
 from tests.store.wire import Send, both, close, store_at
 
@@ -71,10 +76,99 @@ def test_a_certificate_of_another_host_is_refused(
 ) -> None:
     """S22: the name is checked, too."""
     store = store_at(f"rediss://localhost:{secure.port}?ssl_ca_certs={certificates}/ca.pem", 0.5)
-    with pytest.raises(ServerUnavailable, match="certificate verify failed"):
+    with pytest.raises(ServerUnavailable, match="certificate verify failed: Hostname mismatch"):
         send(store, [enqueue(namespace)])
     store.endpoint.abandon_pool()
     store.endpoint.tidy()
+
+
+@both
+def test_a_certificate_whose_time_is_over_is_refused(send: Send, tmp_path: Path, namespace: str) -> None:
+    """S22: by the right authority, of the right host, until yesterday; nothing is stored there."""
+    with Server(tls=certify(tmp_path, ended=True)) as server:
+        store = store_at(server.url, 0.5)
+        with pytest.raises(ServerUnavailable, match="certificate verify failed: certificate has expired"):
+            send(store, [enqueue(namespace)])
+        assert server.redis.dbsize() == 0
+        store.endpoint.abandon_pool()
+        store.endpoint.tidy()
+
+
+@both
+def test_a_server_without_tls_is_not_spoken_to_in_clear(send: Send, namespace: str) -> None:
+    """S22: a URL that says ``rediss`` is never tried as ``redis``, whatever is at the other end."""
+    with Server() as server:
+        store = store_at(server.url.replace("redis://", "rediss://"), 0.5)
+        with pytest.raises(ServerUnavailable, match="no Valkey or Redis answers at rediss://"):
+            send(store, [enqueue(namespace)])
+        assert server.redis.dbsize() == 0
+        assert not any("eval" in name or "script" in name for name in server.redis.info("commandstats"))
+        store.endpoint.abandon_pool()
+        store.endpoint.tidy()
+
+
+class Old(threading.Thread):
+    """Speaks TLS as it was in 2006, and nothing newer.
+
+    Attributes:
+        port: where, on the loopback.
+        tried: how many have come.
+        heard: what they have sent.
+    """
+
+    def __init__(self, certificates: Path) -> None:
+        super().__init__(daemon=True)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
+            self._context.maximum_version = ssl.TLSVersion.TLSv1_1
+        self._context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        self._context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.heard = b""
+        self.tried = 0
+        self.start()
+
+    def run(self) -> None:
+        """Until it is closed."""
+        while True:
+            try:
+                line, _ = self._socket.accept()
+            except OSError:
+                return
+            self.tried += 1
+            with suppress(OSError), line, self._context.wrap_socket(line, server_side=True) as inner:
+                self.heard += inner.recv(1000)
+
+    def close(self) -> None:
+        """No more."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self.join(10)
+
+
+@both
+def test_tls_that_is_talked_down_is_refused(send: Send, certificates: Path, namespace: str) -> None:
+    """S22: to a version with known holes, by a server whose certificate is right; others do speak to it."""
+    old = Old(certificates)
+    careless = ssl.create_default_context(cafile=certificates / "ca.pem")
+    careless.set_ciphers("DEFAULT:@SECLEVEL=0")
+    careless.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with (
+        socket.create_connection(("127.0.0.1", old.port)) as line,
+        careless.wrap_socket(line, server_hostname="127.0.0.1") as inner,
+    ):
+        inner.sendall(b"hello")
+    wait_until(lambda: old.heard == b"hello", 10, "what was said to it")
+    store = store_at(f"rediss://127.0.0.1:{old.port}?ssl_ca_certs={certificates}/ca.pem", 0.5)
+    with pytest.raises(ServerUnavailable, match=r"(?i)SSL.*(version|protocol)"):
+        send(store, [enqueue(namespace)])
+    store.endpoint.abandon_pool()
+    store.endpoint.tidy()
+    old.close()
+    assert old.tried > 1
+    assert old.heard == b"hello"
 
 
 # Users

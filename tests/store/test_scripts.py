@@ -72,7 +72,7 @@ def test_a_script_says_what_it_does(path: Path) -> None:
 
 @any_script
 def test_keys_come_through_the_declared_lines_alone(path: Path) -> None:
-    """Every key is a name of the one fixed list, none is made up inside (an undeclared key loses jobs), none idle."""
+    """S10: every key is a name of the one fixed list, none is made up inside (which loses jobs), none idle."""
     script = load(path.stem)
     assert set(script.keys) <= set(NAMES)
     assert len(set(script.keys)) == len(script.keys)
@@ -101,13 +101,20 @@ def test_a_command_names_its_key_by_a_word(path: Path) -> None:
 
 @any_file
 def test_only_commands_of_bounded_cost_are_called(path: Path) -> None:
-    """No KEYS, SCAN, LREM, SMEMBERS or HGETALL, no TTL, and every call is spelled out so that this can be seen."""
+    """S10: no KEYS, SCAN, LREM, SMEMBERS or HGETALL, no TTL; every call is spelled out so that this can be seen."""
     text = code(path)
     called = re.findall(r"redis\.call\('(\w+)'", text)
     assert text.count("redis.") - text.count("redis.sha1hex(") == len(called), "something else of redis.* is used"
     assert "server." not in text
     assert set(called) <= ALLOWED
     assert not set(called) & set(BANNED)
+
+
+@any_file
+def test_no_text_is_run(path: Path) -> None:
+    """S10: whatever was stored or given is data; nothing here makes a function, a name or a module of it."""
+    makes = "load loadstring loadfile dofile require module setfenv getfenv _G _ENV setmetatable rawset debug".split()
+    assert not words(code(path)) & set(makes)
 
 
 @any_file

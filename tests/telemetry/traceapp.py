@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
-from typing import Any
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from opentelemetry import baggage, trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -29,6 +32,7 @@ if path := os.environ.get("SPANS"):
 if path := os.environ.get("ENVELOPES"):
     import sentry_sdk
     from sentry_sdk.envelope import Envelope
+    from sentry_sdk.integrations.logging import LoggingIntegration
     from sentry_sdk.transport import Transport
 
     from quaff.telemetry.sentry import Sentry
@@ -42,7 +46,13 @@ if path := os.environ.get("ENVELOPES"):
             with open(os.environ["ENVELOPES"], "a") as file:
                 file.write("".join(f"{line}\n" for line in told))
 
-    sentry_sdk.init(dsn="http://key@localhost/1", transport=ToFile, traces_sample_rate=1.0, default_integrations=False)
+    sentry_sdk.init(
+        dsn="http://key@localhost/1",
+        transport=ToFile,
+        traces_sample_rate=1.0,
+        default_integrations=False,
+        integrations=[LoggingIntegration()],
+    )
     quaff.use(Sentry())
 
 
@@ -95,3 +105,39 @@ def fails_always() -> None:
 @quaff.task(name="together", queue="batches", batch=Batch(10, within=0.5))
 def together(calls: list[tuple[int]]) -> None:
     """Several at once."""
+
+
+def tells(note: str) -> None:
+    """Say it wherever it can be said."""
+    current_job.log(f"it is {note}")
+    current_job.progress(1, 2, note)
+    logging.getLogger("shop").error("it is %r", note)
+    kept = {"note": note}
+    raise LookupError(f"nothing like {note}") from ValueError(kept)
+
+
+@quaff.task(name="tells", sensitive=("note",), retries=1, backoff=0.01)
+def tells_in_a_thread(note: str, path: str = "") -> None:
+    """Wait for a file, and say what it was given wherever it can."""
+    while path and not Path(path).exists():
+        threading.Event().wait(0.01)
+    tells(note)
+
+
+@quaff.task(name="atells", sensitive=("note",), retries=1, backoff=0.01)
+async def tells_in_a_loop(note: str) -> None:
+    """As ``tells``."""
+    await asyncio.sleep(0.01)
+    tells(note)
+
+
+class Note(NamedTuple):
+    """One call of ``tells_of_all``."""
+
+    note: str
+
+
+@quaff.task(name="tells_of_all", queue="batches", batch=Batch(10, within=0.5), sensitive=("note",))
+def tells_of_all(notes: list[Note]) -> None:
+    """As ``tells``, of all that it was given."""
+    tells(" and ".join(each.note for each in notes))

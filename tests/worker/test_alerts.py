@@ -27,7 +27,7 @@ from quaff.store.keys import Partition
 from quaff.worker import webhook
 from quaff.worker.alerts import _given_up, waited
 from quaff.worker.webhook import Undelivered, Webhook
-from tests.engines import certify
+from tests.certificates import certify
 from tests.helpers import wait_until
 from tests.worker.support import Stage, kill, tree
 

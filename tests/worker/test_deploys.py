@@ -16,6 +16,7 @@ import pytest
 
 from tests.chaos import ledger
 from tests.helpers import Program, wait_until
+from tests.lacking import not_allowed
 from tests.worker.support import Stage, kill
 
 #: Seconds of grace, and those of short and of long jobs: ``FULL=1`` has them as they may be in production.
@@ -58,7 +59,7 @@ def test_twenty_rolling_restarts_of_four_workers_lose_and_charge_nothing(stage: 
 def test_as_the_first_process_of_a_container_it_stops_and_collects_what_tasks_left(stage: Stage) -> None:
     """F6: PID 1 gets no default action for a signal, and every orphan for a child."""
     if subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], check=False).returncode:
-        pytest.skip("no process namespaces for this user")
+        not_allowed("no process namespaces for this user (unshare --pid)")
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-m", "quaff", "worker"]
     program = stage.command(*command, "-A", "tests.worker.workapp:quaff", "-p", "1")
     program.wait_for("ready")

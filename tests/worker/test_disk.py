@@ -20,13 +20,14 @@ from quaff.task import Task
 from tests.chaos import ledger
 from tests.engines import Server
 from tests.helpers import Program, wait_until
+from tests.lacking import may_mount, not_allowed
 from tests.store.engine import Desk
 from tests.worker import workapp
 from tests.worker.support import ROOT
 
 #: What a mount of its own, of a size of its own, is made with; ``$6`` is what follows ``--dir``.
 SMALL = """#!/bin/sh
-exec unshare -rm sh -c 'mount -t tmpfs -o size={size} none "$6" && exec {program} "$@"' sh "$@"
+exec {unshare} sh -c 'mount -t tmpfs -o size={size} none "$6" && exec {program} "$@"' sh "$@"
 """
 
 
@@ -139,10 +140,11 @@ def test_a_full_memory_refuses_new_jobs_and_all_others_end_and_make_room(
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Server]:
     """A server whose disk has four MiB."""
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
-        pytest.skip("needs the right to mount in a namespace of its own (unshare -rm)")
+    unshare = ["unshare", "-m" if may_mount() else "-rm"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
+        not_allowed(f"needs the right to mount in a namespace of its own ({' '.join(unshare)})")
     program = tmp_path / "small"
-    program.write_text(SMALL.format(size="4m", program=embedded.find_binary()))
+    program.write_text(SMALL.format(unshare=" ".join(unshare), size="4m", program=embedded.find_binary()))
     program.chmod(0o755)
     with Server("--appendonly", "yes", program=str(program)) as server:
         yield server

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quaff import JobExpired, JobFailed, Quaff, ResultCorrupt, chain
+from quaff.dashboard import create_dashboard
 from quaff.model import ids, message
 from quaff.model.message import Where
 from quaff.store import embedded
@@ -135,24 +136,43 @@ def test_a_result_is_that_of_its_job(stage: Stage) -> None:
 
 
 def test_arguments_and_results_are_nowhere_on_the_disk(own_server: Any, tmp_path: Path) -> None:
-    """S6: of a job, its result, a flow, a schedule; neither in memory as it is dumped, nor in the append-only file."""
+    """S6: of a job, its result, a flow, a schedule; neither in memory as it is dumped, nor in the append-only file.
+
+    Nor in what the server is sent, nor on a page of whoever has no key.
+    """
     make, _ = own_server
     stage = make()
+    server = stage.raw()
+    listening: Any = server.connection_pool.get_connection()
+    listening.send_command("MONITOR")
+    assert listening.read_response() == b"OK"
     canary = f"canary{os.urandom(8).hex()}"
     quaff = keyed(stage, encryption_keys=[NEW], signing_keys=[NEW])
     stage.worker("-p", "1", ENCRYPTION_KEYS=NEW, SIGNING_KEYS=NEW, REQUIRE_SIGNED="1")
     mark = quaff.tasks["mark"]
-    assert mark.delay(canary).result(timeout=10) == canary
+    ended = mark.delay(canary)
+    assert ended.result(timeout=10) == canary
     assert chain(mark.s(canary), mark.s()).delay().result(timeout=10) == canary
     quaff.schedules.add("secret", mark, every=1, args=(canary,))
     wait_until(lambda: len(stage.runs(canary)) >= 4, 15, "an occurrence")
-    mark.options(delay=3600).delay(canary)
-    server = stage.raw()
+    waits = mark.options(delay=3600).delay(canary)
     server.save()
     home = embedded.directory(stage.url)
     files = [path for path in home.rglob("*") if path.is_file() and path.stat().st_size]
     assert {path.suffix for path in files} >= {".rdb", ".aof"}
     assert [path.name for path in files if canary.encode() in path.read_bytes()] == []
+    server.echo("that is all")
+    sent: list[str] = []
+    while "that is all" not in "".join(sent[-1:]):
+        sent.append(listening.read_response().decode())
+    listening.disconnect()
+    assert len([line for line in sent if "EVALSHA" in line]) > 10
+    assert [line for line in sent if canary in line] == []
+    client = create_dashboard(stage.quaff, auth=lambda _: "admin").test_client()
+    for url in (f"/jobs/{ended.id}", f"/jobs/{waits.id}", "/jobs?state=scheduled", "/schedules", "/failures"):
+        assert canary not in client.get(url).text, url
+    with_keys = create_dashboard(quaff, auth=lambda _: "admin").test_client()
+    assert canary in with_keys.get(f"/jobs/{waits.id}").text, "who has the key may look"
 
 
 def test_a_worker_with_another_key_says_what_to_do(stage: Stage) -> None:

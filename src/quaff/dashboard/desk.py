@@ -10,6 +10,10 @@ from flask import Response, abort, g, redirect, render_template, request, url_fo
 from quaff.dashboard import charts
 from quaff.dashboard.words import seen
 from quaff.inspector import Inspector
+from quaff.model import ids
+from quaff.queues import somebody
+from quaff.store.keys import partition
+from quaff.store.operations import record
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
@@ -88,6 +92,13 @@ class Desk:
     def about(self, change: Change) -> str:
         """Of what it was; names of limits are digests and say nothing."""
         return self.rule(change.about) if change.what in ("block", "unblock") else change.about
+
+    def write_down(self, what: str, id: str) -> None:
+        """In the list of changes: what was done to a flow, which says nothing there by itself, and by whom."""
+        place = ids.parse(id)
+        assert place is not None, "it has been found by then"
+        first = partition(self.quaff.settings.namespace, place.queue)
+        self.quaff.store.run(record(first, who=somebody(), what=what, about=id))
 
     def url(self, endpoint: str, **values: Any) -> str:
         """Of another page, as this request sees it."""

@@ -118,6 +118,8 @@ traceback_of: Callable[[BaseException], TracebackType | None] = BaseException.__
 def failure_of(error: BaseException, reason: str = "error", frames: int = 0, mask: Mask = str) -> Failure:
     """An exception as data, however badly it behaves; the traceback keeps its end, where the cause stands.
 
+    Its class may make its text, and take for ever over it: that is the job's code, and its limit is counted on.
+
     Args:
         frames: how many of the first frames are the executor's, left out so that the user's own come first; the last
             one always stays.
@@ -130,7 +132,7 @@ def _text(error: BaseException, mask: Mask) -> str:
     try:
         text = mask("".join((str(error),)))  # a plain text, even where __str__ gave one of a class of its own
     except BaseException as second:  # noqa: BLE001  a __str__ that raises, whatever it raises, must not fail the settle
-        text = f"<its text could not be read: {type(second).__name__}>"
+        text = f"<its text could not be read: {_name_of(type(second))}>"
     return clean(text[:_LIMIT])
 
 
@@ -141,7 +143,7 @@ def _trace(error: BaseException, frames: int, mask: Mask) -> str:
     try:
         text = mask("".join(traceback.format_exception(type(error), error, trace)))
     except BaseException as second:  # noqa: BLE001  as above
-        text = f"<the traceback could not be read: {type(second).__name__}>"
+        text = f"<the traceback could not be read: {_name_of(type(second))}>"
     return clean(text if len(text) <= _LIMIT else "...\n" + text[-_LIMIT:])
 
 

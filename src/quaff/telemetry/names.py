@@ -25,6 +25,9 @@ ATTEMPT = "quaff.task.attempt"
 OUTCOME = "quaff.task.outcome"
 WAITED = "quaff.task.wait_time"
 
+#: Of the event ``exception`` of an attempt that failed.
+EXCEPTION_TYPE, EXCEPTION_MESSAGE, EXCEPTION_TRACE = "exception.type", "exception.message", "exception.stacktrace"
+
 ATTRIBUTES = (
     *(SYSTEM, OPERATION, OPERATION_TYPE, DESTINATION, MESSAGE_ID, CONVERSATION, BATCH, SIZE, CLIENT, ERROR_TYPE),
     *(TASK, ATTEMPT, OUTCOME, WAITED),

@@ -18,6 +18,7 @@ from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from quaff.errors import ConfigurationError
 from quaff.middleware import Attempted, Middleware, Sending
+from quaff.model.outcome import failure_of
 from quaff.telemetry import names
 
 Relation = Literal["auto", "parent", "link"]
@@ -105,7 +106,7 @@ class OpenTelemetry(Middleware):
                 if ended.error is not None:
                     common[names.ERROR_TYPE] = type(ended.error).__qualname__
                     span.set_attribute(names.ERROR_TYPE, common[names.ERROR_TYPE])
-                    span.record_exception(ended.error)
+                    span.add_event("exception", _told(ended.error, attempted))
                     span.set_status(Status(StatusCode.ERROR, type(ended.error).__qualname__))
             span.end()
             self._consumed.add(attempted.jobs, common)
@@ -141,6 +142,17 @@ def _about(attempted: Attempted) -> dict[str, Any]:
     if attempted.waited >= 0:
         found[names.WAITED] = attempted.waited
     return found
+
+
+def _told(error: BaseException, attempted: Attempted) -> dict[str, str]:
+    """An exception as the job keeps it, without what nobody should see, and as ``Span.record_exception`` has it."""
+    failure = failure_of(error, frames=1, mask=attempted.mask)
+    module, name = type(error).__module__, type(error).__qualname__
+    return {
+        names.EXCEPTION_TYPE: name if module == "builtins" else f"{module}.{name}",
+        names.EXCEPTION_MESSAGE: failure.message,
+        names.EXCEPTION_TRACE: failure.traceback,
+    }
 
 
 def _baggage_of(senders: Sequence[context.Context]) -> context.Context:

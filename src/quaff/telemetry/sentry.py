@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import sentry_sdk
 from sentry_sdk.consts import OP, SPANSTATUS
+from sentry_sdk.utils import safe_repr
 
 from quaff.middleware import Attempted, Middleware, Sending
+from quaff.model.masking import Mask
 from quaff.telemetry import names
+
+if TYPE_CHECKING:
+    from sentry_sdk.types import Event, Hint
 
 
 class Sentry(Middleware):
@@ -52,6 +59,8 @@ class Sentry(Middleware):
             scope.clear_breadcrumbs()
             scope.set_tag("quaff.task", attempted.task)
             scope.set_tag("quaff.queue", attempted.queue)
+            if attempted.mask is not str:
+                scope.add_event_processor(partial(_masked, attempted.mask))
             scope.set_context(
                 "quaff job", {"id": attempted.id, "attempt": attempted.number, "worker": attempted.worker}
             )
@@ -71,3 +80,22 @@ class Sentry(Middleware):
                 transaction.set_status(SPANSTATUS.OK if ended.error is None else SPANSTATUS.INTERNAL_ERROR)
                 if ended.error is not None and (self._retries or ended.state == "failed"):
                     sentry_sdk.capture_exception(ended.error)
+
+
+def _masked(mask: Mask, event: Event, _: Hint) -> Event:
+    """What is sent of an attempt with ``sensitive=`` arguments."""
+    found: Event = _clean(mask, event)
+    return found
+
+
+def _clean(mask: Mask, value: Any) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, Mapping):
+        # Variables of frames are cut by now, and what is left of a value cannot be told any more.
+        return {_clean(mask, key): _clean(mask, each) for key, each in value.items() if key != "vars"}
+    if isinstance(value, list | tuple):
+        return [_clean(mask, each) for each in value]
+    shown = safe_repr(value)
+    hidden = mask(shown)
+    return value if hidden == shown else hidden

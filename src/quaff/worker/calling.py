@@ -6,7 +6,10 @@ import logging
 from typing import Any
 
 from quaff.model.codec import with_article
+from quaff.model.masking import Mask
+from quaff.model.outcome import failure_of
 from quaff.model.retry import Again
+from quaff.worker.logs import first_line
 from quaff.worker.ready import Ready
 from quaff.worker.run import Run
 
@@ -44,10 +47,11 @@ def answers_of(run: Run, value: Any) -> dict[bytes, Any]:
     return dict(zip((job.claim.lease.token for job in fit), values, strict=True))
 
 
-def again_after(ready: Ready, error: BaseException) -> Again | None:
-    """The next attempt; None if this was the last one."""
+def again_after(ready: Ready, error: BaseException, mask: Mask) -> Again | None:
+    """The next attempt; None if this was the last one. ``mask`` is for what goes into the log."""
     try:
         return ready.task.settings.retry.again(ready.claim.lease.failures + 1, error)
-    except BaseException as second:  # noqa: BLE001  the backoff is the user's code, too
-        log.error("%s: its backoff raised %s: %s", ready.task.name, type(second).__name__, second)
+    except BaseException as second:  # noqa: BLE001  the backoff is the user's code, too, and so is the text of its error
+        failure = failure_of(second, mask=mask)
+        log.error("%s: its backoff raised %s: %s", ready.task.name, failure.type, first_line(failure.message))
         return None

@@ -113,7 +113,7 @@ class Executor:
             message.origin(lease.message),
             flow,
             memory=self._memory if settings.batch is None else None,
-            mask=ready.mask if settings.sensitive else str,
+            mask=ready.mask,
         )
         now, soft = time.monotonic(), settings.soft_timeout
         soft_at = _FOREVER if soft is None else now + soft
@@ -241,7 +241,7 @@ class Executor:
         if run.cut == LIMIT:
             text = f"it ran longer than its limit of {job.limit:g} s (timeout=)"
             failure = msgspec.structs.replace(
-                outcome.failure_of(error, "timeout", 1, job.mask), type=TimeLimit.__name__, message=text
+                outcome.failure_of(error, "timeout", 1, run.current.mask), type=TimeLimit.__name__, message=text
             )
             return self._failed(job, TimeLimit(text), run, failure=failure)
         if (pause := run.current.pause) is not None:
@@ -285,10 +285,10 @@ class Executor:
         self, ready: Ready, error: BaseException, run: Run, reason: str = "error", failure: Failure | None = None
     ) -> Finished:
         run.error = error
-        failure = failure or outcome.failure_of(error, reason, 1, ready.mask)
+        failure = failure or outcome.failure_of(error, reason, 1, run.current.mask)
         text = f"{failure.type}: {first_line(failure.message)}"
         frame = frame_of(outcome.traceback_of(error))
-        again = None if reason == "undeliverable" else again_after(ready, error)
+        again = None if reason == "undeliverable" else again_after(ready, error, run.current.mask)
         if again is None:
             log.warning("%s %s failed: %s", ready.claim.id, ready.task.name, text)
             self._show(failure)
@@ -318,7 +318,7 @@ class Executor:
         return ran(ready, settled, run.at, ended, failure, frame)
 
     def _cancelled(self, ready: Ready, error: BaseException, run: Run) -> Finished:
-        failure = outcome.failure_of(error, "cancelled", 1, ready.mask)
+        failure = outcome.failure_of(error, "cancelled", 1, run.current.mask)
         if not isinstance(error, Cancel):
             failure = Failure("cancelled", "", "", failure.traceback)
         log.info("%s %s was cancelled", ready.claim.id, ready.task.name)

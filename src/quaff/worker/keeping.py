@@ -79,6 +79,13 @@ def bring(run: Run, results: ResultStore | None, seals: Seals) -> None:
     Raises:
         ConfigurationError, ResultExpired: as ``fetch``; of a batch each job has its own, in ``run.unfit``.
     """
+    try:
+        _bring(run, results, seals)
+    finally:
+        run.current.mask = run.job.mask  # what has come may be sensitive as well
+
+
+def _bring(run: Run, results: ResultStore | None, seals: Seals) -> None:
     if run.job.task.settings.batch is None:
         run.job = _complete(run.job, results, seals)
         return

@@ -8,8 +8,10 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from quaff.context import Attempt as Current
 from quaff.middleware import Attempted, Ended, Middleware
 from quaff.model import ids, message
+from quaff.model.masking import Mask
 from quaff.model.states import JobState
 from quaff.worker.executor import Executor
 from quaff.worker.ready import Finished, Ready, waited
@@ -47,7 +49,7 @@ class Observing(Executor):
                 around = each.attempt(attempted)
                 around.__enter__()
                 entered.append((each, around))
-            except Exception:  # noqa: BLE001  whatever it is, the job is not to suffer for it
+            except BaseException:  # noqa: BLE001  whatever it is, the job is not to suffer for it
                 _tell(each)
         try:
             yield attempted
@@ -55,7 +57,7 @@ class Observing(Executor):
             for each, around in reversed(entered):
                 try:
                     around.__exit__(None, None, None)
-                except Exception:  # noqa: BLE001  as above
+                except BaseException:  # noqa: BLE001  as above: the text of an error is code of the user's
                     _tell(each)
 
 
@@ -79,7 +81,17 @@ def _attempted(run: Run, worker: str) -> Attempted:
         late=current.attempt > 1 or current.scheduled_ms > 0 or due_ms - created_ms > _LATE,
         size=len(lease.message),
         headers=[_headers(each) for each in job.all],
+        mask=_mask_of(current) if job.task.settings.sensitive else str,
     )
+
+
+def _mask_of(current: Current) -> Mask:
+    """That of an attempt, asked each time: what comes from the store of results is not there yet."""
+
+    def mask(text: str) -> str:
+        return current.mask(text)
+
+    return mask
 
 
 def _headers(job: Ready) -> Mapping[str, str]:

@@ -52,15 +52,18 @@ class Ready(msgspec.Struct, frozen=True):
 
     @property
     def mask(self) -> Mask:
-        """What takes the values of its sensitive arguments out of a text."""
-        names, sent = self.task.settings.sensitive, self.message
-        if not names:
+        """What takes the values of its sensitive arguments, and those of its fellows, out of a text."""
+        if not self.task.settings.sensitive:
             return str
+        return mask_of([value for job in self.all for value in job._hidden()], len(self.all))
+
+    def _hidden(self) -> list[Any]:
+        sent = self.message
         try:
             given = self.task.signature.arguments(tuple(sent.args), sent.kwargs)
         except TypeError:  # they do not fit the function as it is now: who can tell which is which
-            return mask_of([sent.args, sent.kwargs])
-        return mask_of(given[name] for name in names)
+            return [sent.args, sent.kwargs]
+        return [given[name] for name in self.task.settings.sensitive]
 
     @property
     def all(self) -> tuple[Ready, ...]:

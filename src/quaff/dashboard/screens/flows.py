@@ -28,12 +28,18 @@ def add(blueprint: Blueprint, desk: Desk) -> None:
     @blueprint.post("/flows/<id>/cancel")
     def flow_cancel(id: str) -> AnyResponse:
         desk.require_admin()
-        return desk.done("cancelled" if desk.quaff.flow(id).cancel() else "nothing", "flow", id=id, n=1)
+        done = desk.quaff.flow(id).cancel()
+        if done:
+            desk.write_down("flow cancel", id)
+        return desk.done("cancelled" if done else "nothing", "flow", id=id, n=1)
 
     @blueprint.post("/flows/<id>/requeue")
     def flow_requeue(id: str) -> AnyResponse:
         desk.require_admin()
-        return desk.done("requeued" if desk.quaff.flow(id).requeue() else "nothing", "flow", id=id, n=1)
+        done = desk.quaff.flow(id).requeue()
+        if done:
+            desk.write_down("flow requeue", id)
+        return desk.done("requeued" if done else "nothing", "flow", id=id, n=1)
 
 
 def picture(nodes: Sequence[FlowNode], desk: Desk) -> Markup:
