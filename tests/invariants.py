@@ -1,18 +1,21 @@
 """The invariants and the tests that cite them; prints ``docs/reference/invariants.md``.
 
-A test cites an invariant by its id, such as I6, in its own docstring or that of its class. The page is made anew by
-``python -m tests.invariants > docs/reference/invariants.md``.
+A test cites an invariant by its id, such as I6, in its own docstring or that of its class. One that breaks some, and
+sees that this is told, says so: ``Planted: I6, I7.`` The page is made anew by ``python -m tests.invariants >
+docs/reference/invariants.md``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from quaff.audit.rules import INVARIANTS
 from tests.catalogue import ROOT, sentence, tests_of
 
 PAGE = ROOT / "docs" / "reference" / "invariants.md"
 ID = re.compile(r"\bI(\d+)\b")
+PLANTED = re.compile(r"\bPlanted: (I\d+(?:, I\d+)*)\.")
 
 #: What holds at every moment, or in every history.
 CATALOGUE: dict[int, str] = {
@@ -36,34 +39,60 @@ CATALOGUE: dict[int, str] = {
     18: "each script stays within its time: 5 ms",
     19: "a call that is sent again changes nothing",
     20: "every second run of a job has a cause that was recorded",
+    21: "a replica, and the append-only file when it is read again, have what the primary has",
+    22: "no lease reaches further than a lease, and the clock that scripts go by never falls by less than a minute",
 }
+
+#: What is not promised, and what is instead.
+INSTEAD = """
+That nothing begins without a lease which is young by its process's own clock is not among them: a process may stand
+still (SIGSTOP, a machine that sleeps) between any look at a clock and the first line of a task, so such a look would
+promise nothing. What it had claimed, and begins when it goes on, is refused if somebody else has it by then (I4), and
+is a second run with a cause (I20).
+""".strip().splitlines()
 
 
 def cited() -> dict[int, list[str]]:
     """The tests that cite each invariant, as ``file::test``."""
+    return _tests(lambda text: text)
+
+
+def planted() -> dict[int, list[str]]:
+    """The tests that break each invariant and see it, as ``file::test``."""
+    return _tests(lambda text: " ".join(PLANTED.findall(text)))
+
+
+def _tests(read: Callable[[str], str]) -> dict[int, list[str]]:
+    """The tests of each invariant that is named in what is read of their docstrings."""
     found: dict[int, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for name, text in tests_of(path):
-            for number in {int(id) for id in ID.findall(text)}:
+            for number in {int(id) for id in ID.findall(read(text))}:
                 found.setdefault(number, []).append(f"{path.relative_to(ROOT)}::{name}")
     return found
 
 
 def page() -> str:
     """``docs/reference/invariants.md``."""
-    tests = cited()
+    tests, breaking = cited(), planted()
     lines = [
         "# What always holds, and who looks",
         "",
         "Made by `python -m tests.invariants`. What `quaff audit` sees on a server in use is in the third column, by",
-        "the name that it gives to a finding; the others are about histories, which only tests know.",
+        "the name that it gives to a finding; the others are about histories, which only tests know. Each has a test",
+        "that breaks it and sees that this is told: those with a †.",
+        "",
+        *INSTEAD,
         "",
         "| | invariant | `quaff audit` | tests |",
         "|---|---|---|---|",
     ]
     for number, title in CATALOGUE.items():
         names = ", ".join(f"`{name}`" for name, (of, _) in INVARIANTS.items() if of == number)
-        where = "<br>".join(f"`{test.partition('::')[0]}` {sentence(test)}" for test in tests.get(number, []))
+        where = "<br>".join(
+            f"`{test.partition('::')[0]}` {sentence(test)}{' †' * (test in breaking.get(number, []))}"
+            for test in tests.get(number, [])
+        )
         lines.append(f"| I{number} | {title} | {names} | {where} |")
     return "\n".join(lines) + "\n"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests import catalogue as rows
 from tests.catalogue import Catalogue
 from tests.faults import FAULTS
 from tests.threats import THREATS
@@ -24,3 +27,30 @@ def test_each_row_has_a_test_or_a_reason_why_not(catalogue: Catalogue, last: int
 def test_the_page_is_up_to_date(catalogue: Catalogue, last: int) -> None:
     """Otherwise: ``python -m tests.faults > docs/reference/faults.md``, or the same with ``threats``."""
     assert catalogue.path.read_text() == catalogue.page()
+
+
+CITING = """
+@pytest.mark.xfail(reason="it is not so yet")
+def test_a():
+    'F1'
+
+@pytest.mark.parametrize("what", [pytest.param(1, marks=pytest.mark.xfail)])
+def test_b(what):
+    'F2'
+
+class TestC:
+    'F3'
+
+    async def test_d(self):
+        'F4'
+
+    def look(self):
+        'F5'
+"""
+
+
+def test_a_test_that_is_expected_to_fail_shows_no_row(tmp_path: Path) -> None:
+    """Nor does a function that is no test; what is said of a class is said of each test in it."""
+    path = tmp_path / "test_some.py"
+    path.write_text(CITING)
+    assert list(rows.tests_of(path)) == [("TestC::test_d", "F3 F4")]

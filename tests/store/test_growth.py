@@ -8,7 +8,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,12 @@ from quaff.store.queries import stats
 from quaff.store.transitions import PORTION, STEP, Lease
 from tests.helpers import end_embedded
 from tests.store.engine import HOUR, Desk, process_id
-from tests.store.meter import Cost, Meter, worst_calls
+from tests.store.meter import Cost, Meter, nothing_slow
 from tests.store.test_scripts import BANNED
 from tests.store.test_shares import all_of, crowd
 
 SHORT, LONG = 1000, 1_000_000 if os.environ.get("FULL") else 60_000
 ROUNDS = 60
-#: Milliseconds of the server that no call may take.
-SLOW_MS = 5.0
 MESSAGE = b"\x01" + b"m" * 60
 
 
@@ -139,7 +137,7 @@ def operations_on_lanes(desk: Desk, count: int) -> dict[str, Callable[[], Any]]:
 @pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_a_long_queue_is_as_fast_as_a_short_one(url: str) -> None:
-    """F63, F64: each operation within twice its time, nothing in the slow log, nothing that looks at everything."""
+    """F63, F64, I18: each operation within twice its time, no call slow, nothing that looks at everything."""
     queues = [fill(url, count) for count in (SHORT, LONG)]
     lanes = [(fill_lanes(url, count), count) for count in (SHORT, LONG // 10)]
     redis = queues[0][0].redis
@@ -221,13 +219,6 @@ def test_jobs_with_wishes_hold_the_server_no_longer(url: str, delay_ms: int) -> 
 def commands(desk: Desk) -> int:
     """How many the server has run, those in scripts included."""
     return sum(each["calls"] for each in desk.redis.info("commandstats").values())
-
-
-def nothing_slow(rounds: Sequence[list[Cost]]) -> None:
-    """No call took 5 ms of the server's own time: what the slow log has beyond that is not our doing (see Meter)."""
-    worst = worst_calls(rounds)
-    print(worst)
-    assert max(worst.values()) < SLOW_MS, worst
 
 
 def everything(desk: Desk) -> None:
@@ -312,7 +303,7 @@ def lines(desk: Desk) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("jobs", [everything, lines])
 def test_no_call_holds_the_server_whatever_its_jobs_ask_for(url: str, jobs: Callable[[Desk], None]) -> None:
-    """The worst mixtures, three times: each script stays below 5 ms in its worst call."""
+    """I18: the worst mixtures, three times: each script stays below 5 ms in its worst call."""
     rounds: list[list[Cost]] = []
     for number in range(3):
         desk = Desk(url, f"{jobs.__name__}{number}")

@@ -39,7 +39,7 @@ def test_the_oldest_make_room_when_there_are_too_many(desk: Desk) -> None:
 
 
 def test_a_step_drops_some_and_says_that_more_is_left(desk: Desk) -> None:
-    """So that no script holds the server for long (I18)."""
+    """So that no script holds the server for long."""
     fail(desk, *[b"m"] * 50)
     for _ in range(2):
         fail(desk, *[b"m"] * STEP)

@@ -74,7 +74,7 @@ def test_a_retry_without_a_delay_goes_to_the_tail(desk: Desk) -> None:
 
 
 def test_what_is_due_comes_in_the_order_of_its_times(desk: Desk) -> None:
-    """The earliest first, behind what waits already; fifty a step, however many are asked for (I18)."""
+    """The earliest first, behind what waits already; fifty a step, however many are asked for."""
     ids = desk.put(*(b"%d" % n for n in range(150)))
     leases = desk.take(ME, 150)
     for lease in leases:

@@ -201,7 +201,7 @@ class TestClock:
     """Time never goes back by a little; a jump by more than a minute is believed."""
 
     def test_a_clock_that_was_put_back_holds_nothing_off(self, desk: Desk) -> None:
-        """Leases and reprieves written by a clock ten hours ahead end one lease from now (F49)."""
+        """Leases and reprieves written by a clock ten hours ahead end one lease from now (F49, I22)."""
         desk.put(b"a")
         process = process_id()
         desk.take(process)
@@ -215,7 +215,7 @@ class TestClock:
         assert dump.lease[process] <= limit
 
     def test_within_a_minute_time_stands_still(self, desk: Desk) -> None:
-        """What was seen is not unseen: new leases are measured from the later time."""
+        """What was seen is not unseen: new leases are measured from the later time (I22)."""
         seen = now_ms(desk) + 40_000
         desk.redis.hset(desk.key("meta"), "clock", seen)
         process = process_id()

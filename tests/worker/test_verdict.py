@@ -51,7 +51,7 @@ def test_a_job_that_ran_once_and_succeeded_is_no_fault() -> None:
 
 
 def test_the_judge_misses_a_job() -> None:
-    """Lost: the server does not know it, still holds it, or says it succeeded and nobody saw it. I3."""
+    """Lost: the server does not know it, still holds it, or says it succeeded and nobody saw it. Planted: I3."""
     assert faults({}, []) == ["lost"]
     assert faults({}, [ran("a", 1, 1.05)]) == ["lost"]
     for state in ("unknown", "queued", "running"):
@@ -75,7 +75,7 @@ def test_the_judge_does_not_take_a_run_cut_short_or_failed_for_a_success() -> No
 
 
 def test_the_judge_asks_for_the_cause_of_each_second_run() -> None:
-    """Unexplained: nobody was killed, somebody else, before the run or after its second start. I20."""
+    """Unexplained: nobody was killed, somebody else, before the run or after its second start. Planted: I20."""
     again = [ran("a", 1, None), ran("a", 2, 2.05, OTHER, 2)]
     assert faults({"a": DONE}, again, [deed(CHILD, 1.02)]) == []
     assert faults({"a": DONE}, again, [deed(SUPERVISOR, 1.02, "supervisor")]) == []
@@ -168,7 +168,7 @@ def test_a_job_that_failed_for_any_other_reason_is_a_fault() -> None:
 
 
 def test_a_job_that_nobody_sent_or_that_was_refused_is_a_fault() -> None:
-    """Unexpected: what is refused was refused for certain. I5."""
+    """Unexpected: what is refused was refused for certain. Planted: I5."""
     other = {"a": DONE, "b": DONE}
     both = [ran("a", 1, 1.05), ran("b", 1, 1.05)]
     assert faults(other, both) == ["unexpected"]

@@ -94,6 +94,7 @@ class Chores:
         running: place of the partition and id of what runs in this worker, as its supervisor saw last.
         asked: those of them that were asked to stop.
         turned_at, answered_at: monotonic seconds at which a step was begun last, and at which one went well.
+        renewed_at: and at which a renewal of all leases began that went well.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Chores:
         self._closing = False
         self.turned_at: float = time.monotonic()
         self.answered_at: float = self.turned_at
+        self.renewed_at: float = self.turned_at
         self._funeral = Chore("giving back the jobs of a dead process", self._bury)
         self._beat = Chore("renewing leases", self._renew)
         self._timekeeper, self._courier = timekeeper, courier
@@ -148,6 +150,10 @@ class Chores:
     def add(self, process: bytes) -> None:
         """A process has started. One that was there before these chores were may have claimed a while ago."""
         self._alive.add(process)
+        self.renew()
+
+    def renew(self) -> None:
+        """Renew the leases now; from any thread."""
         self._beat.at = 0.0
         self._call.set()
 
@@ -254,11 +260,12 @@ class Chores:
         return [*self._delivering, *self._firing, self._declaring, *self._sweeps, self._telling]
 
     def _renew(self) -> float:
-        processes = list(self._alive)
-        if processes:
-            self._store.run_many(
-                [heartbeat(each, lease_ms=self._lease_ms, processes=processes) for each in self._partitions]
-            )
+        # Also where there is none: one that is started by and by has to be kept alive.
+        began, processes = time.monotonic(), list(self._alive)
+        self._store.run_many(
+            [heartbeat(each, lease_ms=self._lease_ms, processes=processes) for each in self._partitions]
+        )
+        self.renewed_at = began
         return self._lease / 3
 
     def _tell(self) -> float:

@@ -140,7 +140,9 @@ class Process:
                 self._drain()
                 self._until = time.monotonic() + _ORPHAN
             if self._fetcher.closed and not self._stopping:
-                log.warning("this process was silent for longer than its lease; another one takes its place")
+                log.warning(
+                    "this process was silent for longer than its lease; it takes nothing more, another one comes"
+                )
                 self.code = CLOSED
                 self._control.say(Word(said="closed"))
                 self._drain()

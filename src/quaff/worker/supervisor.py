@@ -26,6 +26,7 @@ from quaff.worker.child import Child, describe, say_what_runs
 from quaff.worker.control import DONE, HOPELESS, Orders, Word
 from quaff.worker.dumps import Dumps
 from quaff.worker.health import Health
+from quaff.worker.lapses import Lapses
 from quaff.worker.launching import launcher
 from quaff.worker.limits import Limits
 from quaff.worker.maintenance import Chores, Death
@@ -43,7 +44,7 @@ log: logging.Logger = logging.getLogger("quaff.worker")
 _BURY = 0.4
 #: Seconds in which a stop signal is the same one again: whoever started us passed on what the group got anyway.
 _ECHO = 0.1
-#: Seconds between two looks at what runs too long, and while stacks are waited for.
+#: Seconds between two looks at what runs too long, and while stacks or a renewal are waited for.
 _LOOK, _SOON = 0.5, 0.1
 #: Seconds of a turn while there is nothing to look at yet.
 _SHORT = 0.2
@@ -86,6 +87,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._wanted = plan.processes or 1
         self._pause = Pause()
+        self._lapses = Lapses()
         self._introduction: Word | None = None
         self._serving: Serving | None = None
         self._chores: Chores | None = None
@@ -164,6 +166,8 @@ class Supervisor:
         if self._rotation is not None:
             wanted = self._rotation.step(self._children, wanted, self._orders.partitions)
         while sum(child.serving for child in self._children) < wanted and time.monotonic() >= self._pause.until:
+            if self._lapses.bar(self._chores):
+                return
             try:
                 child = Child(self._orders, self._launcher)
             except OSError as error:
@@ -177,7 +181,7 @@ class Supervisor:
     def _listen(self) -> None:
         """Wait for a signal, a word of a child, or the next deadline."""
         timeout = _LOOK if self._introduction or self._children else _SHORT
-        timeout = _SOON if self._dumps.open else timeout
+        timeout = _SOON if self._dumps.open or self._lapses.barred else timeout
         leaving = [child.leaves_at for child in self._children if child.leaves_at is not None]
         for at in (self._pause.until, *leaving):
             if at > (now := time.monotonic()):
@@ -197,6 +201,7 @@ class Supervisor:
                 self._announce(child)
             elif word.said == "closed":
                 child.closed = True
+                self._lapses.note(self._chores)
             elif word.said == "done":
                 child.jobs_done = word.count
             elif word.said == "counted":
