@@ -3,6 +3,7 @@
 #   make example [PORT=5000]            examples/shop, a Flask application to copy; Ctrl+C ends it
 #   make test [ARGS="-n0 -k claim"]     every test; ENGINE=cluster has all of them meet that server
 #   make engines                        every test on Redis 7, sentinels, a cluster, and TLS with few rights (an hour)
+#   make proof                          what is too long for each day: the long tests at full length, and engines (a night)
 #   make check                          lint, format, types, floors, changelog
 #   make lowest [ARGS=…]                some tests with the oldest releases that pyproject.toml allows
 #   make dist | make sbom               the release in dist/: wheel, sdist and bill of materials; the last alone
@@ -28,7 +29,7 @@ export PYTHONDONTWRITEBYTECODE :=# containers often set it, and hundreds of proc
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1# pyright is as new as the venv: do not ask the network about it
 
 .DEFAULT_GOAL := help
-.PHONY: help demo example test engines check lowest dist sbom bench chaos docs pictures captures clean
+.PHONY: help demo example test engines proof check lowest dist sbom bench chaos docs pictures captures clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -54,9 +55,21 @@ $(ENGINES:%=everywhere-%): everywhere-%:
 	@echo "quaff: $*"; ENGINE=$* $(VENV)/bin/python -m pytest -q -n0 -m everywhere tests/worker/test_rights.py
 
 engines: $(VENV)/test.stamp
-	@for engine in $(ENGINES); do echo "quaff: $$engine"; \
-		ENGINE=$$engine $(VENV)/bin/python -m pytest -n2 -m 'not alone' $(ARGS) || failed="$$failed $$engine"; done; \
+	@for engine in $(ENGINES); do export ENGINE=$$engine; echo "quaff: $$engine"; \
+		$(VENV)/bin/python -m pytest -n2 -m alone $(ARGS) || test $$? = 5 || failed="$$failed $$engine"; \
+		$(VENV)/bin/python -m pytest -n2 -m 'not alone' $(ARGS) || failed="$$failed $$engine"; done; \
 	test -z "$$failed" || { echo "quaff: failed on$$failed" >&2; exit 1; }
+
+# The long ones are those that ask for FULL, and the state machines. One at a time where they must be alone: a million
+# jobs leave nothing for a second one. What ran, for how long, and how it ended is said at the end.
+proof: LONG = $(shell grep -rlE 'get\("FULL"\)|exploring import' tests --include='test_*.py')
+proof: $(VENV)/test.stamp
+	@step() { what=$$1; shift; echo "quaff: $$what"; begun=$$(date +%s); how=passed; "$$@" || { how=FAILED; failed=1; }; \
+		ran="$$ran$$(printf '\n%7s s  %s  %s' $$(($$(date +%s) - begun)) $$how "$$what")"; }; \
+	step 'long tests, alone' env FULL=1 $(VENV)/bin/python -m pytest -n1 -m alone $(LONG); \
+	step 'long tests' env FULL=1 $(VENV)/bin/python -m pytest -n2 -m 'not alone' $(LONG); \
+	step 'engines: $(ENGINES)' $(MAKE) --no-print-directory engines; \
+	echo "quaff: what ran:$$ran"; test -z "$$failed"
 
 # Two at a time; the longest come first.
 CHECKS := pyright mypy public refused style floors

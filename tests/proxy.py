@@ -7,6 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeAlias
+
+#: What happens to a chunk.
+Fate: TypeAlias = "str | float | bytes"
 
 
 class Proxy:
@@ -14,8 +18,9 @@ class Proxy:
 
     Every chunk is passed on unless a fate waits for it: ``lose`` (it is thrown away, the connection stays), ``cut``
     (thrown away, the connection is reset), an ``int`` (so many of its bytes arrive, then the connection is reset),
-    ``hold`` (it waits for ``let_go``, in front of all that follows it on its connection), or a ``float`` (it waits so
-    many seconds, and arrives even if its sender has hung up meanwhile).
+    ``hold`` (it waits for ``let_go``, in front of all that follows it on its connection), a ``float`` (it waits so many
+    seconds, and arrives even if its sender has hung up meanwhile), or ``bytes`` (a request is thrown away and answered
+    with these).
 
     Args:
         upstream: the path of the server's socket, or its host and port.
@@ -33,9 +38,9 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self.url = f"redis://127.0.0.1:{self.port}"
-        self.met: list[str | float] = []
-        self._requests: deque[str | float] = deque()
-        self._replies: deque[str | float] = deque()
+        self.met: list[Fate] = []
+        self._requests: deque[Fate] = deque()
+        self._replies: deque[Fate] = deque()
         self._go = threading.Event()
         self._dead = threading.Event()
         self._lock = threading.Lock()
@@ -47,11 +52,11 @@ class Proxy:
         self._swallowing = False
         self._run(self._accept)
 
-    def on_request(self, *fates: str | float) -> None:
+    def on_request(self, *fates: Fate) -> None:
         """What happens to the next chunks on their way to the server."""
         self._requests.extend(fates)
 
-    def on_reply(self, *fates: str | float) -> None:
+    def on_reply(self, *fates: Fate) -> None:
         """What happens to the next chunks on their way back."""
         self._replies.extend(fates)
 
@@ -142,7 +147,7 @@ class Proxy:
         client.close()
         server.close()
 
-    def _pump(self, source: socket.socket, target: socket.socket, fates: deque[str | float]) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, fates: deque[Fate]) -> None:
         with suppress(OSError):
             swallowed = False
             while data := source.recv(1 << 20):
@@ -159,6 +164,9 @@ class Proxy:
                 if isinstance(fate, float):
                     self._dead.wait(fate)
                 if fate == "lose":
+                    continue
+                if isinstance(fate, bytes):
+                    source.sendall(fate)
                     continue
                 if fate == "cut" or isinstance(fate, int):
                     target.sendall(data[: fate if isinstance(fate, int) else 0])

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import os
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from quaff.model import codec
+
+T = TypeVar("T")
+
+#: What chooses among damages where all of them take too long; `SEED=7 make test` chooses again what it chose then.
+SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1_000_000))
 
 BOMBS = {
     "arrays in arrays": b"\x91" * 200_000,
@@ -46,3 +53,14 @@ def in_place(kind: str, value: dict[bytes, Any] | list[bytes]) -> Iterator[dict[
         yield from (rest | {other: kept} for other in damaged(field))
         others: Iterable[Any] = damaged(kept) if kind == "hash" else SCORES
         yield from (value | {field: other} for other in others)
+
+
+def some(all_: Iterable[T], count: int, about: str) -> Sequence[T]:
+    """So many of them, chosen by the seed, which is in the output of a test that fails.
+
+    Args:
+        about: what is damaged: of two things that have as many damages, others are chosen.
+    """
+    known = list(all_)
+    print(f"SEED={SEED}, {about}")
+    return random.Random(f"{SEED} {about}").sample(known, min(max(1, count), len(known)))

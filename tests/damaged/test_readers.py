@@ -10,13 +10,13 @@ from quaff import Inspector, QuaffError
 from quaff.audit.picture import KINDS
 from quaff.model.states import JobState
 from quaff.store.keys import NAMES
-from tests.damaged.damage import in_place
+from tests.damaged.damage import in_place, some
 from tests.damaged.readers import readers, screens
 from tests.damaged.world import QUEUES, World
 
 FULL = bool(os.environ.get("FULL"))
-#: Damages of one kind of key, and of how many jobs each is looked at.
-MOST, EVERY = (100 if FULL else 1), 5
+#: Damages of one kind of key, others each time, and of how many jobs each is looked at.
+MOST, EVERY = (100 if FULL else 3), 5
 pytestmark = pytest.mark.only("valkey", why="bytes are the same on each")
 
 
@@ -25,15 +25,13 @@ pytestmark = pytest.mark.only("valkey", why="bytes are the same on each")
 def test_what_is_damaged_is_told_or_left_out(world: World, name: str) -> None:
     """S8, F56: bits, ends and bombs in each kind of key, before each way to look; none of them is without a value."""
     assert name in world.stored, f"nothing in tests/damaged/world.py stores {name}"
-    some = [*readers(world, every=EVERY)]
-    all_ = [*some, *screens(world)] if FULL else some
-    damages = list(in_place(KINDS[name], world.value(name)))
-    step = -(-len(damages) // MOST)
+    most = [*readers(world, every=EVERY)]
+    all_ = [*most, *screens(world)] if FULL else most
     try:
-        for number, damage in enumerate(damages[sum(name.encode()) % step :: step], 1):
+        for number, damage in enumerate(some(in_place(KINDS[name], world.value(name)), MOST, name), 1):
             world.put(name, damage)
             # A page takes its time.
-            for what, read in some if number % 10 else all_:
+            for what, read in most if number % 10 else all_:
                 try:
                     read()
                 except QuaffError:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 FULL = bool(os.environ.get("FULL"))
-#: Seconds: thousands of calls, and other tests beside them.
-TIMEOUT = 3600 if FULL else 240
+#: Seconds: thousands of calls, other tests beside them, and the five minutes in which a story that fails is made short.
+TIMEOUT = 3600 if FULL else 600
 
 
 def explore(machine: type[RuleBasedStateMachine], *, stories: int, steps: int) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -28,6 +29,7 @@ from quaff.store.link import Link
 from quaff.store.queries import lookup
 from quaff.store.transitions import Verdict
 from tests.helpers import wait_until
+from tests.matrix import line_to
 from tests.proxy import Proxy
 from tests.store.engine import Desk, fifo, process_id, unchanged
 from tests.store.wire import Own, Send, both, claim, close, enqueue, settle, store_at, sync, within
@@ -199,17 +201,23 @@ def test_a_reply_that_never_comes_leaves_one_job_too(send: Send, calls: Desk, pr
 
 
 @both
-def test_half_a_command_is_no_command(send: Send, calls: Desk, proxy: Proxy) -> None:
-    """F29: cut at any byte, it is not applied, and sent again it is."""
-    store = store_at(proxy.url)
-    sent = []
-    for length in range(0, 250, 25):
-        sent.append(ids.new_raw())
-        proxy.on_request(length)
-        assert send(store, [enqueue(calls, sent[-1], b"m" * 100)]) == [[0]]
-    assert len(proxy.met) == 10
-    assert calls.dump().ready == sent
-    close(store)
+def test_half_a_command_is_no_command(send: Send, calls: Desk) -> None:
+    """F29: cut at each of its bytes, it is not applied, and sent again it is."""
+    packed = calls.store.endpoint.connection().pack_commands([enqueue(calls, ids.new_raw()).command])
+    sent = [ids.new_raw() for _ in b"".join(packed)]
+
+    def cut(lengths: range) -> None:
+        proxy = Proxy(line_to(calls.url))
+        store = store_at(proxy.url)
+        for length in lengths:
+            proxy.on_request(length)
+            assert send(store, [enqueue(calls, sent[length])]) == [[0]]
+        assert proxy.met == [*lengths]
+        close(store)
+        proxy.close()
+
+    side_by_side(*(partial(cut, range(first, len(sent), 4)) for first in range(4)))
+    assert sorted(calls.dump().ready) == sorted(sent)
 
 
 @both

@@ -81,7 +81,7 @@ def test_a_queue_that_takes_no_results_gives_no_more_jobs(stage: Stage) -> None:
 
 
 def test_a_burial_that_fails_stops_no_other_chore(stage: Stage) -> None:
-    """F1, F9, F45: one queue cannot take its jobs of a dead process; the other one does, and every lease is renewed."""
+    """F1, F45: one queue cannot take its jobs of a dead process; the other one does, and every lease is renewed."""
     worker = stage.worker("-p", "1", "-Q", "bad,good", LEASE=str(LEASE))
     path = stage.file()
     jobs = [stage.send("gate", queue, str(path), queue=queue) for queue in ("bad", "good")]

@@ -15,8 +15,10 @@ import pytest
 import redis
 
 from quaff import EnqueueError, EnqueueUnknown, JobNotFound, ServerUnavailable
-from tests.engines import Cluster, Sentinels, Server, certify
+from tests.certificates import certify
+from tests.engines import Cluster, Sentinels, Server
 from tests.helpers import Program, wait_until
+from tests.store.wire import LATE
 from tests.worker.site import QUEUES, Producer, Site, spread
 
 FULL = bool(os.environ.get("FULL"))
@@ -34,9 +36,10 @@ def judge(site: Site, producer: Producer, queue: str) -> None:
             lost.append(number)
     assert not set(lost) & producer.kept, "a job is lost that a replica had"
     assert {type(error) for error in producer.refused} <= {ServerUnavailable, EnqueueUnknown}, producer.refused
-    assert producer.slowest < 4, "an enqueue took much longer than its deadline of 2 s"
+    assert producer.slowest < site.quaff.settings.deadline + LATE
     print(
-        f"{len(producer.jobs)} sent, {len(producer.kept)} replicated, {len(lost)} lost, {len(producer.refused)} refused"
+        f"{len(producer.jobs)} sent, {len(producer.kept)} replicated, {len(lost)} lost, "
+        f"{len(producer.refused)} refused; the slowest took {producer.slowest:.1f} s"
     )
     # What was in doubt and not among the jobs may have been stored all the same; it ends as well.
     wait_until(lambda: site.counts(queue)["queued"] + site.counts(queue)["running"] == 0, 20, "an empty queue")
@@ -50,14 +53,14 @@ def flowing(producer: Producer, count: int = 50) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_worker_outlives_its_primaries(tmp_path: Path, start_worker: Start) -> None:
-    """F20, F21, F37, F69: five (FULL=1, else one), with jobs flowing; each comes back, and no job is lost."""
+    """F20, F21, F37, F69: five, with jobs flowing; each comes back, and no job is lost."""
     sentinels = Sentinels()
     try:
         site = Site(sentinels.url, tmp_path / "ledger", start_worker)
         worker = site.worker(LEASE="5")
         producer = Producer(site, "a", sentinels.primary, replicas=2)
         try:
-            for _ in range(5 if FULL else 1):
+            for _ in range(5):
                 flowing(producer)
                 old = sentinels.primary()
                 old.kill()
@@ -101,7 +104,8 @@ def test_a_node_of_a_cluster_that_dies_is_replaced_under_a_worker(tmp_path: Path
             dead = cluster.nodes[old]
             wait_until(lambda: _node(cluster, site.slot("a")) not in (None, dead), 30, "the replica as a primary")
             sent = len(producer.jobs)
-            wait_until(lambda: len(producer.jobs) > sent + 50, 30, "jobs that flow")
+            # Not more: after each the producer waits for a replica that is not there.
+            wait_until(lambda: len(producer.jobs) > sent + 10, 30, "jobs that flow")
             dead.start()
             flowing(producer)
         finally:

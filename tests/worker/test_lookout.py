@@ -119,16 +119,24 @@ def test_while_a_claim_waits_for_a_token_no_other_one_is_made(server_url: str, n
 
 def test_a_claim_ahead_is_the_next_look(server_url: str, namespace: str) -> None:
     """A token may be lost."""
-    lookout, line = _lookout(server_url, namespace, crowd=0)
-    _link(server_url).exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
-    line.look_at = time.monotonic() + 0.1
-    descriptors = lookout.listen([line])
-    lookout.send_ahead(ahead := line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000))
-    assert select.select(descriptors, [], [], 10)[0]
-    [(asked, answer)] = lookout.heard(descriptors)
-    assert (asked, answer.leases) == (ahead, [])
-    assert lookout.next(lambda _: 1) == (line, 1)
-    lookout.hang_up()
+
+    def ahead() -> Lookout | None:
+        lookout, line = _lookout(server_url, namespace, crowd=0)
+        _link(server_url).exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
+        line.look_at = time.monotonic() + 0.1
+        descriptors = lookout.listen([line])
+        lookout.send_ahead(sent := line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000))
+        assert select.select(descriptors, [], [], 10)[0]
+        came = lookout.heard(descriptors)
+        if not came:  # the slot moves just now, as the slots of ENGINE=cluster do all the time
+            assert lookout.in_doubt() is line
+            lookout.hang_up()
+            return None
+        assert [(asked, answer.leases) for asked, answer in came] == [(sent, [])]
+        assert lookout.next(lambda _: 1) == (line, 1)
+        return lookout
+
+    wait_until(ahead, 10, "an answer from who has the slot").hang_up()
 
 
 def test_no_claim_goes_ahead_where_a_job_is_due_soon(server_url: str, namespace: str) -> None:
