@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from quaff.audit.closeup import REACH, close_up, walk
+from quaff.audit.flows import astray
+from quaff.audit.lanes import becalmed, uncalled, unnumbered
 from quaff.audit.limits import overdrawn
 from quaff.audit.picture import KINDS, Picture, whole
 from quaff.audit.rules import COUNTERS, NO_REMEDY, Finding, findings, miscounted
@@ -26,7 +28,7 @@ _FEW, _PICTURES = 100, 4
 _READ = {"hash": "HLEN", "zset": "ZCARD", "list": "LLEN"}
 _ABOUT_HOLDERS = frozenset({"no holder", "held twice", "not running", "no lease"})
 _ABOUT_NAMES = {
-    "unique key": ("uniq", "heirs", "lapses"),
+    **dict.fromkeys(("unique key", "key twice"), ("uniq", "heirs", "lapses")),
     "schedule": ("sched_def", "sched_state", "sched_next", "sched_seen"),
 }
 
@@ -58,6 +60,10 @@ class Audit:
         picture = walk(self.line, self.home)
         found += self._confirmed(picture)
         found += overdrawn(self.line, self.home, picture, self.unchecked)
+        for look in (uncalled, becalmed, unnumbered, astray):
+            # No second time a limit of which the wrong number is taken.
+            told = {(each.name, each.subject) for each in found}
+            found += [each for each in look(self.line, self.home, picture) if (each.name, each.subject) not in told]
         found += self._in_spite_of(pause, picture)
         return found
 
@@ -164,9 +170,11 @@ class Audit:
 
     def repair(self, found: Finding) -> list[Call[int]]:
         """The calls that set one finding right; none where there is no remedy, or it is not done by a script."""
-        if found.name in ("unique key", "schedule", "limit"):
+        if found.name in ("unique key", "schedule", "limit", "flow"):
             what = found.name.removesuffix(" key")
-            return [correct(self.home, what, found.subject)]
+            return [correct(self.home, what, found.subject, *found.also)]
+        if found.name == "lane":
+            return [correct(self.home, "lane", *found.also)]
         if found.name == "counter":
             return [correct(self.home, "enqueued", b"")] if found.subject == b"enqueued" else []
         if found.name == "ttl" or found.name in NO_REMEDY:
@@ -176,7 +184,8 @@ class Audit:
         processes = list(pages.scores(self.line, self.home.key("lease")))
         held = pages.scores(self.line, self.home.key("held"))
         holders = [member[:8] for member in held if member[8:] == found.subject]
-        some = [*holders, *processes][:_PROCESSES] if found.name != "token twice" else []
+        # Each once: the second of two holders lets go.
+        some = list(dict.fromkeys([*holders, *processes]))[:_PROCESSES] if found.name != "token twice" else []
         forget = found.name == "crashes" or found.text.endswith("counts of nothing")
         return [
             mend(self.home, id, processes=some, forget_counts=forget)

@@ -11,10 +11,11 @@ from quaff.store.keys import Partition
 from quaff.store.probe import Command, Line
 
 #: Of these only the fields are looked at.
-_LARGE = frozenset("msg res history logs chunks steps signals prog".split())
+_LARGE = frozenset("msg res history logs chunks steps signals prog edges".split())
 _LOOKED_AT = (
     "msg active tries history claims res tomb ghosts stop route uniq heirs spot sched_def sched_state prog steps"
-    " signals away origin logs chunks nodes flows member slots parked sched held lease done dead prio lapses backlog"
+    " signals away origin logs chunks nodes edges flows member stalled limits turn waits opens"
+    " slots parked sched held lease done dead prio lapses backlog"
     " sched_next sched_seen watched guests told ready solo"
 ).split()
 #: Close-ups of what changes while one finds out where to look.

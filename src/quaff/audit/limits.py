@@ -46,11 +46,18 @@ def _look(line: Line, home: Partition, name: bytes, routes: dict[bytes, bytes]) 
         if not unknown:
             return whole(used or b"0"), _sum(ids, routes, guests)[name]
         asked = [("HGET", key(where), id) for id in unknown for where in ("route", "active")]
-        replies = pages.atomically(line, asked)
-        # What one asks for never changes; of one that has ended meanwhile it is not known any more.
-        for id, route, token in zip(unknown, replies[::2], replies[1::2], strict=True):
+        places = [("ZSCORE", key("held"), member) for member in held if member[8:] in set(unknown)]
+        replies = pages.atomically(line, [*asked, *places])
+        # What one asks for never changes; of one that has ended meanwhile it is not known any more. One that is
+        # held and does not run takes nothing.
+        here = {
+            command[2][8:] for command, score in zip(places, replies[len(asked) :], strict=True) if score is not None
+        }
+        for id, route, token in zip(unknown, replies[: len(asked) : 2], replies[1 : len(asked) : 2], strict=True):
             if token is not None:
                 routes[id] = route or b""
+            elif id in here:
+                routes[id] = b""
     return None
 
 

@@ -25,13 +25,18 @@ INVARIANTS: dict[str, tuple[int, str]] = {
     "no owner": (10, "it is removed"),
     "expires never": (10, "it is put on the list of what expires"),
     "dead letter": (10, "the list is set right"),
-    "unique key": (11, "the key is free again, or its heir takes it"),
+    "unique key": (11, "its job holds it again, or its heir takes it, or it is free"),
+    "key twice": (11, ""),
     "counter": (12, "the counter is set to what there is"),
     "ttl": (13, "the key is made to stay (PERSIST)"),
     "kind": (13, ""),
     "foreign key": (13, ""),
     "paused": (14, ""),
-    "limit": (15, "what is taken is set to what runs"),
+    "limit": (15, "what is taken is set to what runs, and the next in line is called"),
+    "no numbers": (17, ""),
+    "lane": (17, "it is known again where its jobs stand, and it takes turns"),
+    "flow": (17, "its record is counted anew, and it is told which of its jobs have ended; without its jobs it fails"),
+    "no edges": (17, ""),
     "corrupt": (9, ""),
     "schedule": (10, "it is removed; the next worker that starts declares it again"),
 }
@@ -40,6 +45,9 @@ NO_REMEDY = {
     "kind": "Another program has written there; what the key was is lost. Rename it (RENAME), and audit again.",
     "foreign key": "Nobody here knows whose it is. If it is nobody's: UNLINK it.",
     "corrupt": "Nobody can tell what it was. It counts as nothing: cancel the job, or let it run.",
+    "key twice": "Two jobs have it, and one of them holds it: cancel the other one, or let both run.",
+    "no numbers": "Send one more job with that limit, or set it (quaff.limit()); then audit again.",
+    "no edges": "Who waits for whom in it is lost: cancel the flow (quaff.flow(id).cancel()), and start it anew.",
     "paused": "What has been started runs. Look for a worker of another release, or a program that writes there.",
 }
 
@@ -51,7 +59,7 @@ class Finding(NamedTuple):
         name: one of ``INVARIANTS``.
         subject: the job's, process's or other name that it is about.
         text: what is the case.
-        also: other jobs that one has to look at to see it.
+        also: other jobs that one has to look at to see it; of a lane the entry of its job.
     """
 
     name: str
@@ -199,7 +207,9 @@ def _unique(p: Picture) -> Iterator[Finding]:
         key, until, for_ms = p.unique_key(id), p.route_of(id)[2], p.route_of(id)[6]
         # One that is held for a time may be another's while its job lives.
         if key and until == "done" and not for_ms and id in p.msg and p.uniq.get(key) != id:
-            yield Finding("unique key", key, "a job has it that does not hold it", (id,))
+            other = p.uniq.get(key, b"")
+            twice = other in p.msg and other not in p.tomb and p.unique_key(other) == key
+            yield Finding("key twice" if twice else "unique key", key, "a job has it that does not hold it", (id,))
 
 
 def _scheduled(p: Picture) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from quaff.store.keys import Partition
 from quaff.store.scripts import load
 from quaff.store.transitions import Call
 
-#: Running jobs of a partition, or holders of its limits, up to which a limit can be counted in one call.
+#: Running jobs of a partition, holders of its limits, nodes of a flow up to which these can be counted in one call.
 COUNTED = 500
 
 
@@ -17,6 +17,11 @@ def mend(partition: Partition, id: bytes, *, processes: Sequence[bytes], forget_
     return Call(load("mend"), partition, (id, b"%d" % forget_counts, *processes), int)
 
 
-def correct(partition: Partition, what: str, name: bytes) -> Call[int]:
-    """Set right a ``process``, ``unique`` key, ``schedule``, ``limit`` or counter; 0 where it cannot be told now."""
-    return Call(load("correct"), partition, (what.encode(), name, b"%d" % COUNTED), int)
+def correct(partition: Partition, what: str, name: bytes, job: bytes = b"") -> Call[int]:
+    """Set right a process, unique key, schedule, limit, lane, flow or counter; 0 where it cannot be told now.
+
+    Args:
+        name: which one; of a lane one of its entries in ``backlog``.
+        job: that is to hold a unique key which nobody holds.
+    """
+    return Call(load("correct"), partition, (what.encode(), name, b"%d" % COUNTED, job), int)

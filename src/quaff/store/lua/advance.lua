@@ -19,7 +19,7 @@ local NODES, HOW = 30, {}
 local function node_of(name, field, first)
   local parcel = cmsgpack.unpack(redis.call('HGET', k.parcels, name) or '\144')
   if tonumber(parcel[5]) ~= first then return end
-  local current = parcel[6] == of_flow(field:sub(1, 16), 'run')
+  local current = parcel[6] == (of_flow(field:sub(1, 16), 'run') or '')
   local node = current and node_at(field)
   -- It is said again until somebody has mended it.
   if current and not node and redis.call('HEXISTS', k.nodes, field) == 1 then error('Bad data format: a node was damaged') end

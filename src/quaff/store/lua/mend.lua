@@ -4,7 +4,7 @@
 -- Answer: 1
 -- Guarantees: afterwards it is in one place if it has a message and has not ended, else in none, and has nothing it has no right to. What
 --   was right stays. A run whose holder is not known is refused from now on, and the job runs again at no cost.
--- KEYS: active away dead done flows ghosts held history lease msg parked prio ready res route sched signals solo spot steps stop tomb tries watched
+-- KEYS: active away backlog dead done flows ghosts held history lease msg parked prio ready res route sched signals solo spot steps stop tomb tries watched
 -- @include schema
 -- @include clock
 -- @include wake
@@ -55,8 +55,9 @@ for _, key in ipairs({k.sched, k.parked, k.prio}) do
   settle_in(redis.call('ZSCORE', key, id), function() redis.call('ZREM', key, id) end)
 end
 local spot = redis.call('HGET', k.spot, id)
-settle_in(spot and route and route[4] ~= '', function() leave_lane(id, route, now) end)
-if spot and not (route and route[4] ~= '') then redis.call('HDEL', k.spot, id) end
+local stands = spot and route and route[4] ~= '' and redis.call('ZSCORE', k.backlog, route[4] .. spot .. id)
+settle_in(stands, function() leave_lane(id, route, now) end)
+if spot and not stands then redis.call('HDEL', k.spot, id) end
 local function stand_in(key, alone)
   local count = #redis.call('LPOS', key, id, 'COUNT', 100, 'MAXLEN', 20000)
   for _ = 1, count - tonumber(redis.call('HGET', k.ghosts, ghost_of(id, alone)) or 0) do

@@ -1,5 +1,5 @@
 -- What the end of a node means for its flow.
--- KEYS: flows values drafts msg tomb res done meta
+-- KEYS: flows values drafts edges msg tomb res done meta
 -- @include clock
 -- @include watched
 -- @include message
@@ -20,13 +20,26 @@ local function verdict(word, reason, kind, text, now)
   return cmsgpack.pack({'', 0, {0, 0, now, '', 0, word, {reason, kind, text, ''}}})
 end
 
--- A job as its draft has it.
+-- For how long the outcomes of a flow are kept, and remembered; a day where its record is gone.
+local function terms_of(flow)
+  local ttl, window = (of_flow(flow, 'terms') or ''):match('^(%d+) (%d+)$')
+  return tonumber(ttl or 86400000), tonumber(window or 86400000)
+end
+
+-- A job as its draft has it, where there is one.
 local function stand(field, id)
-  local draft = redis.call('HGET', k.drafts, field)
+  local draft = redis.call('HGET', k.drafts, field) or ''
+  redis.call('HINCRBY', k.meta, 'enqueued', 1)
+  if #draft < 4 then return end
   local size = struct.unpack('>I4', draft)
   redis.call('HSET', k.msg, id, draft:sub(5 + size))
-  redis.call('HINCRBY', k.meta, 'enqueued', 1)
   if size > 0 then set_route(id, draft:sub(5, 4 + size)) end
+end
+
+-- Ends a job that nobody can run, as if it had been cancelled alone: those that need it miss it.
+local function give_up(flow, id, text, now)
+  local ttl, window = terms_of(flow)
+  LATER.finish(id, 'c', '', verdict('cancelled', 'cancelled', '', text, now), ttl, now, window)
 end
 
 local function release(flow, field, node, now)
@@ -38,26 +51,35 @@ local function release(flow, field, node, now)
     if size > MOST_INPUT then break end
   end
   work = work + size / 1024
-  if node[STATE] == 'u' then stand(field, id) else redis.call('HINCRBY', k.meta, 'blocked', -1) end
+  local undoes = node[STATE] == 'u'
+  if undoes then stand(field, id) else redis.call('HINCRBY', k.meta, 'blocked', -1) end
   node[STATE] = 'q'
   set_node(field, node)
   if size > MOST_INPUT then
-    local ttl, window = of_flow(flow, 'terms'):match('^(%d+) (%d+)$')
-    LATER.finish(id, 'f', '', verdict('failed', 'error', 'MessageTooLarge', 'the results it depends on are more than 16 MiB together', now), tonumber(ttl), now, tonumber(window))
+    local ttl, window = terms_of(flow)
+    LATER.finish(id, 'f', '', verdict('failed', 'error', 'MessageTooLarge', 'the results it depends on are more than 16 MiB together', now), ttl, now, window)
     return
   end
-  if #records > 0 then redis.call('HSET', k.msg, id, layer(4, table.concat(records), redis.call('HGET', k.msg, id))) end
+  if undoes or #records > 0 then
+    local known = #records > 0 or redis.call('HEXISTS', k.edges, field) == 1
+    local message = known and redis.call('HGET', k.msg, id)
+    if not message then
+      give_up(flow, id, 'its message, or what it was to undo, is gone', now)
+      return
+    end
+    if #records > 0 then redis.call('HSET', k.msg, id, layer(4, table.concat(records), message)) end
+  end
   start_waiting(id, node[DUE] > 0 and node[DUE] or now + node[DELAY], now)
 end
 
 local function end_flow(flow, now)
   local stop, bad = of_flow(flow, 'stop'), of_flow(flow, 'bad')
-  local ttl, window = of_flow(flow, 'terms'):match('^(%d+) (%d+)$')
+  local ttl, window = terms_of(flow)
   local letter, record = 's', cmsgpack.pack({'', 0, {0, 0, now, '', 0, 'succeeded'}})
   if stop then
     letter, ttl, window, record = 'c', stop:match('^(%d+) (%d+) (.*)$')
   elseif bad then
-    letter, record = 'f', verdict('failed', 'error', 'FlowFailed', node_at(field_of(flow, tonumber(bad)))[NAME], now)
+    letter, record = 'f', verdict('failed', 'error', 'FlowFailed', (node_at(field_of(flow, tonumber(bad))) or {})[NAME] or '', now)
   end
   local gone = now + math.max(tonumber(ttl), tonumber(window))
   redis.call('HSET', k.tomb, flow, letter .. string.format('%013.0f', gone) .. '|')
@@ -75,9 +97,14 @@ local function rest(flow, now)
     return
   end
   local field = flow .. undo:sub(-4)
+  local node = node_at(field)
+  if not node then
+    end_flow(flow, now)
+    return
+  end
   redis.call('HSET', k.flows, flow .. 'undo', undo:sub(1, -5))
   redis.call('HINCRBY', k.flows, flow .. 'open', 1)
-  release(flow, field, node_at(field), now)
+  release(flow, field, node, now)
 end
 
 -- Jobs that end because of others: their own failure does not count.
@@ -85,8 +112,7 @@ local consequences = {}
 
 local function end_waiting(flow, node, text, now)
   consequences[node[JOB]] = true
-  local ttl, window = of_flow(flow, 'terms'):match('^(%d+) (%d+)$')
-  LATER.finish(node[JOB], 'c', '', verdict('cancelled', 'cancelled', '', text, now), tonumber(ttl), now, tonumber(window))
+  give_up(flow, node[JOB], text, now)
 end
 
 -- What becomes of a node that waits for nothing more.
@@ -107,7 +133,7 @@ end
 -- As much of it as one call does; what is put off is for the run of the flow that it was in.
 local function decide_or_post(flow, field, node, now)
   if work >= FLOW_WORK then
-    post('d' .. field, {'advance', HERE, 'decide', field, '0', of_flow(flow, 'run')}, now)
+    post('d' .. field, {'advance', HERE, 'decide', field, '0', of_flow(flow, 'run') or ''}, now)
   else
     work = work + 5
     decide(flow, field, node, now)
@@ -119,7 +145,7 @@ local function tell_children(field, node, first, now)
   local flow, children = field:sub(1, 16), edges_at(field)[CHILDREN]
   for i = first, #children do
     if work >= FLOW_WORK then
-      post('a' .. field, {'advance', HERE, 'ended', field, ms(i), of_flow(flow, 'run')}, now)
+      post('a' .. field, {'advance', HERE, 'ended', field, ms(i), of_flow(flow, 'run') or ''}, now)
       return
     end
     work = work + 1
@@ -159,12 +185,13 @@ local function node_ended(id, letter, record, now)
   if node[STATE] == '' then redis.call('HINCRBY', k.meta, 'blocked', -1) end
   node[STATE] = letter
   set_node(field, node)
-  redis.call('HINCRBY', k.flows, flow .. letter, 1)
-  redis.call('HINCRBY', k.flows, flow .. 'open', -1)
+  -- Where the record of the flow is gone nothing is counted, and its jobs go on: an audit makes it anew.
+  local counted = redis.call('HINCRBY', k.flows, flow .. 'open', -1) >= 0
+  if counted then redis.call('HINCRBY', k.flows, flow .. letter, 1) else redis.call('HDEL', k.flows, flow .. 'open') end
   if letter == 's' then
     redis.call('HSET', k.values, field, record)
-    if node[UNDO] >= 0 then redis.call('HSET', k.flows, flow .. 'undo', (of_flow(flow, 'undo') or '') .. struct.pack('>I4', node[UNDO])) end
-  elseif counts(field, id) then
+    if counted and node[UNDO] >= 0 then redis.call('HSET', k.flows, flow .. 'undo', (of_flow(flow, 'undo') or '') .. struct.pack('>I4', node[UNDO])) end
+  elseif counted and counts(field, id) then
     redis.call('HSETNX', k.flows, flow .. 'bad', field:byte(17) * 16777216 + field:byte(18) * 65536 + field:byte(19) * 256 + field:byte(20))
   end
   if ending then
