@@ -20,8 +20,8 @@ from tests.telemetry import traceapp
 from tests.telemetry.conftest import APP
 from tests.worker.support import Stage
 
-CANARY = "a canary 'of' 4711"
-PARTS = ("canary", "4711")
+CANARY = "a canary 'of' 4711x"
+PARTS = ("canary", "4711x")
 
 
 @pytest.fixture

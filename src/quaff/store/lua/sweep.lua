@@ -58,8 +58,9 @@ if tonumber(before[1]) and now > seen then
 end
 redis.call('HSET', k.meta, 'ended_at_tick', ended)
 -- Nor must a lease that was written by it.
-local ahead = redis.call('ZRANGEBYSCORE', k.lease, '(' .. ms(now + lease_ms), '+inf', 'LIMIT', 0, limit)
-for _, process in ipairs(ahead) do redis.call('ZADD', k.lease, ms(now + lease_ms), process) end
+for _, process in ipairs(redis.call('ZRANGEBYSCORE', k.lease, '(' .. ms(now + lease_ms), '+inf', 'LIMIT', 0, limit)) do
+  redis.call('ZADD', k.lease, ms(now + lease_ms), process)
+end
 
 local more = 0
 -- What has come to its share may have more.
@@ -127,14 +128,12 @@ if promoted > 0 then hint() end
 most = share()
 if redis.call('EXISTS', k.opens) == 1 then took(open_due(now, most), most) end
 
--- What is full again, or held no longer, leaves nothing behind.
-local rested = redis.call('ZRANGEBYSCORE', k.rates, '-inf', ms(now), 'LIMIT', 0, limit)
-if #rested > 0 then redis.call('ZREM', k.rates, unpack(rested)) end
-local unheard = redis.call('ZRANGEBYSCORE', k.watched, '-inf', ms(now), 'LIMIT', 0, limit)
-if #unheard > 0 then redis.call('ZREM', k.watched, unpack(unheard)) end
-local left_alone = redis.call('ZRANGEBYSCORE', k.followed, '-inf', ms(now), 'LIMIT', 0, limit)
-if #left_alone > 0 then redis.call('ZREM', k.followed, unpack(left_alone)) end
-if #rested >= limit or #unheard >= limit or #left_alone >= limit then more = 1 end
+-- What is full again, held or heard no longer, or asked by nobody, leaves nothing behind.
+for _, key in ipairs({k.rates, k.watched, k.followed, k.requests}) do
+  local over = redis.call('ZRANGEBYSCORE', key, '-inf', ms(now), 'LIMIT', 0, limit)
+  if #over > 0 then redis.call('ZREM', key, unpack(over)) end
+  if #over >= limit then more = 1 end
+end
 most = share()
 local overdue = redis.call('ZRANGEBYSCORE', k.guests, '-inf', ms(now), 'LIMIT', 0, most)
 took(#overdue, most)
@@ -206,8 +205,6 @@ outdated(k.tasks, k.tasks_until)
 outdated(k.failures, k.failures_until)
 outdated(k.workers, k.workers_until)
 outdated(k.dumps, k.dumps_until)
-local open = redis.call('ZRANGEBYSCORE', k.requests, '-inf', ms(now), 'LIMIT', 0, limit)
-if #open > 0 then redis.call('ZREM', k.requests, unpack(open)) end
 -- Schedules of a code that nobody runs any more.
 if now >= reap_from then
   local forgotten = redis.call('ZRANGEBYSCORE', k.sched_seen, '-inf', ms(now - 3 * lease_ms), 'LIMIT', 0, limit)
