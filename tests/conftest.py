@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,9 @@ from tests.catalogue import ID
 from tests.helpers import Program
 from tests.matrix import ENGINES, WORKER, chosen, known_as, leave_out, line_to, prepare
 from tests.proxy import Proxy
+
+if TYPE_CHECKING:
+    from tests.store.engine import Desk
 
 
 def pytest_configure() -> None:
@@ -50,6 +54,15 @@ def server_url() -> Iterator[str]:
 def namespace() -> str:
     """A namespace that no other test has."""
     return f"t{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def desk(server_url: str, namespace: str) -> Iterator[Desk]:
+    """A queue without a worker: the test is it."""
+    from tests.store.engine import Desk
+
+    with closing(Desk(server_url, namespace, queue="default")) as desk:
+        yield desk
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,22 +14,12 @@ from quaff import Job, JobNotFound, Quaff, ResultExpired
 from quaff.model import codec, outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Outcome
-from quaff.store.keys import partition
 from quaff.store.transitions import Call
 from tests.helpers import in_loop, wait_until
 from tests.store.engine import Desk, process_id
 
 VALUE = "what came of it"
 RECORD = outcome.encode(Outcome("t", 0, Attempt(1, 1, 2, "w", 1, "succeeded"), msgspec.Raw(codec.pack(VALUE))))
-
-
-@pytest.fixture
-def desk(server_url: str, namespace: str) -> Iterator[Desk]:
-    """A queue without a worker: the test is it."""
-    desk = Desk(server_url, namespace)
-    desk.home = partition(namespace, "default")
-    yield desk
-    desk.close()
 
 
 @pytest.fixture

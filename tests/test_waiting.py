@@ -18,7 +18,6 @@ from quaff.model import ids, outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Outcome
 from quaff.model.states import JobState
-from quaff.store.keys import partition
 from quaff.waiting import LOOK_ANYWAY
 from tests import taskapp
 from tests.helpers import Program, in_loop, wait_until
@@ -34,15 +33,6 @@ def worker(server_url: str) -> Iterator[Program]:
     """One worker for all."""
     with taskapp.served(server_url) as worker:
         yield worker
-
-
-@pytest.fixture
-def desk(server_url: str, namespace: str) -> Iterator[Desk]:
-    """A queue without a worker: the test is it."""
-    desk = Desk(server_url, namespace)
-    desk.home = partition(namespace, "default")
-    yield desk
-    desk.close()
 
 
 @pytest.fixture

@@ -16,21 +16,11 @@ from quaff import Event, Job, JobNotFound, JobState, Progress, Quaff, ResultTime
 from quaff.model import outcome, progress
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Outcome
-from quaff.store.keys import partition
 from quaff.store.transitions import Lease, note
 from tests.helpers import in_loop, wait_until
 from tests.store.engine import Desk, process_id
 
 NOBODY = "default-0-" + "0" * 32
-
-
-@pytest.fixture
-def desk(server_url: str, namespace: str) -> Iterator[Desk]:
-    """A queue without a worker: the test is it."""
-    desk = Desk(server_url, namespace)
-    desk.home = partition(namespace, "default")
-    yield desk
-    desk.close()
 
 
 @pytest.fixture

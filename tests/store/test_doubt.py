@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,6 +29,21 @@ def line(own: Own) -> Iterator[Proxy]:
     proxy.close()
 
 
+@contextmanager
+def starved(line: Proxy, desk: Desk) -> Iterator[None]:
+    """What is sent inside is held on its way; then the memory is full, and it is sent again."""
+
+    def starve() -> None:
+        wait_until(lambda: line.met == ["hold"])
+        desk.redis.config_set("maxmemory", 1)
+        line.cut()
+
+    other = threading.Thread(target=starve)
+    other.start()
+    yield
+    other.join()
+
+
 @both
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_refusal_after_a_lost_reply_is_no_refusal(
@@ -38,16 +54,8 @@ def test_a_refusal_after_a_lost_reply_is_no_refusal(
     send(store, [enqueue(desk, ids.new_raw())])
     (line.on_reply if stored else line.on_request)("hold")
 
-    def starve() -> None:
-        wait_until(lambda: line.met == ["hold"])
-        desk.redis.config_set("maxmemory", 1)
-        line.cut()
-
-    other = threading.Thread(target=starve)
-    other.start()
-    with pytest.raises(NoAnswer, match=r"one try, and another failed: .*no memory left"):
+    with starved(line, desk), pytest.raises(NoAnswer, match=r"one try, and another failed: .*no memory left"):
         send(store, [enqueue(desk, id)])
-    other.join()
     with pytest.raises(QueueFull):  # nothing of this one can have been applied
         send(store, [enqueue(desk, ids.new_raw())])
     desk.redis.config_set("maxmemory", 0)
@@ -64,16 +72,11 @@ def test_who_sends_is_told_which_job_it_is(own: Own, line: Proxy, namespace: str
     desk = Desk(own.url, namespace)
     line.on_reply("hold")
 
-    def starve() -> None:
-        wait_until(lambda: line.met == ["hold"])
-        desk.redis.config_set("maxmemory", 1)
-        line.cut()
-
-    other = threading.Thread(target=starve)
-    other.start()
-    with pytest.raises(EnqueueUnknown, match=r"no memory left.*may be stored: look at its state") as caught:
+    with (
+        starved(line, desk),
+        pytest.raises(EnqueueUnknown, match=r"no memory left.*may be stored: look at its state") as caught,
+    ):
         task.delay()
-    other.join()
     assert quaff.job(caught.value.id).state is JobState.QUEUED
     desk.redis.config_set("maxmemory", 0)
     desk.close()
