@@ -6,15 +6,19 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from quaff import ConfigurationError, IdConflict, Quaff, QueueFull, Unique, chain, group
 from quaff.model import ids
-from quaff.store.keys import partition
+from quaff.store.client import Store
+from quaff.store.keys import Partition, partition
 from quaff.task import Task
+from quaff.worker import serving
+from quaff.worker.presence import Presence
+from quaff.worker.process import introduction
 from tests.helpers import Program, python, wait_until
 from tests.worker import workapp
 from tests.worker.support import Stage
@@ -114,6 +118,24 @@ def test_a_worker_learns_of_partitions_that_another_program_uses(stage: Stage, s
     assert sorted(quaff.wait_all(jobs, 40)) == sorted([*range(60)] * (len(jobs) // 60))
     assert "more partitions than this worker knew" in worker.output
     assert worker.stop() == 0
+
+
+def test_partitions_come_to_light_while_a_worker_is_still_being_put_together(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first sweep finds them before the supervisor looks for the first time: it sees them nevertheless."""
+    spread_over(stage, 6).tasks["echo"].delay(1)
+
+    def later(store: Store, homes: Sequence[Partition], name: str, slots: str) -> Presence:
+        wait_until(lambda: len(homes) == 6, 20)
+        return Presence(store, homes, name, slots)
+
+    monkeypatch.setattr(serving, "Presence", later)
+    word = introduction(stage.quaff, ["default"], [("default", 0)])
+    worker = serving.Serving(word, "slow")
+    assert worker.grown() == [("default", number) for number in range(6)]
+    assert worker.grown() == ()
+    worker.chores.close(10)
 
 
 def test_what_holds_a_queue_up_holds_up_its_new_partitions_too(stage: Stage) -> None:

@@ -132,8 +132,8 @@ class Chores:
         self._sweeps: list[Chore] = []
         self._firing: list[Chore] = []
         self._delivering: list[Chore] = []
-        for place in range(len(partitions)):
-            self._take_on(place)
+        for home in partitions:
+            self._take_on(home)
         self._thread = threading.Thread(target=self._work, name="quaff-chores", daemon=True)
         self._thread.start()
 
@@ -191,9 +191,9 @@ class Chores:
         self._call.set()
         self._thread.join(seconds)
 
-    def _take_on(self, place: int) -> None:
+    def _take_on(self, home: Partition) -> None:
         """Do for a partition what there is to do."""
-        home = self._partitions[place]
+        place = len(self._sweeps)
         self._unpark.add(home)
         self._sweeps.append(Chore(f"sweeping queue {home.queue}", partial(self._sweep, place)))
         fire, deliver = partial(self._timekeeper.fire, place), partial(self._courier.deliver, place)
@@ -204,8 +204,9 @@ class Chores:
         """A queue has so many partitions: take on those that are not known here."""
         known = sum(each.queue == first.queue for each in self._partitions)
         for number in range(known, count):
-            self._partitions.append(partition(first.namespace, first.queue, number))
-            self._take_on(len(self._partitions) - 1)
+            home = partition(first.namespace, first.queue, number)
+            self._take_on(home)
+            self._partitions.append(home)  # last: who sees it there may call for any of its chores
 
     def _name_those_concerned(self, death: Death) -> None:
         """The log of a process that is gone says which jobs that means, a few of them if they are many."""

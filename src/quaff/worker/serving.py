@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from quaff.queues import QueueStats, stats_of
 from quaff.store.client import Store
 from quaff.store.connect import Endpoint
-from quaff.store.keys import partition
+from quaff.store.keys import Partition, partition
 from quaff.store.transitions import Kept, Rules
 from quaff.worker.burst import Burst
 from quaff.worker.control import Word
@@ -57,7 +57,8 @@ class Serving:
             webhook = Webhook(word.webhook_url, word.webhook_key) if word.webhook_url else None
             Alerts(store, self._partitions, word.source, webhook, settings["alert_wait"])
         self._heard = 0
-        self._listen()
+        # Not to what the first sweep has found meanwhile: nobody has been told of it.
+        self._listen(self._partitions[: len(word.partitions)])
 
     @property
     def queues(self) -> list[str]:
@@ -86,16 +87,17 @@ class Serving:
 
         Another program may spread a queue over more than this worker was told.
         """
-        if len(self._partitions) == self._heard:
+        homes = [*self._partitions]
+        if len(homes) == self._heard:
             return ()
-        self._listen()
-        return [(each.queue, each.number) for each in self._partitions]
+        self._listen(homes)
+        return [(each.queue, each.number) for each in homes]
 
-    def _listen(self) -> None:
-        first, self._heard = self._heard, len(self._partitions)
+    def _listen(self, homes: Sequence[Partition]) -> None:
+        first, self._heard = self._heard, len(homes)
         calls: dict[str, Callable[[int], None]] = {
             "stop": self.chores.hurry,
             "outbox": self.chores.deliver,
             "requests": self.chores.hear,
         }
-        Ears(self._endpoint, dict(enumerate(self._partitions[first:], first)), calls)
+        Ears(self._endpoint, dict(enumerate(homes[first:], first)), calls)

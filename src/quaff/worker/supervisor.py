@@ -181,7 +181,7 @@ class Supervisor:
     def _listen(self) -> None:
         """Wait for a signal, a word of a child, or the next deadline."""
         timeout = _LOOK if self._introduction or self._children else _SHORT
-        timeout = _SOON if self._dumps.open or self._lapses.barred else timeout
+        timeout = _SOON if self._dumps.open or (self._lapses.barred and not self._ending) else timeout
         leaving = [child.leaves_at for child in self._children if child.leaves_at is not None]
         for at in (self._pause.until, *leaving):
             if at > (now := time.monotonic()):
