@@ -58,7 +58,7 @@ class Catalogue(NamedTuple):
         lines = [
             f"# {self.title}",
             "",
-            f'Made by `python -m tests.{self.name}`. `make test ARGS="-k {first}"` runs the tests of one row.',
+            f'Made by `python -m tests.{self.name}`. `make test ARGS="-k {first}."` runs the tests of one row.',
         ]
         for part, rows in self.parts.items():
             lines += ["", f"## {part}", "", "| | row | tests |", "|---|---|---|"]

@@ -29,7 +29,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """``-k F54`` and ``-k S4`` find the tests that cite the row in their docstring; see also ``matrix.leave_out``."""
+    """``-k F54.`` and ``-k S4.`` find the tests that cite the row in their docstring; see also ``matrix.leave_out``.
+
+    With the point: ``-k`` looks for parts of words, and ``S4`` is one of ``S40``.
+    """
     if besides := leave_out(items, chosen()):
         config.hook.pytest_deselected(items=besides)
         items[:] = [item for item in items if item not in besides]
@@ -37,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function):
             above = item.cls.__doc__ if item.cls else ""
             found = ID.findall(f"{above} {item.function.__doc__}")
-            item.extra_keyword_matches.update(found)
+            item.extra_keyword_matches.update(f"{id}." for id in found)
     early = {item.path for item in items if item.get_closest_marker("early")}
     # Then those that start workers: what is quick comes last, so that nobody has a long file alone at the end.
     items.sort(key=lambda item: (item.path not in early, "worker" not in item.path.parts))

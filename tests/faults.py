@@ -23,7 +23,7 @@ CATALOGUE: dict[str, dict[int, str]] = {
     },
     "The server and its disk": {
         14: "killed without an append-only file: what it had not saved is lost, workers go on",
-        15: "killed with one: nothing that was acknowledged a second before is lost",
+        15: "killed with one: nothing that was acknowledged is lost, but what it held back for its disk (everysec)",
         16: "the power fails: the state on disk is consistent, whichever byte was the last",
         17: "the power fails with appendfsync always: nothing that was acknowledged is lost",
         18: "the server comes back empty: workers go on and say so",

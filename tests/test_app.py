@@ -107,6 +107,12 @@ def test_a_server_that_is_away_is_named_with_what_to_do() -> None:
     assert text.endswith("Nothing was stored. [QF011]")
 
 
+def test_a_server_that_speaks_no_tls_is_asked_whether_it_does(proxy: Proxy) -> None:
+    """One that does not answers nothing that could be read; a try without TLS is at hand."""
+    text = refusal(Quaff(proxy.url.replace("redis://", "rediss://"), deadline=0.3))
+    assert "Does it speak TLS on that port? redis:// is without." in text
+
+
 def test_a_question_to_a_server_that_is_away_says_nothing_of_storing() -> None:
     """It would have stored nothing anyway; in a thread and in a coroutine the same."""
     job = Quaff(NOBODY, deadline=0.1).job("default-0-" + "0" * 32)

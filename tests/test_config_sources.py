@@ -193,9 +193,9 @@ def test_a_value_of_another_kind_is_refused(value: object) -> None:
 
 
 def test_an_unknown_setting_in_code_is_told_with_the_nearest_known_one() -> None:
-    """It can only be a mistake there."""
+    """It can only be a mistake there: where it is written, not where a job is first sent."""
     with pytest.raises(ConfigurationError) as caught:
-        _ = Quaff(namspace="shop").settings
+        Quaff(namspace="shop")
     assert str(caught.value) == "unknown setting 'namspace' in Quaff(...). Did you mean 'namespace'? [QF001]"
     quaff = Quaff()
     quaff.override(leese=1)
@@ -252,3 +252,12 @@ def test_the_page_has_each_setting_with_its_default_and_no_other() -> None:
     unset = dict.fromkeys(("dashboard_user", "dashboard_password", "webhook_url", "webhook_key"), "none")
     words = {"processes": "the CPUs", "partitions": "one of each queue", "statistics": "true"}
     assert told == known | of_keys | words | unset
+
+
+@pytest.mark.parametrize("keys", [{"SECRET_KEY": 12345678}, {"SECRET_KEY": "one", "SECRET_KEY_FALLBACKS": [7]}])
+def test_a_secret_key_that_is_a_number_is_refused(keys: dict[str, Any]) -> None:
+    """S5: FLASK_SECRET_KEY=12345678 is one for Flask, and bytes(12345678) would be a key that anybody has."""
+    app = Flask("app")
+    app.config.from_mapping(keys)
+    with pytest.raises(ConfigurationError, match=r"SECRET_KEY.*give texts or bytes"):
+        _ = FlaskQuaff(app).settings

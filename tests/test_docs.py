@@ -58,6 +58,8 @@ def test_the_python_on_each_page_runs_from_top_to_bottom(
     """
     scope: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page, "python"):
+        for variable in re.findall(r'os\.environ\["(\w+)"\]', block):
+            monkeypatch.setenv(variable, f"{variable} of the reader")
         name = FILE.match(block)
         if name:
             module = name[1].removesuffix(".py")

@@ -49,7 +49,7 @@ def test_the_embedded_server_is_in_order(server_url: str) -> None:
     """Everything is ok, and the loss window is said in words; nobody need sign where nobody else can write."""
     found = look(server_url)
     assert {each.level for each in found.values()} == {"ok"}
-    assert "a power cut what came in the last two seconds" in found["persistence"].text
+    assert "a power cut the last two seconds" in found["persistence"].text
     assert "nobody else can send anything" in found["signing"].text
 
 

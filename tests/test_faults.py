@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,21 @@ def test_each_row_has_a_test_or_a_reason_why_not(catalogue: Catalogue, last: int
 def test_the_page_is_up_to_date(catalogue: Catalogue, last: int) -> None:
     """Otherwise: ``python -m tests.faults > docs/reference/faults.md``, or the same with ``threats``."""
     assert catalogue.path.read_text() == catalogue.page()
+
+
+@each_catalogue
+def test_a_row_is_run_by_its_id_with_a_point(catalogue: Catalogue, last: int) -> None:
+    """Not those whose ids go on with another digit."""
+    cited = catalogue.cited()
+    longer = {test for number in range(10, 20) for test in cited[number]} - {*cited[1]}
+    assert longer
+    files = {test.partition("::")[0] for test in longer.union(cited[1])}
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-n0"]
+    words = ["-k", f"{catalogue.letter}1.", *sorted(files)]
+    own = os.environ | {"ENGINE": ""}
+    done = subprocess.run([*command, *words], cwd=rows.ROOT, capture_output=True, text=True, env=own)
+    found = {line.partition("[")[0] for line in done.stdout.splitlines() if "::" in line}
+    assert found == set(cited[1]), done.stdout + done.stderr
 
 
 CITING = """

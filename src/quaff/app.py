@@ -53,12 +53,13 @@ class Quaff(Registry):
         settings: any other setting by its name, such as ``namespace="shop"`` or ``result_ttl=60``.
 
     Raises:
-        ConfigurationError: ``results`` is no ResultStore.
+        ConfigurationError: ``results`` is no ResultStore, or there is no setting of that name.
     """
 
     def __init__(self, url: str | None = None, *, results: ResultStore | None = None, **settings: Any) -> None:
         super().__init__()
         self.results: ResultStore | None = checked(results)
+        config.check_names(settings, "Quaff(...)")
         self._code = settings if url is None else {"url": url, **settings}
         self._flags: dict[str, Any] = {}
         self._backend: Backend | None = None
@@ -237,6 +238,10 @@ class Quaff(Registry):
     def detour(self) -> Detour | None:
         """Where jobs and flows go that are sent here and now; None for nearly all: to the server."""
         return detour.current()
+
+    def lacking(self) -> str:
+        """What the application lacks, as one says it; nothing if all is there. Of a web framework's there is more."""
+        return ""
 
     def _deliver(self, submissions: Sequence[Submission]) -> list[Job[Any]]:
         delivery = Delivery(submissions, self.settings, self._handle)

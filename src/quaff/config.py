@@ -9,7 +9,7 @@ import logging
 import os
 import tomllib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,7 @@ def resolve(
         for name, value in values.items():
             if value is None:
                 continue
-            if name not in _FIELDS:
-                raise ConfigurationError(f"unknown setting {name!r} in {source}.{did_you_mean(name, _FIELDS)}")
+            check_names([name], source)
             found[name] = (value, f"QUAFF_{name.upper()} in {source}" if source == "the environment" else source)
     if "url" not in found:
         for key in ("VALKEY_URL", "REDIS_URL"):
@@ -160,10 +159,21 @@ def resolve(
     return _checked(found, _of_flask(app_config or {}))
 
 
+def check_names(names: Iterable[str], source: str) -> None:
+    """Raise ConfigurationError for the name of no setting; ``source``: where somebody has written it."""
+    for name in names:
+        if name not in _FIELDS:
+            raise ConfigurationError(f"unknown setting {name!r} in {source}.{did_you_mean(name, _FIELDS)}")
+
+
 def _of_flask(app_config: Mapping[str, Any]) -> tuple[bytes, ...]:
     """What a web application signs with, the newest key first; nothing if it has none."""
     newest, older = app_config.get("SECRET_KEY"), app_config.get("SECRET_KEY_FALLBACKS") or ()
-    return tuple(_bytes(key) for key in (newest, *reversed(older))) if newest else ()
+    keys = (newest, *reversed(older)) if newest else ()
+    if not all(isinstance(key, (str, bytes)) for key in keys):
+        # Flask reads FLASK_SECRET_KEY as JSON, and a number would come to be so many zero bytes.
+        raise ConfigurationError("SECRET_KEY and SECRET_KEY_FALLBACKS of the application: give texts or bytes.")
+    return tuple(_bytes(key) for key in keys)
 
 
 def _bytes(key: str | bytes) -> bytes:

@@ -92,9 +92,11 @@ class Quaff(Extension[Flask]):
     def _current(self) -> Flask | None:
         return app_ctx.app if has_app_context() else None
 
+    def _asked(self, app: Flask) -> bool:
+        return has_request_context() and app_ctx.app is app
+
     def _url_here(self, app: Flask, endpoint: str, values: dict[str, Any]) -> str | None:
-        here = has_request_context() and app_ctx.app is app
-        return url_for(endpoint, **values) if here else None
+        return url_for(endpoint, **values) if self._asked(app) else None
 
     # In a server with one thread a process, a request that is kept open would keep everybody else waiting too.
 

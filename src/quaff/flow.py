@@ -239,7 +239,12 @@ class Flow(Generic[R]):
         if found.state is None:
             raise self._site.missing()
         if not found.state.terminal:
-            raise ResultTimeout(f"flow {self.id} had not ended after {timeout:g} s; it goes on.", self.id)
+            raise ResultTimeout(
+                f"flow {self.id} had not ended after {timeout:g} s; it goes on, as far as there are workers for queue "
+                f"{self._site.id.queue!r} at {self._store.endpoint.where} that know its tasks. Its graph() says which "
+                "jobs have not ended, and job(name).info() of each how it stands.",
+                self.id,
+            )
         if not found.record:
             raise ResultExpired(f"flow {self.id} ended as {found.state}; its result is kept no longer.", self.id)
         error = outcome.read(found.record).attempt.error

@@ -22,7 +22,8 @@ from quaff.store.queries import Found
 class AttemptInfo(msgspec.Struct, frozen=True):
     """One run of a job; times are aware UTC datetimes. ``outcome``: ``running succeeded failed crashed lapsed
     cancelled snoozed``, ``unsettled`` (it had ended, and its process died before it could say how), ``released`` (given
-    back at no cost), ``corrupt`` (what is kept of it cannot be read)."""
+    back at no cost), ``corrupt`` (what is kept of it cannot be read). Of a ``running`` one the server knows the number
+    alone: until it has ended, both times are None, ``worker`` is empty and ``pid`` is 0."""
 
     number: int
     started_at: datetime | None

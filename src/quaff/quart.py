@@ -70,9 +70,11 @@ class Quaff(Extension[Quart]):
     def _current(self) -> Quart | None:
         return _cv_app.get().app if has_app_context() else None
 
+    def _asked(self, app: Quart) -> bool:
+        return has_request_context() and _cv_app.get().app is app
+
     def _url_here(self, app: Quart, endpoint: str, values: dict[str, Any]) -> str | None:
-        here = has_request_context() and _cv_app.get().app is app
-        return url_for(endpoint, **values) if here else None
+        return url_for(endpoint, **values) if self._asked(app) else None
 
     async def _status(self, token: str) -> Response:
         known = request.headers.get("If-None-Match", "")

@@ -60,6 +60,8 @@ def tick() -> None: ...
 #: What somebody may have put anywhere: colours, the cursor, line ends, another direction, a bell.
 HOSTILE = "<b>\x1b[31mred\x1b[2J\r\nnext\x07\u202eback\x9b1m"
 
+CLI_PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+
 Run = Callable[..., Result]
 
 
@@ -169,7 +171,7 @@ def test_no_server_is_three_and_our_own_mistake_is_seventy(shop: str, monkeypatc
     def wrong(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("quaff.cli.looking.inspector_of", wrong)
+    monkeypatch.setattr("quaff.cli.looking.server_of", wrong)
     bug = run("info")
     assert bug.exit_code == BUG == 70
     assert "ZeroDivisionError" in said(bug)
@@ -210,6 +212,36 @@ def test_info_and_queues_say_how_things_stand(shop: str, quaff: Quaff, worker: P
     assert any(line.split()[:4] == ["default", "0", "0", "1"] for line in lines)
     assert run("queues", "-Q", "default").stdout.startswith("QUEUE")
     assert "last 60 minutes" in run("top").stdout
+
+
+def test_what_is_parked_is_not_said_to_be_known_nowhere(shop: str, quaff: Quaff, worker: Program) -> None:
+    """The one worker that claimed it does not know its task; another one may."""
+    job = quaff.task(lambda: None, name="stranger").delay()
+    wait_until(lambda: job.info().parked, 10, "a job that is put aside")
+    told = run("queues").stdout
+    assert "1 parked: blocked, or claimed by a worker that does not know their task" in told, told
+
+
+@pytest.mark.parametrize("command", ["info", "audit"])
+def test_a_namespace_where_nothing_is_stored_is_no_clean_bill(shop: str, quaff: Quaff, command: str) -> None:
+    """A slip of the pen looks at nothing, and is told so; the document of ``--json`` stays alone on its stream."""
+    note = "nothing is stored under the namespace 'nonexist'\n"
+    quaff.tasks["add"].delay(1, 2)
+    assert "nothing" not in said(run(command))
+    wrong = {"QUAFF_NAMESPACE": "nonexist"}
+    missed, own = run(command, env=wrong), run(command, "-Q", "default", env=wrong)
+    assert (missed.exit_code, note in missed.stdout) == (0, True), said(missed)
+    assert "nothing of default is stored under the namespace 'nonexist'" in own.stdout
+    told = run(command, "--json", env=wrong)
+    assert (told.stderr, told.stdout.count("\n")) == (note, 1)
+
+
+def test_the_docs_name_what_is_no_command_of_flask() -> None:
+    """The page of the commands has each of them, and no other."""
+    from quaff.cli.flask import quaff_group
+
+    (told,) = re.findall(r"import` need the application\. (.*) are no commands of `flask quaff`", CLI_PAGE.read_text())
+    assert set(re.findall(r"`(\w+)`", told)) == program().commands.keys() - quaff_group.commands.keys()
 
 
 def test_tasks_say_what_they_cost(shop: str, quaff: Quaff, worker: Program) -> None:

@@ -21,26 +21,28 @@ from sqlalchemy import event
 from quaff.sqlalchemy import Relay
 
 
-def die(where: str) -> None:
-    """The end of this process, written down."""
+def note(*lines: str) -> None:
+    """Write them down, for the test and the other processes."""
     with open(os.environ["KILLS"], "a") as file:
-        file.write(f"{where}\n")
+        file.write("".join(f"{line}\n" for line in lines))
+
+
+def die(*where: str) -> None:
+    """The end of this process, written down."""
+    note(*where)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Fate:
-    """What becomes of this process."""
-
-    at_publish = False
-
-
 class MortalRelay(Relay):
-    """Dies when the server has the jobs and the database does not know of it yet."""
+    """Dies when the server has a job that was doomed and the database does not know of it yet, in whichever process."""
 
     def _deliver(self, rows: Sequence[Any]) -> None:
         super()._deliver(rows)
-        if Fate.at_publish:
-            die("publish")
+        written = Path(os.environ["KILLS"]).read_text().splitlines()
+        sent = {row.job for row in rows}
+        doomed = [words[1:] for line in written if (words := line.split())[0] == "doomed"]
+        if ends := [end for number, job in doomed if job in sent and (end := f"publish {number}") not in written]:
+            die(*ends)
 
 
 def place(number: int) -> Any:
@@ -51,16 +53,17 @@ def place(number: int) -> Any:
     session = shop.db.session
     session.add(shop.Order(number=number))
     with shop.outbox(session):
-        shop.ship.delay(number)
+        job = shop.ship.delay(number)
     session.flush()
     if fate == "rollback":
         session.rollback()
         return "rolled back", 409
     if fate == "flush":
-        die("flush")
+        die(f"flush {number}")
     if fate == "commit":
-        event.listen(session(), "after_commit", lambda _: die("commit"))
-    Fate.at_publish = fate == "publish"
+        event.listen(session(), "after_commit", lambda _: die(f"commit {number}"))
+    if fate == "publish":
+        note(f"doomed {number} {job.id}")
     session.commit()
     return "committed", 202
 

@@ -33,7 +33,8 @@ def shop(server_url: str) -> Iterator[Site]:
         own = environment | {"QUAFF_URL": known_as(WORKER, server_url)}
         worker = helpers.start_worker("app:quaff", "-p", "1", cwd=EXAMPLE, env=own)
         try:
-            web.wait_for("startup complete")
+            # It says that its application has started before it listens.
+            web.wait_for("Uvicorn running on")
             yield Site(f"http://127.0.0.1:{port}/")
             assert web.stop() in (0, -15), web.output
             assert "Application shutdown complete" in web.output

@@ -169,9 +169,8 @@ def test_a_url_without_a_password_is_shown_as_it_is(url: str) -> None:
 @pytest.mark.parametrize("url", ["redis://[bad", "redis://host:port", "redis://:pa/ss@host", "redis://u:pa#ss@host"])
 def test_a_url_that_cannot_be_read_is_a_configuration_error(url: str) -> None:
     """It names the place it comes from, and no part of a password."""
-    endpoint = Endpoint(url, "QUAFF_URL in the environment", 1)
     with pytest.raises(ConfigurationError, match="QUAFF_URL in the environment") as caught:
-        endpoint.pool()
+        Endpoint(url, "QUAFF_URL in the environment", 1).pool()
     assert "'pa'" not in str(caught.value)
 
 

@@ -44,6 +44,15 @@ def test_a_cluster_url_names_some_of_its_nodes() -> None:
         ("redis+sentinel://h1/shop/1", "the name that the sentinels know"),
         ("redis+sentinel://u:se/cret@h1/shop", "escape"),
         ("redis+cluster://u:se#cret@h1", "escape"),
+        ("redis://h/shop", "'shop' is no database, which is a number.*QUAFF_NAMESPACE"),
+        ("redis://h/-1", "'-1' is no database"),
+        ("redis://h:1/3/2", "'3/2' is no database"),
+        ("rediss://u:secret@h:1/1/2?ssl_ca_certs=x", "'1/2' is no database"),
+        ("redis://h//2", "'/2' is no database"),
+        ("redis://h/0?db=4", "its database is 0, and \\?db=4: write one"),
+        ("redis://u/x:secret@h/0", "escape"),
+        ("redis://u:12#secret@h/0", "escape"),
+        ("redis://u:12?secret@h/0", "escape"),
     ],
 )
 def test_a_url_of_another_form_is_refused_with_what_to_write(url: str, words: str) -> None:
@@ -52,6 +61,25 @@ def test_a_url_of_another_form_is_refused_with_what_to_write(url: str, words: st
         read(url, "QUAFF_URL in the environment")
     assert "QUAFF_URL in the environment" in str(caught.value)
     assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "redis://h",
+            "redis://h:1/",
+            "redis://h/0",
+            "redis://u:p%2F@[::1]:1/15/",
+            "rediss://h?db=4",
+            "redis://h/4?db=4",
+        ),
+        *("redis://h/0?password=a@b", "unix:///run/valkey.sock?db=3"),
+    ],
+)
+def test_a_url_with_one_database_or_none_is_taken(url: str) -> None:
+    """After the host, or as an option."""
+    assert read(url, "a test").url == url
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 import uuid
 from typing import Any
 
-from quaff import Quaff
+from quaff import Quaff, current_job
 
 quaff = Quaff()
 
@@ -43,6 +45,24 @@ def pools() -> list[int]:
         with multiprocessing.get_context(method).Pool(1) as workers:
             found += workers.map(abs, [-1])
     return found
+
+
+@quaff.task(name="fork_and_die")
+def fork_and_die(leave: bool) -> int:
+    """The first time, leave a copy of this process behind, in its group or in one of its own, and be killed."""
+    if current_job.attempt == 1:
+        copy = os.fork()
+        if copy == 0:
+            if leave:
+                os.setsid()
+            os.closerange(1, 3)  # whoever reads what the worker says waits for their end
+            time.sleep(600)
+            os._exit(0)
+        while leave and os.getpgid(copy) != copy:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(600)  # another thread may be the one that gets the signal
+    return current_job.attempt
 
 
 @quaff.task(name="seen")

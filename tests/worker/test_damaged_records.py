@@ -60,15 +60,15 @@ def test_a_worker_lives_through_damaged_messages(stage: Stage) -> None:
     worker = stage.worker("-p", "1", MAX_MESSAGE="100000")
     before = children(worker)
     several = [*damaged(MESSAGES["given results"]), *damaged(MESSAGES["a traveller"])]
-    planted = {plant(stage, data): data for data in several}
-    bombs = {name: plant(stage, data) for name, data in BOMBS.items()}
+    server = stage.raw()
+    planted = {plant(stage, data, server): data for data in several}
+    bombs = {name: plant(stage, data, server) for name, data in BOMBS.items()}
     for job, data in planted.items():
         wait_until(lambda job=job: _over(job), 30, f"an end of {data[:500]!r}")
     for name, job in bombs.items():
         wait_until(lambda job=job: _over(job), 30, f"an end of {name}")
         corrupt(job)
         assert job.info().error.reason == "corrupt", name
-    server = stage.raw()
     wait_until(lambda: server.llen(stage.key("ready")) + server.hlen(stage.key("active")) == 0)
     unharmed(stage, worker, before)
 

@@ -80,6 +80,16 @@ def test_a_task_may_use_fresh_interpreters(shared: Stage) -> None:
     assert ask(shared, "pools") == [1, 1]
 
 
+@pytest.mark.parametrize("leave", [False, True], ids=["in its group", "in one of its own"])
+def test_what_a_dead_process_has_forked_holds_up_nothing(stage: Stage, leave: bool) -> None:
+    """F1, F11: it has a copy of the line to the supervisor, which does not end then; the job runs again all the same,
+    and the worker stops when it is told to."""
+    stage.sends(forkapp.quaff)
+    worker = stage.worker("-p", "1", app=APP)
+    assert stage.send("fork_and_die", leave).result(timeout=10) == 2
+    assert worker.stop(timeout=10) == 0
+
+
 def test_the_command_line_is_what_was_typed(shared: Stage) -> None:
     """``pkill -f "quaff worker"`` finds it, and nothing is in ``ps`` that was not typed."""
     worker = worker_of(shared)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import pytest
 from quaff.errors import ConfigurationError
 from quaff.model import metrics
 from quaff.worker.listening import Address, address
-from tests.helpers import wait_until
+from tests.helpers import Program, python, wait_until
 from tests.model.test_metrics import parsed
 from tests.worker.support import Stage, after, children, kill
 
@@ -192,6 +193,37 @@ def test_one_who_asks_slowly_keeps_nobody_waiting(stage: Stage) -> None:
     wait_until(lambda: ask(port, "/livez")[0] == 200, 10)
     for each in slow:
         each.close()
+
+
+SHORT_OF_THREADS = """
+import resource, threading, urllib.request
+from quaff.worker.listening import Address, Answer, Listening
+
+def ask() -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{listening.port}/", timeout=10) as answer:
+            return answer.status
+    except OSError:
+        return 0
+
+listening = Listening(Address("127.0.0.1", 0), {"/": lambda request: Answer("here")})
+listening.start()
+# As large as the rest of the room: what a limit on processes does to others, it does not to root.
+threading.stack_size(1 << 30)
+_, most = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, most))
+print(*(ask() for _ in range(20)))
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+print(ask())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no such limit")
+def test_a_probe_is_answered_as_soon_as_a_thread_can_be_started_again(running: Callable[[Program], Program]) -> None:
+    """While there was none nobody was answered, and nobody has kept a place."""
+    program = running(python("-c", SHORT_OF_THREADS))
+    assert program.wait() == 0, program.output
+    assert program.stdout == [" ".join("0" * 20), "200"], program.output
 
 
 def test_without_statistics_for_screens_a_scraper_is_told_all_the_same(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +19,9 @@ from tests.worker.support import Stage, children, side_by_side
 NewStage = Callable[[], Stage]
 
 
-def plant(stage: Stage, data: bytes, raw: bytes | None = None) -> Job[object]:
-    """Put bytes in line as if a producer had; the handle of the job that they are."""
-    raw = new_raw() if raw is None else raw
-    server = stage.raw()
+def plant(stage: Stage, data: bytes, server: Any = None) -> Job[object]:
+    """Put bytes in line as if a producer had; the handle of the job that they are. ``server``: a client, for many."""
+    raw, server = new_raw(), server or stage.raw()
     server.hset(stage.key("msg"), raw, data)
     server.lpush(stage.key("ready"), raw)
     server.lpush(stage.key("wake"), "1")

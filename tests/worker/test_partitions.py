@@ -20,6 +20,7 @@ from quaff.worker import serving
 from quaff.worker.presence import Presence
 from quaff.worker.process import introduction
 from tests.helpers import Program, python, wait_until
+from tests.matrix import WORKER, known_as
 from tests.worker import workapp
 from tests.worker.support import Stage
 
@@ -131,7 +132,8 @@ def test_partitions_come_to_light_while_a_worker_is_still_being_put_together(
         return Presence(store, homes, name, slots)
 
     monkeypatch.setattr(serving, "Presence", later)
-    word = introduction(stage.quaff, ["default"], [("default", 0)])
+    own = Quaff(known_as(WORKER, stage.url), namespace=stage.namespace)
+    word = introduction(own, ["default"], [("default", 0)])
     worker = serving.Serving(word, "slow")
     assert worker.grown() == [("default", number) for number in range(6)]
     assert worker.grown() == ()

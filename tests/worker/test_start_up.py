@@ -24,6 +24,7 @@ APPS = {
     "raising.py": "def ask():\n    raise ValueError('no such setting')\nask()\n",
     "leaving.py": "raise SystemExit(7)\n",
     "missing.py": "import nowhere_to_be_found\n",
+    "several.py": "from quaff import Quaff\nmails = Quaff()\nnews = Quaff()\n",
     "broken.py": "def quaff(:\n",
 }
 
@@ -45,13 +46,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("-A", "good:create_app('test')"), ("a factory is called without arguments",)),
         (("-A", "plain:number"), ("is an int, not a Quaff",)),
         (("-A", "plain"), ("no Quaff object", "-A plain:object")),
+        (("-A", "several"), ("several has 2 Quaff objects in it", "-A several:mails or -A several:news")),
         (("-A", "raising"), ("ValueError: no such setting", "raising.py", "in ask")),
         (("-A", "leaving"), ("SystemExit: 7", "__name__")),
         (("-A", "missing"), ("No module named 'nowhere_to_be_found'", "missing.py")),
         (("-A", "broken"), ("SyntaxError", "broken.py")),
         (("-A", "../good:quaff"), ("'../good' is not the name of a module",)),
         (("-A", "good.py"), ("no module 'good.py'", "Did you mean 'good'?")),
-        ((), ("-A", "--help")),
+        ((), ("-A", "--help", "quaff worker -A shop:create_app")),
         (("-A", "good", "-Q", "a/b"), ("queue name 'a/b'", "A-Z a-z 0-9 . _ -")),
         (("-A", "good", "-Q", "a,,b"), ("queue name ''",)),
         (("-A", "good", "--proceses", "2"), ("--proceses", "Did you mean '--processes'")),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import ledger
-from tests.helpers import Program, gone, wait_until
+from tests.helpers import Program, gone, python, wait_until
 from tests.worker.support import Stage, after, children, kill, load_of, side_by_side
 
 NewStage = Callable[[], Stage]
@@ -66,6 +66,51 @@ def test_what_a_program_of_a_task_leaves_behind_is_collected(stage: Stage) -> No
     wait_until(lambda: known(worker.pid) == before, 20)
 
 
+COLLECTS = """
+import subprocess, sys, threading, time
+from pathlib import Path
+from quaff import ConfigurationError
+from quaff.store import embedded
+from quaff.worker import orphans
+
+def run() -> None:
+    for _ in range(200):
+        subprocess.run(["true"], check=False)
+
+def start() -> None:
+    sys.executable = "false"  # a keeper that ends at once, and says by its exit code that it could not
+    for _ in range(10):
+        try:
+            embedded.ensure(Path(sys.argv[2]))
+        except ConfigurationError as error:
+            print(error)
+
+assert orphans.adopt()
+other = threading.Thread(target=globals()[sys.argv[1]])
+other.start()
+while other.is_alive():
+    orphans.collect((), adopting=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it inherits nothing")
+def test_one_whom_another_thread_has_waited_for_is_collected_by_nobody_else(
+    running: Callable[[Program], Program],
+) -> None:
+    """It is seen to have ended and gone in the next moment: that ends no supervisor."""
+    program = running(python("-c", COLLECTS, "run"))
+    assert program.wait() == 0, program.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it inherits nothing")
+def test_the_keeper_of_an_embedded_server_is_no_orphan(tmp_path: Path, running: Callable[[Program], Program]) -> None:
+    """A supervisor's chores may start one: how its start has ended is theirs to know."""
+    program = running(python("-c", COLLECTS, "start", str(tmp_path / "home")))
+    assert program.wait() == 0, program.output
+    told = [line for line in program.stdout if "cannot run the embedded server's keeper" in line]
+    assert len(told) == 10, program.output
+
+
 def test_a_killed_guard_changes_no_exit_code(stage: Stage) -> None:
     """It is of use only if the supervisor dies; without it a worker ends with 0 as ever."""
     worker = stage.worker("-p", "2")
@@ -94,6 +139,16 @@ def test_another_guard_knows_all_that_the_first_one_knew(stage: Stage) -> None:
     killed = kill(worker.pid)
     wait_until(lambda: not stage.processes(), 15)
     assert ledger.now() - killed < GONE + 0.5
+
+
+def test_orders_that_come_in_pieces_are_heard_to_their_end(stage: Stage) -> None:
+    """F1: what a later process is told names each partition of its worker, and may be longer than one packet."""
+    queues = [letter * 128 for letter in "ab"]
+    worker = stage.worker("-p", "1", "-Q", ",".join(queues), PARTITIONS=",".join(f"{each}=256" for each in queues))
+    kill(children(worker)[0])
+    worker.wait_for("in the place of another one")
+    assert stage.send("mark", "mark", queue=queues[0]).result(timeout=20) == "mark"
+    assert worker.stop() == 0
 
 
 def test_a_wrong_application_is_told_at_once(stage: Stage) -> None:

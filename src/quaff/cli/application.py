@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -75,6 +75,19 @@ def homes_in(quaff: Quaff, queues: str | None, *, told: bool) -> tuple[dict[Part
     return {home: there[home] for home in sorted(there, key=lambda home: (home.queue, home.number))}, untold
 
 
+def nothing_of(quaff: Quaff, homes: Mapping[Partition, set[bytes]], queues: str | None, untold: str) -> str:
+    """What to say if nothing is stored of what is meant, as where a name was mistyped; else nothing.
+
+    Args:
+        quaff, homes, untold: as ``homes_of`` gives them.
+        queues: as ``-Q`` has them.
+    """
+    if untold or any(homes.values()):
+        return ""
+    what = f"of {queues} " if queues else ""
+    return f"nothing {what}is stored under the namespace {quaff.settings.namespace!r}"
+
+
 def _check_there(names: Sequence[str], there: set[str], untold: str, namespace: str) -> None:
     """A queue that nobody has ever used is a slip of the pen."""
     from quaff.errors import ConfigurationError, did_you_mean
@@ -135,9 +148,13 @@ def inspector_of(app: str | None, queues: str | None, words: Sequence[str] = ())
 
 def inspector_in(quaff: Quaff, queues: str | None, *, told: bool) -> Inspector:
     """What looks into the queues of an application; arguments and errors as of ``homes_in``."""
+    return inspector_over(quaff, homes_in(quaff, queues, told=told)[0])
+
+
+def inspector_over(quaff: Quaff, homes: Iterable[Partition]) -> Inspector:
+    """What looks into the queues of these partitions."""
     from quaff.inspector import Inspector
 
-    homes, _ = homes_in(quaff, queues, told=told)
     return Inspector(quaff, list(dict.fromkeys(home.queue for home in homes)))
 
 

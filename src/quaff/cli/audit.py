@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from quaff.cli.application import application, homes_of
-from quaff.cli.printing import plain, put_json
+from quaff.cli.application import application, homes_of, nothing_of
+from quaff.cli.printing import counted, plain, put_json
 
 #: Nothing was found, and there is something that could not be looked at.
 NOT_ALL = 5
@@ -33,6 +33,8 @@ def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> N
         one = Audit(Line(store.endpoint, home=home), home, keys, quaff.settings.max_crashes)
         rows += report(store, one, one.run(), repair=repair)
         unchecked += [f"queue {home.queue}#{home.number}: {each}" for each in one.unchecked]
+    if nothing := nothing_of(quaff, homes, queues, untold):
+        click.echo(nothing, err=as_json)
     if as_json:
         put_json({"queues": len(homes), "findings": rows, "unchecked": unchecked})
     else:
@@ -42,7 +44,7 @@ def audit(app: str | None, queues: str | None, repair: bool, as_json: bool) -> N
         for each in unchecked:
             click.echo(f"not checked: {plain(each)}")
         click.echo(
-            f"{len(homes)} queues, {len(rows)} findings"
+            f"{counted(len(homes), 'queue')}, {counted(len(rows), 'finding')}"
             + (", repaired where it can be" if rows and repair else "")
             + (", not all could be checked" if unchecked else "")
         )

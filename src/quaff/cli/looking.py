@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quaff.cli.application import application, as_json, inspector_of
+from quaff.cli.application import application, as_json, homes_of, inspector_of, inspector_over, nothing_of
 from quaff.cli.printing import ago, counted, plain, put_json, put_table, size, summary, table, took
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _queue(row: QueueRow) -> tuple[object, ...]:
     if stats.paused:
         notes.append(f"paused, resumes in {took(stats.resumes_in)}" if stats.resumes_in else "paused")
     if stats.parked:
-        notes.append(f"{stats.parked} for tasks that no worker knows")
+        notes.append(f"{stats.parked} parked: blocked, or claimed by a worker that does not know their task")
     if stats.head_since and stats.queued:
         notes.append(f"head sent {ago(stats.head_since)}")
     return (
@@ -92,8 +92,11 @@ def _fields(told: Any) -> dict[str, str]:
 @as_json
 def info(app: str | None, queues: str | None, as_json: bool) -> None:
     """Show the server, each queue with its jobs, and the workers."""
-    quaff, inspector = inspector_of(app, queues)
-    server, seen = server_of(quaff), inspector.overview()
+    quaff, homes, untold = homes_of(app, queues)
+    server, seen = server_of(quaff), inspector_over(quaff, homes).overview()
+    nothing = nothing_of(quaff, homes, queues, untold)
+    if nothing:
+        click.echo(nothing, err=as_json)
     if as_json:
         put_json(
             {

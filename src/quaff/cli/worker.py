@@ -43,8 +43,18 @@ def size(value: object) -> int:
     return size
 
 
+def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    """The application; where none is named, an error that shows how it is done."""
+    if value is None:
+        text = "Name the application: quaff worker -A shop:create_app, or shop:quaff, for what is in shop.py."
+        raise click.MissingParameter(text, ctx, param)
+    return value
+
+
 @click.command(short_help="Run jobs.")
-@click.option("-A", "--app", required=True, metavar="MODULE:OBJECT", help="The application; a factory is called.")
+@click.option(
+    *("-A", "--app"), callback=named, metavar="MODULE:OBJECT", help="The application; a factory is called.  [required]"
+)
 @click.option(
     *("-Q", "--queues"),
     callback=queue_weights,

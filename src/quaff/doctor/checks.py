@@ -93,7 +93,11 @@ def _memory(facts: Facts) -> Finding:
 
 _FSYNC: dict[str | None, tuple[Level, str, str]] = {
     "always": ("ok", "what was acknowledged survives a crash and a power cut", ""),
-    "everysec": ("ok", "a crash of the server costs nothing, a power cut what came in the last two seconds", ""),
+    "everysec": (
+        "ok",
+        "a crash of the server costs what it held back while the disk was flushed, a power cut the last two seconds",
+        "",
+    ),
     "no": (
         "warn",
         "a crash of the server costs nothing, a power cut what came in the last half minute or so",
@@ -219,7 +223,8 @@ def durability(facts: Facts, asked: Sequence[Durability]) -> Finding:
 _TAKEN = {
     False: (
         "nothing is signed: whoever can write to this server can have any task run, with any arguments",
-        "Set QUAFF_SIGNING_KEYS for all processes; when what was sent before has ended, QUAFF_REQUIRE_SIGNED=1.",
+        "Set QUAFF_SIGNING_KEYS for all processes, or, in Flask and Quart, app.config['SECRET_KEY']; when what was "
+        "sent before has ended, QUAFF_REQUIRE_SIGNED=1.",
     ),
     True: (
         "there are keys, and messages without a signature are taken all the same: whoever can write here can send some",
@@ -246,6 +251,12 @@ def signing(seals: Seals, *, private: bool, known: bool) -> Finding:
         return Finding("signing", "unknown", text, "Name it: -A MODULE:OBJECT.")
     text, remedy = _TAKEN[seals.writes]
     return Finding("signing", "warn", text, remedy)
+
+
+def tickets(lacking: str) -> list[Finding]:
+    """Nothing, or that views cannot send; ``lacking``: what the application lacks, and what to do about it."""
+    text = "a view that sends a job gets a ConfigurationError, and sends none"
+    return [Finding("tickets", "danger", text, lacking)] if lacking else []
 
 
 def _clock(facts: Facts) -> Finding:

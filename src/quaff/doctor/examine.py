@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from quaff.config import Settings
-from quaff.doctor.checks import CHECKS, durability, signing
+from quaff.doctor.checks import CHECKS, durability, signing, tickets
 from quaff.doctor.facts import Facts, Finding
 from quaff.errors import StoreError
 from quaff.model.durability import Durability, read
@@ -46,6 +46,10 @@ class Application(Protocol):
         """Its server."""
         ...
 
+    def lacking(self) -> str:
+        """What it lacks, as one says it."""
+        ...
+
 
 #: How often a round trip is made to see how long it takes.
 _TRIPS, _FEW_TRIPS = 9, 3
@@ -77,7 +81,12 @@ def examine(
             by_node[name] += _rights(line, store.endpoint.kind, account, homes[0])
         line.close()
     seals = signing(quaff.settings.seals, private=store.endpoint.kind == "embedded", known=bool(quaff.tasks))
-    return [*_together(by_node), seals, *(finding for home in homes for finding in _queue(store, home))]
+    return [
+        *_together(by_node),
+        seals,
+        *tickets(quaff.lacking()),
+        *(finding for home in homes for finding in _queue(store, home)),
+    ]
 
 
 def _together(by_node: dict[str, list[Finding]]) -> list[Finding]:

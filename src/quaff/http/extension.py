@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from quaff import app as plain
 from quaff import config
 from quaff.backend import Backend
+from quaff.detour import Detour
 from quaff.errors import ConfigurationError
 from quaff.http.tickets import Signer, Ticket, check_job, check_user, shared_key
 from quaff.http.views import SCRIPT_VERSION, JobViews
@@ -100,6 +101,25 @@ class Extension(plain.Quaff, Generic[A]):
         for known in list(self._known.values()):
             known.backend = None
 
+    def detour(self) -> Detour | None:
+        """As of any Quaff; all that sends comes by here first.
+
+        Raises:
+            ConfigurationError: a request of an application without SECRET_KEY is being answered. What its view sends
+                would be there, and its ticket would fail, and whoever tries again would send another one.
+        """
+        app = self._current()
+        if app is not None and app in self._known and self._asked(app) and (lacking := self.lacking()):
+            raise ConfigurationError(f"{lacking} Nothing was sent.")
+        return super().detour()
+
+    def lacking(self) -> str:
+        """What the application lacks, and the URLs of its jobs need; nothing if all is there."""
+        app = self._app()
+        if self._url_prefix is None or app.config.get("SECRET_KEY") or self._keeps_key(app):
+            return ""
+        return _no_key(app)
+
     def ticket(self, job: Job[Any], *, user: object = None) -> Ticket:
         """What to hand to a browser: the job's id, its state, and the signed URL that tells how it goes on.
 
@@ -145,6 +165,10 @@ class Extension(plain.Quaff, Generic[A]):
         """The application whose context is there."""
 
     @abstractmethod
+    def _asked(self, app: A) -> bool:
+        """Whether a request of that application is being answered here."""
+
+    @abstractmethod
     def _url_here(self, app: A, endpoint: str, values: dict[str, Any]) -> str | None:
         """An URL as the request that is there sees it; None outside of one of that application."""
 
@@ -182,20 +206,28 @@ class Extension(plain.Quaff, Generic[A]):
         key = app.config.get("SECRET_KEY")
         return Signer([*(app.config.get("SECRET_KEY_FALLBACKS") or ()), key] if key else [self._kept_key(app)])
 
+    def _keeps_key(self, app: A) -> bool:
+        """Whether a key is kept beside its server."""
+        return self.backend_of(app).settings.url.startswith("embedded:")
+
     def _kept_key(self, app: A) -> bytes:
         backend, known = self.backend_of(app), self._known[app]
-        url = backend.settings.url
-        if not url.startswith("embedded:"):
-            raise ConfigurationError(
-                f"{app.name!r} has no SECRET_KEY to sign the tickets of its jobs with: set app.config['SECRET_KEY'] "
-                "(python -c 'import secrets; print(secrets.token_hex())'), or mount no status URL: "
-                "Quaff(url_prefix=None)."
-            )
+        if not self._keeps_key(app):
+            raise ConfigurationError(_no_key(app))
         if known.kept_key is None:
             # The directory is there after that, and is nobody else's.
             backend.endpoint.revive(backend.settings.deadline)
-            known.kept_key = shared_key(embedded.directory(url) / "secret.key")
+            known.kept_key = shared_key(embedded.directory(backend.settings.url) / "secret.key")
         return known.kept_key
+
+
+def _no_key(app: Any) -> str:
+    # Many have one in the environment, and take that to be enough.
+    return (
+        f"{app.name!r} has no SECRET_KEY to sign the tickets of its jobs with. It has to read one: "
+        "app.config['SECRET_KEY'] = os.environ['SECRET_KEY'] (python -c 'import secrets; print(secrets.token_hex())' "
+        "makes one). Without tickets it is Quaff(url_prefix=None)."
+    )
 
 
 class _Known:

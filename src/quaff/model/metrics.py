@@ -53,7 +53,9 @@ STARTED = Family("quaff_worker_start_time_seconds", "gauge", (), "When this work
 
 # Queues, told by whoever asks the server.
 DEPTH = Family("quaff_queue_depth", "gauge", ("queue", "state"), "Jobs that are kept in a queue, by state.")
-PARKED = Family("quaff_queue_parked", "gauge", ("queue",), "Queued jobs whose task no worker knows.")
+PARKED = Family(
+    "quaff_queue_parked", "gauge", ("queue",), "Queued jobs that are blocked, or whose task a worker did not know."
+)
 BACKLOG = Family("quaff_queue_backlog", "gauge", ("queue",), "Jobs that a worker could run now, or runs.")
 AGE = Family("quaff_queue_oldest_age_seconds", "gauge", ("queue",), "Since when the head of the line was sent.")
 PAUSED = Family("quaff_queue_paused", "gauge", ("queue",), "1 while nothing is handed out.")

@@ -45,10 +45,11 @@ FIXES = {
     errno.EEXIST: "a file is in its place: move it away, or choose another directory",
 }
 
-_mutex = threading.RLock()
+#: Held while a server's programs are started and waited for: nobody else in this process may collect them.
+starting: threading.RLock = threading.RLock()
 _users: dict[Path, int] = {}  # directory: its open users.lock
 if sys.platform != "win32":  # no fork in the middle of a start: the child would hold the server's lock while it lives
-    os.register_at_fork(before=_mutex.acquire, after_in_parent=_mutex.release, after_in_child=_mutex.release)
+    os.register_at_fork(before=starting.acquire, after_in_parent=starting.release, after_in_child=starting.release)
 
 
 def directory(url: str) -> Path:
@@ -110,7 +111,7 @@ def ensure(directory: Path, *, timeout: float = 15.0) -> str:
     why = "it is being stopped"
     while True:
         try:
-            with _mutex:
+            with starting:
                 joined = _join(home)
                 started = joined and _start(home, starts)
         except OSError as error:

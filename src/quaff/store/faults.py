@@ -199,6 +199,8 @@ class Patience:
             return f"the certificate of the server at {self.where} is not to be trusted: {why}. {_TRUST}"
         if self.where.startswith("embedded:"):
             remedy = "Quaff starts this server by itself: look into valkey.log there, or set QUAFF_URL to another one."
+        elif self.where.startswith("rediss"):
+            remedy = "Does it speak TLS on that port? redis:// is without. Else start it, or set QUAFF_URL."
         else:
             remedy = "Start the server there, or set QUAFF_URL; QUAFF_URL=embedded: needs none."
         return f"no Valkey or Redis answers at {self.where}: {why}. {remedy}"

@@ -18,9 +18,11 @@ _FORMS = (
 _SERVER = ("redis", "rediss", "unix")
 #: The port of one host, where the URL gives none.
 _PORTS = {"sentinel": 26379, "cluster": 6379}
-_SCHEMES = ("embedded", *_SERVER, *(f"{tls}+{kind}" for tls in _SERVER[:2] for kind in _PORTS))
+_BY_PORT = _SERVER[:2]
+_SCHEMES = ("embedded", *_SERVER, *(f"{tls}+{kind}" for tls in _BY_PORT for kind in _PORTS))
 
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@,\s]+)(?::(?P<port>\d{1,5}))?")
+_ESCAPE = "escape / as %2F, ? as %3F, # as %23 and @ as %40 in a password"
 #: What the options of the sentinels begin with: sentinel_username, sentinel_password.
 _THEIRS = "sentinel_"
 
@@ -77,6 +79,9 @@ def read(url: str, source: str) -> Target:
             f"{mask(url)!r} (from {source}) is not a URL of a server. Did you mean {scheme + '://'!r}? {_FORMS}"
         )
     if not kind:
+        trouble = _slip(rest.removeprefix("//")) if scheme in _BY_PORT else ""
+        if trouble:
+            raise ConfigurationError(f"{mask(url)} (from {source}) is not a URL of a server: {trouble}. {_FORMS}")
         return Target("embedded" if scheme == "embedded" else "server", url)
     authority, question, query = rest.removeprefix("//").partition("?")
     login, at, authority = authority.rpartition("@")
@@ -84,7 +89,7 @@ def read(url: str, source: str) -> Target:
     asked = parse_qs(query)
     trouble = _trouble(kind, hosts, service, asked)
     if trouble or "/" in login or "#" in url:
-        trouble = trouble or "escape / as %2F, ? as %3F, # as %23 and @ as %40 in a password"
+        trouble = trouble or _ESCAPE
         raise ConfigurationError(f"{mask(url)} (from {source}) is not a URL of a server: {trouble}. {_FORMS}")
     ours = {name: values for name, values in asked.items() if not name.startswith(_THEIRS)}
     theirs = {
@@ -100,6 +105,24 @@ def read(url: str, source: str) -> Target:
         question and f"?{urlencode(ours, doseq=True)}",
         f"?{urlencode(theirs, doseq=True)}",
     )
+
+
+def _slip(rest: str) -> str:
+    """What is wrong with the URL of one server, after its ``//``, or nothing: what would be read as another one."""
+    place, _, query = rest.partition("?")
+    login, _, place = place.rpartition("@")
+    if "#" in rest or "/" in login or "@" in query.partition("=")[0]:
+        return _ESCAPE
+    database = place.partition("/")[2].removesuffix("/")
+    if not re.fullmatch("[0-9]*", database):
+        return (
+            f"{database!r} is no database, which is a number: host:6379/0; applications are kept apart by "
+            "QUAFF_NAMESPACE"
+        )
+    other = parse_qs(query).get("db", [database])
+    if database and other != [database]:
+        return f"its database is {database}, and ?db={other[0]}: write one of them"
+    return ""
 
 
 def _trouble(kind: str, hosts: str, service: str, asked: dict[str, list[str]]) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from quaff.model.sealing import Seals
 from quaff.model.source import Source
+from quaff.worker.poll import readable
 
 #: Exit codes of a process: told to go, closed by the server (start another), cannot start (do not).
 DONE, CLOSED, HOPELESS = 0, 75, 2
@@ -127,17 +128,21 @@ class Control:
             self.closed = True
 
     def hear(self) -> Iterator[Word]:
-        """The messages that have come; waits for one if there is none. Sets ``closed`` at the end of the line."""
-        try:
-            data = self._end.recv(65536)
-        except OSError:
-            data = b""
-        if not data:
-            self.closed = True
-        self._buffer += data
-        *lines, self._buffer = self._buffer.split(b"\n")
-        for line in lines:
-            yield _decoder.decode(line)
+        """All messages that have come; waits for none. Sets ``closed`` at the end of the line.
+
+        One who is gone may have forked what has a copy of that end: then the line is silent and has no end.
+        """
+        while not self.closed and readable([self.fileno()], 0):
+            try:
+                data = self._end.recv(65536)
+            except OSError:
+                data = b""
+            if not data:
+                self.closed = True
+            self._buffer += data
+            *lines, self._buffer = self._buffer.split(b"\n")
+            for line in lines:
+                yield _decoder.decode(line)
 
     def close(self) -> None:
         """Hang up."""

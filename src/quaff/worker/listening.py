@@ -121,10 +121,15 @@ def _server(where: Address, pages: Mapping[str, Page]) -> ThreadingHTTPServer:
         _room = threading.BoundedSemaphore(_MOST)
 
         def process_request(self, request: Any, client_address: Any) -> None:
-            if self._room.acquire(blocking=False):
-                super().process_request(request, client_address)
-            else:  # who holds all of it keeps nobody waiting for longer than it is allowed to
+            if not self._room.acquire(blocking=False):
+                # Who holds all of it keeps nobody waiting for longer than it is allowed to.
                 self.shutdown_request(request)
+                return
+            try:
+                super().process_request(request, client_address)
+            except Exception:  # no thread can be started
+                self._room.release()
+                raise
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             try:

@@ -68,12 +68,30 @@ def _load(spec: str) -> Quaff:
                 f"{spec!r} is {with_article(type(target).__name__)}, not a Quaff, nor an application that has one."
             )
         return found
-    candidates = [getattr(module, each) for each in _USUAL if hasattr(module, each)]
-    for candidate in [*candidates, *vars(module).values()]:
-        found = unwrap(candidate) if candidate in candidates or not inspect.isroutine(candidate) else None
-        if found is not None:
+    for usual in _USUAL:
+        if (found := unwrap(getattr(module, usual, None))) is not None:
             return found
-    raise ConfigurationError(f"{name} has no Quaff object in it; say which: -A {name}:object")
+    return _only_one(module, name)
+
+
+def _only_one(module: ModuleType, name: str) -> Quaff:
+    """The Quaff of a module that calls it, or its application, what it likes; what may be a factory is not called.
+
+    Raises:
+        ConfigurationError: there is none, or several, of which nobody has said which.
+    """
+    found: dict[str, Quaff] = {}
+    for each, value in vars(module).items():
+        quaff = None if inspect.isroutine(value) else _belonging(value)
+        if quaff is not None and quaff not in found.values():
+            found[each] = quaff
+    if not found:
+        raise ConfigurationError(f"{name} has no Quaff object in it; say which: -A {name}:object")
+    if len(found) > 1:
+        several = " or ".join(f"-A {name}:{each}" for each in found)
+        raise ConfigurationError(f"{name} has {len(found)} Quaff objects in it; say which: {several}")
+    unwrap(getattr(module, next(iter(found))))
+    return next(iter(found.values()))
 
 
 def _module(name: str, spec: str) -> ModuleType:
@@ -99,14 +117,24 @@ def _module(name: str, spec: str) -> ModuleType:
         raise ConfigurationError(f"no module {name!r} in {here} or on sys.path.{hint}") from None
 
 
-def unwrap(target: Any) -> Quaff | None:
-    """The Quaff in an object: itself, a web application's, or what a factory makes."""
+def _belonging(target: Any) -> Quaff | None:
+    """The Quaff in an object that is one, or an application that has one."""
     if isinstance(target, Quaff):
         return target
-    extensions = getattr(target, "extensions", None)
-    if isinstance(extensions, dict) and isinstance(found := extensions.get("quaff"), Quaff):
+    try:
+        extensions = getattr(target, "extensions", None)
+    except RuntimeError:  # Flask's current_app and the like, where no application is
+        return None
+    found = extensions.get("quaff") if isinstance(extensions, dict) else None
+    return found if isinstance(found, Quaff) else None
+
+
+def unwrap(target: Any) -> Quaff | None:
+    """The Quaff in an object: itself, a web application's, or what a factory makes."""
+    found = _belonging(target)
+    if found is not None:
         serve = getattr(found, "serve", None)
-        if serve is not None:
+        if serve is not None and found is not target:
             serve(target)
         return found
     if inspect.isfunction(target) and not any(

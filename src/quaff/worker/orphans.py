@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Collection
 
+from quaff.store import embedded
+
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -22,15 +24,18 @@ def adopt() -> bool:
 def collect(own: Collection[int], *, adopting: bool) -> None:
     """Collect those that have ended, which nobody else would; in a process that inherits none nothing is done.
 
+    Not while a thread starts an embedded server: it waits for its own programs, and has to learn how they ended.
+
     Args:
         own: the pids of children that somebody waits for.
         adopting: whether it has asked for them.
     """
-    while adopting or os.getpid() == 1:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if ended is None or ended.si_pid in own:
-            return
-        os.waitpid(ended.si_pid, 0)
+    if not (adopting or os.getpid() == 1) or not embedded.starting.acquire(blocking=False):
+        return
+    try:
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in own:
+            os.waitpid(ended.si_pid, 0)
+    except ChildProcessError:
+        return  # there is none, or another thread has waited for that one meanwhile
+    finally:
+        embedded.starting.release()

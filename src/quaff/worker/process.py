@@ -205,9 +205,7 @@ def work(descriptor: int) -> None:
         # Not SIG_IGN: that would be inherited by the programs that tasks start.
         signal.signal(number, lambda *_: None)
     control = adopt(descriptor)
-    orders = next((word.orders for word in control.hear() if word.orders), None)
-    if orders is None:
-        os._exit(DONE)
+    orders = wait_for_orders(control)
     set_up(orders.level, orders.log_format)
     try:
         app = load(orders.app)
@@ -227,6 +225,16 @@ def work(descriptor: int) -> None:
     clearing.start(app)
     process.run()
     leave(process.code, idle=process.idle, orphan=control.closed)
+
+
+def wait_for_orders(control: Control) -> Orders:
+    """What it is to do, which may come in pieces; ends the process if the supervisor goes first."""
+    while not control.closed:
+        select.select([control], (), ())
+        for word in control.hear():
+            if word.orders is not None:
+                return word.orders
+    os._exit(DONE)
 
 
 def wait_for_server(app: Quaff, control: Control, *, for_ever: bool) -> None:

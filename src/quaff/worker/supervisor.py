@@ -302,8 +302,7 @@ class Supervisor:
 
     def _bury_the_dead(self) -> None:
         for child in [child for child in self._children if child.gone()]:
-            if not child.control.closed:
-                self._heard(child)
+            self._heard(child)
             code = child.see_off()
             self._children.remove(child)
             self._guard.discard(child.pid)
