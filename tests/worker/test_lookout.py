@@ -18,7 +18,8 @@ from quaff.worker.lookout import LISTENERS, Lookout
 from quaff.worker.maintenance import between_sweeps
 from tests.helpers import wait_until
 from tests.matrix import WORKER, known_as
-from tests.worker.support import after
+from tests.proxy import Proxy
+from tests.worker.support import Stage, after, children, load_of
 
 #: What an empty line answers.
 NOTHING = Claimed(
@@ -167,3 +168,21 @@ def test_many_workers_sweep_less_often_each(processes: int, seconds: float) -> N
     """But never so seldom that it would be taken for an outage, which is half a lease."""
     assert between_sweeps(30, processes) == seconds
     assert between_sweeps(1, processes) == 0.25
+
+
+def test_no_queue_starves_for_the_order_of_many_on_a_far_server(stage: Stage, proxy: Proxy) -> None:
+    """To look at all of them takes longer than an empty one is left alone: the last one has its turn nevertheless."""
+    proxy.drip(0.005)
+    stage.worker("-p", "1", "-Q", ",".join(f"q{number}" for number in range(12)), URL=proxy.url)
+    for queue in ("q11", "q0", "q11"):
+        stage.send("mark", queue, queue=queue).result(timeout=10)
+
+
+def test_no_queue_starves_for_the_order_of_hundreds_of_partitions(stage: Stage) -> None:
+    """And a process that has nothing to do comes to rest: it waits to be told."""
+    spread = {"PARTITIONS": "default=200,slow=200,low=200"}
+    worker = stage.worker("-p", "1", "-Q", "default,slow,low", **spread)
+    for queue in ("low", "slow", "default"):
+        stage.send("mark", queue, queue=queue).result(timeout=15)
+    after(3)
+    assert load_of(children(worker)[0], 4) < 0.5

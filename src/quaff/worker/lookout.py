@@ -30,7 +30,9 @@ _SHORT_POLL = 0.5
 #: and are so many that one of them always comes soon.
 LISTENERS = 64
 #: Under load, when nobody has time to wait: how soon a queue found empty is looked at again, so that their order holds.
-_LOOK_AGAIN = 0.05
+#: But not before all have been looked at, with as much time to spare: where they are many or the server is far, the
+#: first one would always be due, the last one never be asked, and nobody ever wait for a token.
+_LOOK_AGAIN, _ROUNDS, _LONG = 0.05, 2, 0.2
 #: Seconds by which a server may end a wait too late that has nothing else to do: it looks at the clock so often.
 _TICK = 0.1
 
@@ -158,6 +160,8 @@ class Lookout:
         self._post_of = {line: post for post in self._posts for line in post.lines}
         self._by_key = {line.partition.key("wake"): line for line in lines}
         self._ringing: dict[int, _Post] = {}
+        self._chosen: tuple[Line, float] | None = None
+        self._look = 0.0  # seconds that one takes
         self.lines = lines
         self.tokens: deque[Line] = deque()
 
@@ -179,6 +183,7 @@ class Lookout:
             line.credit += line.weight
         chosen = max(able, key=lambda each: each[0].credit)
         chosen[0].credit -= sum(line.weight for line, _ in able)
+        self._chosen = chosen[0], now
         return chosen
 
     @property
@@ -208,11 +213,16 @@ class Lookout:
         if not answer.leases:
             line.crowd = answer.processes
         line.again_at = float("inf") if answer.again_ms is None else line.asked_at + answer.again_ms / 1000
+        chosen, self._chosen = self._chosen, None
+        if chosen is not None and chosen[0] is line:
+            # Of one that met an outage nothing is learnt for long.
+            self._look += (min(line.asked_at - chosen[1], _LONG) - self._look) * 0.1
         if answer.empty_yourself or not answer.left:
             post = self._post_of[line]
             away = post.bell.listening or post.deaf
             told = line in post.listening_to or (away and line.crowd > LISTENERS)
-            line.rest(_POLL if told else _SHORT_POLL if away else _LOOK_AGAIN)
+            soon = max(_LOOK_AGAIN, _ROUNDS * len(self.lines) * self._look)
+            line.rest(_POLL if told else max(_SHORT_POLL, soon) if away else soon)
 
     @staticmethod
     def put_off(line: Line, error: Exception) -> None:
