@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from quaff.model import ids, outcome
 from quaff.model.ids import JobId
 from quaff.model.outcome import Attempt, Outcome
 from quaff.model.states import JobState
+from quaff.store import listener
 from quaff.waiting import LOOK_ANYWAY
 from tests import taskapp
 from tests.helpers import Program, in_loop, wait_until
@@ -190,6 +193,95 @@ def test_a_process_that_was_forked_listens_for_itself(desk: Desk, quaff: Quaff) 
     wait_until(lambda: desk.dump().watched, 10)
     end()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+# A process that lacks something
+
+
+def test_a_process_with_a_thousand_open_files_goes_on_to_hear(
+    desk: Desk, quaff: Quaff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a while without anybody who waits: a web server may have as many clients."""
+    monkeypatch.setattr(listener, "_IDLE", 0.05)
+    with many_files():
+        for _ in range(3):
+            assert hears(desk, quaff)
+            wait_until(lambda: not subscribers(desk), 5, "the end of its connection")
+    assert not quaff.store.listener._orders
+
+
+@contextmanager
+def many_files() -> Generator[None]:
+    """Whatever is opened within it has a number above 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    files = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while files[-1] < 1024:
+            files.append(os.dup(files[0]))
+        yield
+    finally:
+        for each in files:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def no_more_files() -> Generator[None]:
+    """Within it nothing can be opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def no_more_threads() -> Generator[None]:
+    """Within it none can be started: each would have more memory than there are addresses."""
+    usual = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(usual)
+
+
+@pytest.mark.parametrize("lack", [no_more_files, no_more_threads])
+def test_where_nobody_could_begin_to_listen_an_end_is_found_and_the_next_one_heard(
+    desk: Desk, quaff: Quaff, lack: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """It is looked for meanwhile; what was lacking may be there the next time."""
+    me = process_id()
+    assert begun(desk, quaff, me)[0].state == JobState.RUNNING
+    assert not desk.dump().watched
+    # These have opened what a look needs.
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(time.sleep, [0.01, 0.01]))  # its threads are there
+        with lack():
+            for _ in range(3):
+                job, end = begun(desk, quaff, me)
+                waiting = pool.submit(job.result, 10)
+                wait_until(lambda: desk.dump().watched, 5)
+                end()
+                assert waiting.result(5) is None
+            assert not subscribers(desk)
+    assert hears(desk, quaff)
+    assert not quaff.store.listener._orders
+
+
+def hears(desk: Desk, quaff: Quaff) -> bool:
+    """Somebody waits, the process listens for it, and it ends."""
+    job, end = begun(desk, quaff, process_id())
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(job.result, 10)
+        try:
+            wait_until(lambda: desk.key("watched") in quaff.store.listener.channels, 5, "a listener")
+        finally:
+            end()
+        return waiting.result(5) is None
 
 
 # Many

@@ -287,6 +287,21 @@ class TestOutbox:
         relay.stop()
         assert threading.active_count() == before
 
+    def test_a_relay_that_is_stopped_just_before_it_waits_does_not_wait(self, engine: Engine, outbox: Outbox) -> None:
+        """It has looked whether it is, and takes the bell that says so for one that is over."""
+        relay = Relay(outbox, engine, every=3600)
+
+        class Bell(threading.Event):
+            def clear(self) -> None:
+                relay.stop()
+                super().clear()
+
+        relay._bell = Bell()
+        running = threading.Thread(target=relay.run, daemon=True)
+        running.start()
+        running.join(5)
+        assert not running.is_alive()
+
     def test_the_number_of_a_row_is_never_given_again(self, quaff: Quaff, engine: Engine, outbox: Outbox) -> None:
         """Else a relay that is slow to remove what it has sent removes what it has not."""
         seen = []

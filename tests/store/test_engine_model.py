@@ -31,7 +31,7 @@ from quaff.store.queries import EVENTS, follow
 from quaff.store.queries import VALUES as FOLLOW_VALUES
 from quaff.store.transitions import Call, Lease, Verdict
 from tests.store.engine import HOUR, RULES, Desk, keyed, without_clock
-from tests.store.engine_model import GHOST, LETTER, Job, Process, World, drain
+from tests.store.engine_model import CANCELLED, GHOST, LETTER, Job, Process, World, drain
 from tests.store.exploring import TIMEOUT, explore
 
 OK, ALREADY, FENCED, GONE, _ = Verdict
@@ -225,7 +225,9 @@ class Engine(World, RuleBasedStateMachine):
             job = self.jobs.get(id)
             if job is not None and job.where == "active" and (job.process, job.token) == (process.id, token):
                 self.answered_ok.append(token)
-                if state in LETTER:
+                if state is JobState.CANCELLED and job.asked:
+                    self.end(id, "c", CANCELLED)  # why, whoever has asked knows
+                elif state in LETTER:
                     self.end(id, LETTER[state], b"record of " + token, kept=ttl > 0)
                 else:
                     self.come_back(id, state, ttl)

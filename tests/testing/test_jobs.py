@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import traceback
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,7 @@ from quaff.model.steering import TimeLimit
 from quaff.store.pages import names, partitions
 from quaff.store.probe import Line, lines
 from quaff.testing import Kit, kit
+from tests.helpers import wait_until
 from tests.matrix import owners
 from tests.testing import shop
 from tests.testing.shop import Order, OutOfStock
@@ -259,10 +262,10 @@ def test_run_for_runs_each_job_when_it_is_due(jobs: Kit) -> None:
 
 def test_schedules_fire_as_time_goes_by_and_each_instant_has_its_job(jobs: Kit) -> None:
     jobs.run_for("3d")
-    mornings = [each for each in shop.ran if isinstance(each, datetime)]
-    assert len(mornings) == 3
-    assert {each.hour for each in mornings} == {7}
-    assert mornings == sorted({each.replace(tzinfo=UTC) for each in mornings})
+    reports = [each for each in shop.ran if isinstance(each, datetime)]
+    assert len(reports) == 3
+    assert {each.hour for each in reports} == {shop.HOUR}
+    assert reports == sorted({each.replace(tzinfo=UTC) for each in reports})
 
 
 def test_travel_puts_what_schedules_bring_in_line_and_runs_nothing(jobs: Kit) -> None:
@@ -343,6 +346,29 @@ def test_within_working_jobs_run_as_they_come_and_time_goes_on(jobs: Kit) -> Non
     assert jobs.states(job) == ["running", "retrying", "running", "succeeded"]
     with pytest.raises(AssertionError, match=r"was not succeeded within 0.02 s, and is queued.*working\(\)"):
         jobs.wait_for(shop.add.delay(1), timeout=0.02)
+
+
+def test_perform_runs_its_call_itself_whoever_else_runs_jobs(jobs: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds, do, send = itertools.count(), jobs._worker.chores.do, jobs.app.send
+    at = [0]
+
+    def counted() -> bool:
+        at[0] = next(rounds)
+        return do()
+
+    def sent(*args: Any) -> Any:
+        result, before = send(*args), at[0]
+        wait_until(lambda: at[0] > before + 1, 10, "a round of the working thread after the call was sent")
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs._worker.chores, "do", counted)
+        patched.setattr(jobs.app, "send", sent)
+        with jobs.working():
+            assert jobs.perform(shop.add, 1, 2) == 3
+    with jobs.inline():
+        assert jobs.perform(shop.add, 1, 2) == 3
+        assert asyncio.run(jobs.aperform(shop.add, 1, 2)) == 3
 
 
 def test_waiting_for_a_state_ends_when_the_job_has_ended_otherwise(jobs: Kit) -> None:

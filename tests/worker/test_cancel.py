@@ -44,6 +44,17 @@ def test_what_waits_is_called_off_with_no_worker_about_and_never_starts(stage: S
     assert worker.process.poll() is None
 
 
+def test_the_reason_of_one_that_runs_is_kept_as_well(stage: Stage) -> None:
+    """Its process does not know it: the end has the reason, and the attempt how it came to that."""
+    stage.worker("-p", "1")
+    job = stage.send("anap", "long", 30.0)
+    stage.started("long")
+    assert job.cancel("not needed any more")
+    assert cancelled(job) == "not needed any more"
+    assert [(each.outcome, each.number) for each in job.info().attempts] == [("cancelled", 1)]
+    assert job.info().attempts[0].pid > 0
+
+
 @pytest.mark.parametrize("reason", [None, 5, b"bytes"])
 def test_a_reason_that_is_no_text_is_refused_before_anything_is_sent(stage: Stage, reason: object) -> None:
     """It would be kept with the job, and nobody could read the record any more."""

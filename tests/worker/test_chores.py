@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -34,6 +35,40 @@ def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: s
         if len(begun) == 1:
             chores.hurry(0)
         return usual()
+
+    wait_until(lambda: sweep.at > 1, 5, "the first sweep")
+    sweep.step = step
+    chores.hurry(0)
+    wait_until(lambda: len(begun) == 2, 1.0, "the second sweep")
+    chores.close(5)
+    store.endpoint.abandon_pool()
+
+
+def test_a_sweep_that_is_asked_for_while_the_next_one_is_put_down_is_done_at_once(
+    server_url: str, namespace: str
+) -> None:
+    """F60: its time is computed from what was there before, and written over what came meanwhile."""
+    store = Store(Endpoint(server_url, "a test", 5), 5)
+    keeper = Timekeeper(store, Source(namespace), [partition(namespace, "q")], "test", 30.0, 1000, 1000)
+    courier = Courier(store, namespace, [partition(namespace, "q")], 1000)
+    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
+    (sweep,) = chores._sweeps
+    begun: list[int] = []
+    usual = sweep.step
+
+    class Pause(float):
+        """Seconds, and somebody asks while they are added to the time."""
+
+        def __radd__(self, now: float) -> float:
+            if len(begun) == 1:
+                other = threading.Thread(target=chores.hurry, args=[0])
+                other.start()
+                other.join()
+            return now + float(self)
+
+    def step() -> float:
+        begun.append(1)
+        return Pause(usual())
 
     wait_until(lambda: sweep.at > 1, 5, "the first sweep")
     sweep.step = step

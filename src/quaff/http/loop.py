@@ -20,16 +20,24 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 def _loop() -> asyncio.AbstractEventLoop:
     # By process: the threads of a parent are not in its child. setdefault lets one of several threads win; a lock might
-    # be held while a process is forked.
+    # be held while a process is forked. Kept once it turns: what is given to one that does not is waited for for ever.
     loop = _loops.get(os.getpid())
     if loop is None:
         made = asyncio.new_event_loop()
-        loop = _loops.setdefault(os.getpid(), made)
-        if loop is made:
-            threading.Thread(target=loop.run_forever, name="quaff-http", daemon=True).start()
-        else:
+        try:
+            threading.Thread(target=_turn, args=[made], name="quaff-http", daemon=True).start()
+        except RuntimeError:  # there are too many
             made.close()
+            raise
+        loop = _loops.setdefault(os.getpid(), made)
+        if loop is not made:
+            made.call_soon_threadsafe(made.stop)
     return loop
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
 
 
 class Stream(Protocol):

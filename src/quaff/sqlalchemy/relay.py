@@ -61,8 +61,10 @@ class Relay:
         """Send what comes until ``stop``; what goes wrong is logged and tried again."""
         self._outbox.on_commit(self._bell.set)
         try:
-            while not self._stopped.is_set():
+            while True:
                 self._bell.clear()
+                if self._stopped.is_set():  # in this order: `stop` may ring just before
+                    return
                 try:
                     self.send()
                     self._bell.wait(self._every)

@@ -45,7 +45,7 @@ class _Order(NamedTuple):
 
 
 class Listener:
-    """A thread that begins when somebody waits for the first time.
+    """A thread that begins when somebody waits and there is none; where it cannot, the next one who waits tries again.
 
     No lock: an exception that is set in a waiting thread could leave it held. Only the listener's thread touches what
     it knows, and orders come to it through a queue.
@@ -68,20 +68,31 @@ class Listener:
     @contextmanager
     def hearing(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> Generator[None]:
         """Within it a signal is told of what comes for ``ids``, and when ``channel`` enters or leaves ``channels``."""
-        self._begin(channel, ids, signal)
         try:
+            self._order(_Order(True, channel, ids, signal))
+            if not self._thread:
+                with suppress(RuntimeError):  # there are too many: nothing is heard, and whoever waits looks
+                    threading.Thread(target=self._begin, name="quaff-listener", daemon=True).start()
             yield
         finally:
             self._order(_Order(False, channel, ids, signal))
 
-    def _begin(self, channel: bytes, ids: tuple[bytes, ...], signal: Signal) -> None:
-        self._order(_Order(True, channel, ids, signal))
-        if not self._thread:
-            thread = threading.Thread(target=self._work, name="quaff-listener", daemon=True)
-            if self._thread.setdefault("one", thread) is thread:
-                self._read_end, self._write_end = os.pipe()
-                os.set_blocking(self._write_end, False)
-                thread.start()
+    def _begin(self) -> None:
+        # A thread that runs enters itself, and none is taken for one that never began; of several the first one stays.
+        me = threading.current_thread()
+        if self._thread.setdefault("one", me) is not me:
+            return
+        try:
+            self._obey()  # also where there can be no pipe: orders must not pile up
+            if self._write_end < 0:
+                with suppress(OSError):  # there are too many files
+                    self._read_end, write_end = os.pipe()
+                    os.set_blocking(write_end, False)
+                    self._write_end = write_end
+            if self._write_end >= 0:
+                self._work()
+        finally:
+            del self._thread["one"]
 
     def _order(self, order: _Order) -> None:
         self._orders.append(order)
@@ -90,10 +101,12 @@ class Listener:
                 os.write(self._write_end, b"!")
 
     def _work(self) -> None:
+        orders = select.poll()  # not ``select``: a web server may have a thousand files open
+        orders.register(self._read_end, select.POLLIN)
         while True:
             self._obey()
             if not self._waiting:
-                select.select([self._read_end], [], [])
+                orders.poll()
                 os.read(self._read_end, 4096)
                 continue
             try:

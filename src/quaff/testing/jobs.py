@@ -239,6 +239,7 @@ class Kit(Expecting):
     def _send_apart(self, task: Task[..., R, Any], args: Any, kwargs: Any) -> tuple[Job[R], Ready]:
         # Nobody before it in line, and none of its limits and unique keys taken.
         queue = f"{task.settings.queue[:100]}.perform-{next(self._apart)}"
+        self._seen.apart.add(queue)
         job = task.options(queue=queue).delay(*args, **kwargs)
         id = ids.parse(job.id)
         assert id is not None

@@ -17,12 +17,23 @@ _listeners: dict[tuple[int, str], Listener] = {}
 
 
 class Seen:
-    """What has been said to the server, so far as a test wants to know it; ``partitions`` in the order they came up."""
+    """What has been said to the server, so far as a test wants to know it.
+
+    Attributes:
+        partitions: in the order they came up.
+        apart: queues whose jobs their sender runs, and nobody else.
+    """
 
     def __init__(self, clock: Clock, namespace: str) -> None:
         self.partitions: list[Partition] = []
+        self.apart: set[str] = set()
         self._clock = clock
         self._namespace = namespace
+
+    @property
+    def shared(self) -> list[Partition]:
+        """The partitions that are for everybody."""
+        return [home for home in self.partitions if home.queue not in self.apart]
 
     def look(self, calls: Sequence[Call[Any]]) -> list[Call[Any]]:
         """The calls as they are to be sent."""

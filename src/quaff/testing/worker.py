@@ -102,7 +102,7 @@ class Worker:
         rounds = 0  # with nothing to run: what the chores cannot get done must not keep them at it for ever
         while rounds < _ROUNDS:
             rounds += 1
-            for home in list(self._seen.partitions):
+            for home in self._seen.shared:
                 claimed = self.claim(home)
                 if claimed.leases:
                     rounds = 0
@@ -115,7 +115,7 @@ class Worker:
 
     def next_ms(self) -> int | None:
         """When something becomes due next, as far as is known, after ``due`` has come to its end."""
-        soon = self.chores.soon + [self.claim(home, 0).again_ms or 0 for home in list(self._seen.partitions)]
+        soon = self.chores.soon + [self.claim(home, 0).again_ms or 0 for home in self._seen.shared]
         return min((self._clock.now_ms + ms for ms in soon if ms > 0), default=None)
 
     def claim(self, home: Partition, most: int | None = None) -> Claimed:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -31,11 +31,9 @@ from quaff.worker.giving import Giving
 from quaff.worker.keeping import aside, bring, kept, put
 from quaff.worker.logs import first_line, printable
 from quaff.worker.ready import Claim, Finished, Parked, Ready, ran, together
-from quaff.worker.run import CANCEL, LIMIT, Interrupt, Run, Steered
+from quaff.worker.run import CANCEL, FOREVER, LIMIT, Interrupt, Run, Steered
 
 log: logging.Logger = logging.getLogger("quaff.worker")
-
-_FOREVER = float("inf")
 
 
 class Executor:
@@ -116,8 +114,7 @@ class Executor:
             mask=ready.mask,
         )
         now, soft = time.monotonic(), settings.soft_timeout
-        soft_at = _FOREVER if soft is None else now + soft
-        ends_at = now + ready.limit if ready.limit else _FOREVER
+        soft_at, ends_at = now + (FOREVER if soft is None else soft), now + (ready.limit or FOREVER)
         return Run(ready, current, time.time(), now, soft_at, ends_at, thread=thread)
 
     def run(self, run: Run) -> Finished:
@@ -138,7 +135,11 @@ class Executor:
                     value = Giving(run.current, ready.task, self._settings.max_result).run(value)
             run.leave()
         except BaseException as error:  # noqa: BLE001  SystemExit or KeyboardInterrupt of a task ends the task, not the worker
-            run.leave()
+            while run.open:
+                try:
+                    run.leave()
+                except (Interrupt, SoftTimeout):
+                    pass  # it was set at the last moment, and came on the way in
             return self._last_words(run, self._over(run, error))
         finally:
             leave(token)
@@ -160,10 +161,9 @@ class Executor:
         try:
             run.open = True
             async with self._app.async_attempt_scope():
-                called = ready.task.fn(*args, **kwargs)
-                coroutine: Coroutine[Any, Any, Any] = called
+                coroutine: Any = ready.task.fn(*args, **kwargs)
                 if ready.task.streams:
-                    coroutine = Giving(run.current, ready.task, self._settings.max_result).arun(called)
+                    coroutine = Giving(run.current, ready.task, self._settings.max_result).arun(coroutine)
                 if ready.task.settings.soft_timeout is None:
                     value = await coroutine
                 else:

@@ -80,7 +80,25 @@ FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json":
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs alone
-    """The handler of a process whose application has none."""
+    """The handler of a process whose application has none.
+
+    An exception that is set in a task's thread (see ``run.py``) leaves its lock held nowhere: it may come between
+    ``acquire()`` and what follows it, and not between a ``with`` and its block.
+    """
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Emit it, if its filters let it through."""
+        kept = bool(self.filter(record))
+        if kept:
+            assert self.lock is not None
+            with self.lock:
+                self.emit(record)
+        return kept
+
+    def flush(self) -> None:
+        """Whoever emits has the lock."""
+        if self.stream:  # a program may have been started without one
+            self.stream.flush()
 
 
 def set_up(level: str, format: str = "text") -> None:

@@ -65,14 +65,21 @@ class Chore:
     Attributes:
         name: as the log calls it.
         step: does one; returns the seconds until the next one.
-        at: monotonic time of that.
+        at: monotonic time of that; the chores' own thread alone sets it.
+        asked: somebody wants it now, from any thread; its step may have begun before there was a reason.
         trouble: the last step failed with this, and the log says so.
     """
 
     name: str
     step: Callable[[], float]
     at: float = 0.0
+    asked: bool = False
     trouble: str = ""
+
+    @property
+    def when(self) -> float:
+        """Monotonic time at which it is due."""
+        return 0.0 if self.asked else self.at
 
 
 class Chores:
@@ -154,7 +161,7 @@ class Chores:
 
     def renew(self) -> None:
         """Renew the leases now; from any thread."""
-        self._beat.at = 0.0
+        self._beat.asked = True
         self._call.set()
 
     def bury(self, death: Death) -> None:
@@ -166,23 +173,23 @@ class Chores:
 
     def hurry(self, place: int) -> None:
         """Sweep this queue now; from any thread."""
-        self._sweeps[place].at = 0.0
+        self._sweeps[place].asked = True
         self._call.set()
 
     def deliver(self, place: int) -> None:
         """Something is to be told to another partition; from any thread."""
-        self._delivering[place].at = 0.0
+        self._delivering[place].asked = True
         self._call.set()
 
     def hear(self, _: int = 0) -> None:
         """Something is asked of a worker, or can be answered; from any thread."""
-        self._telling.at = 0.0
+        self._telling.asked = True
         self._call.set()
 
     def declare(self, schedules: Sequence[tuple[int, str, bytes]]) -> None:
         """The code that was started just now declares these schedules."""
         self._timekeeper.learn(schedules)
-        self._declaring.at = 0.0
+        self._declaring.asked = True
         self._call.set()
 
     def close(self, seconds: float) -> None:
@@ -225,19 +232,19 @@ class Chores:
         while not self._closing or self._burials:
             now = self.turned_at = time.monotonic()
             funeral = [self._funeral] if self._burials else []
-            waiting = [self._beat, *funeral, *sorted(self._rest(), key=lambda each: each.at)]
-            due = next((chore for chore in waiting if chore.at <= now), None)
+            waiting = [self._beat, *funeral, *sorted(self._rest(), key=lambda each: each.when)]
+            due = next((chore for chore in waiting if chore.when <= now), None)
             if due is not None:
                 self._do(due)
             else:
-                self._call.wait(min(chore.at for chore in waiting) - now)
+                self._call.wait(min(chore.when for chore in waiting) - now)
                 self._call.clear()
         if self._presence is not None:
             with suppress(QuaffError):  # it is forgotten soon anyway
                 self._presence.leave()
 
     def _do(self, chore: Chore) -> None:
-        chore.at = math.inf
+        chore.asked = False  # before the step: who asks from here on has another one
         try:
             pause = chore.step()
         except Exception as error:  # noqa: BLE001  whatever it is, the other chores and the next try go on
@@ -253,8 +260,7 @@ class Chores:
         else:
             chore.trouble = ""
             self.answered_at = time.monotonic()
-        # Not later than somebody has asked for meanwhile: its step may have begun before there was a reason.
-        chore.at = min(chore.at, time.monotonic() + pause)
+        chore.at = time.monotonic() + pause
 
     def _rest(self) -> list[Chore]:
         """All that can wait for the leases and for those of a dead process."""

@@ -2,14 +2,17 @@
 
 A coroutine is cancelled. In a thread an exception is set from outside; it arrives at the next step of the interpreter,
 so not within a call of C code, and must not arrive after the attempt: ``open`` says that it may, ``leave`` that it may
-no more. What does not end by that is ended with its process, by the supervisor.
+no more. What is due before it may waits until it does. What does not end by that is ended with its process, by the
+supervisor.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Coroutine, Generator, Iterator
@@ -26,7 +29,11 @@ from quaff.worker.ready import Ready
 #: Why an attempt was cut short.
 SOFT, LIMIT, CANCEL = "soft", "limit", "cancel"
 
-_FOREVER = float("inf")
+FOREVER = float("inf")
+#: What says when a run is due, the first that counts first.
+_TIMES = {LIMIT: "ends_at", CANCEL: "cancel_at", SOFT: "soft_at"}
+#: Functions of ``logging`` that take a lock or give it back, in the Pythons that there are.
+_LOCKING = frozenset(("acquire", "release", "_acquireLock", "_releaseLock"))
 #: Held while an exception is set, and while what was set is taken back.
 _setting = threading.Lock()
 
@@ -53,7 +60,7 @@ class Run(msgspec.Struct, eq=False):
         thread: the identifier of the thread it runs in; 0 for a coroutine.
         task: the coroutine's.
         steered: what raises SoftTimeout in a coroutine that asked for it.
-        open: it may be cut short; after ``leave`` no more.
+        open: it may be cut short; not while its arguments are fetched, and after ``leave`` no more.
         cut: why it was, last; empty if it was not.
         unfit: of a batch, what is wrong with the calls that are not in it, by the token of their jobs.
         large: its results that do not go to the server.
@@ -67,7 +74,7 @@ class Run(msgspec.Struct, eq=False):
     began: float
     soft_at: float
     ends_at: float
-    cancel_at: float = _FOREVER
+    cancel_at: float = FOREVER
     thread: int = 0
     task: asyncio.Task[Any] | None = None
     steered: Steered | None = None
@@ -80,35 +87,43 @@ class Run(msgspec.Struct, eq=False):
     largest: int = 0
 
     def due(self, now: float) -> str:
-        """Why it is to be cut short now, each reason once; empty if it is not."""
-        if now >= self.ends_at:
-            self.ends_at = self.soft_at = _FOREVER
-            return LIMIT
-        if now >= self.cancel_at:
-            self.cancel_at = _FOREVER
-            return CANCEL
-        if now >= self.soft_at:
-            self.soft_at = _FOREVER
-            return SOFT
-        return ""
+        """Why it is to be cut short now, each reason once; empty if it is not, or may not be yet."""
+        if not self.open or now < min(self.ends_at, self.cancel_at, self.soft_at):
+            return ""
+        why = next(why for why, name in _TIMES.items() if now >= getattr(self, name))
+        setattr(self, _TIMES[why], FOREVER)
+        if why == LIMIT:
+            self.soft_at = FOREVER
+        return why
+
+    def _postpone(self, why: str) -> None:
+        """It is due again when somebody looks next."""
+        setattr(self, _TIMES[why], 0.0)
 
     def interrupt(self, why: str) -> None:
-        """Set an exception in its thread; from another one."""
+        """Set an exception in its thread, or at a better moment; from another one."""
         with _setting:
             before, self.cut = self.cut, why
             # In this order, and in the other one in ``leave``: whoever comes second sees what the first one did.
-            if self.open:
-                _set(self.thread, SoftTimeout if why == SOFT else Interrupt)
-            else:
+            if not self.open:
                 self.cut = before
+            elif _is_locking(self.thread):
+                self.cut = before
+                self._postpone(why)
+            else:
+                _set(self.thread, SoftTimeout if why == SOFT else Interrupt)
 
     def cancel(self, why: str) -> None:
         """Cancel its coroutine; in its event loop."""
-        if self.open and self.task is not None:
-            self.cut = why
-            if why == SOFT and self.steered is not None:
-                self.steered.error = SoftTimeout()
-            self.task.cancel()
+        if not self.open or self.task is None:
+            return
+        if why == SOFT:
+            if self.steered is None:  # the scope of a framework is still being entered
+                self._postpone(why)
+                return
+            self.steered.error = SoftTimeout()
+        self.cut = why
+        self.task.cancel()
 
     def leave(self) -> None:
         """The attempt is over: from here on nothing is set, and what was set and has not arrived never does."""
@@ -121,6 +136,12 @@ class Run(msgspec.Struct, eq=False):
                 return
             except (Interrupt, SoftTimeout):
                 continue  # it arrived on the way out
+
+
+def _is_locking(thread: int) -> bool:
+    """Whether it takes a lock of ``logging`` or gives one back; an exception in there would leave it held for ever."""
+    frame = sys._current_frames().get(thread)
+    return frame is not None and frame.f_globals is vars(logging) and frame.f_code.co_name in _LOCKING
 
 
 def _set(thread: int, error: type[BaseException] | None) -> None:

@@ -28,22 +28,29 @@ _TURN_BYTES, _CALL_BYTES = 4 * 1024 * 1024, 512 * 1024
 
 
 class _Line:
-    """Attempts that have news, heard at most so often."""
+    """Attempts that have news, heard at most so often; ``rung``: whoever hears them has been woken for some."""
 
     def __init__(self, every: float) -> None:
         self._every = every
         self.news: deque[Attempt] = deque()
         self.next_at = 0.0
+        self.rung = False
 
     @property
     def seconds_left(self) -> float:
         return max(0.0, self.next_at - time.monotonic()) if self.news else float("inf")
+
+    def listen(self) -> None:
+        """Before one looks whether there are any: whoever has news after none wakes."""
+        if not self.news:
+            self.rung = False
 
     def due(self) -> int:
         """How many to hear now."""
         if self.seconds_left > 0:
             return 0
         self.next_at = time.monotonic() + self._every
+        self.rung = False  # before they are counted
         return min(BATCH, len(self.news))
 
 
@@ -76,7 +83,9 @@ class Telling:
         full = values is not None and values.full
         if full:
             line.next_at = 0.0
-        if full or len(line.news) == 1:
+        # Not by their number: of two who add at the same time neither sees its own alone.
+        if full or not line.rung:
+            line.rung = True
             self._wake()
 
     @property
@@ -90,6 +99,8 @@ class Telling:
         """What to send now; the same again until it was answered."""
         if self._calls and self.seconds_left > 0:
             return []
+        self._quick.listen()
+        self._slow.listen()
         if self._calls or not (self._last_words or self._slow.news or self._quick.news):
             return self._calls
         room = _TURN_BYTES

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from quaff.worker.gauge import Gauge
-from quaff.worker.run import CANCEL, Run
+from quaff.worker.run import Run
 
 #: Seconds between two looks while something runs.
 _EVERY = 0.1
@@ -53,15 +53,13 @@ class Watch:
             self._something.set()
 
     def cancel(self, token: bytes) -> None:
-        """Somebody wants this attempt to end; nothing happens if it does not run here, or knows."""
+        """Somebody wants this attempt to end: from the next look on; nothing happens if it is not here, or knows."""
         for runner in self._runners:
             for run in runner.running:
                 if run is not None and run.job.claim.lease.token == token and not run.current.cancelled:
                     run.current.cancelled = True
-                    if run.thread:
-                        run.cancel_at = time.monotonic() + self._notice
-                    else:
-                        runner.cut(run, CANCEL)
+                    # A coroutine cannot look by itself while it awaits.
+                    run.cancel_at = time.monotonic() + (self._notice if run.thread else 0.0)
 
     def _work(self) -> None:
         while True:
