@@ -54,9 +54,9 @@ async def _slowly() -> AsyncGenerator[None]:
 
 folder = os.environ.get("RESULTS")
 quaff = Framework(results=Waiting(folder) if folder else None, max_result=1000)
-shop = logging.getLogger("shop")
-shop.propagate = False
-shop.addHandler(Locking())
+slow = logging.getLogger("slow")
+slow.propagate = False
+slow.addHandler(Locking())
 
 
 @quaff.task(name="large")
@@ -102,8 +102,8 @@ async def asoft(text: str) -> str:
 @quaff.task(name="log")
 def log(gate: str) -> str:
     """One line that takes until there is a file, and one more."""
-    shop.warning(gate)
-    shop.warning(gate)
+    slow.warning(gate)
+    slow.warning(gate)
     return "logged"
 
 
@@ -112,7 +112,7 @@ def log_beside(began: str, gate: str) -> str:
     """Log until the soft limit and beyond, and clean up."""
     try:
         Path(began).touch()
-        shop.warning(gate)
+        slow.warning(gate)
         stay.fn("for ever")
     except SoftTimeout:
         return "cleaned up"

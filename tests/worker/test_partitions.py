@@ -132,6 +132,7 @@ def test_partitions_come_to_light_while_a_worker_is_still_being_put_together(
         return Presence(store, homes, name, slots)
 
     monkeypatch.setattr(serving, "Presence", later)
+    monkeypatch.setattr(serving, "Ears", lambda *_: None)  # their threads are there as long as the process
     own = Quaff(known_as(WORKER, stage.url), namespace=stage.namespace)
     word = introduction(own, ["default"], [("default", 0)])
     worker = serving.Serving(word, "slow")
