@@ -20,12 +20,18 @@ from quaff.worker.timekeeping import Timekeeper
 from tests.helpers import wait_until
 
 
+def _chores(store: Store, namespace: str, *queues: str) -> Chores:
+    """Those of a worker of these queues."""
+    homes = [partition(namespace, queue) for queue in queues]
+    keeper = Timekeeper(store, Source(namespace), homes, "test", 30.0, 1000, 1000)
+    courier = Courier(store, namespace, homes, 1000)
+    return Chores(store, homes, 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
+
+
 def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: str, namespace: str) -> None:
     """F60: a job is called off while the sweep that would have found it has passed it already."""
     store = Store(Endpoint(server_url, "a test", 5), 5)
-    keeper = Timekeeper(store, Source(namespace), [partition(namespace, "q")], "test", 30.0, 1000, 1000)
-    courier = Courier(store, namespace, [partition(namespace, "q")], 1000)
-    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
+    chores = _chores(store, namespace, "q")
     (sweep,) = chores._sweeps
     begun: list[int] = []
     usual = sweep.step
@@ -49,9 +55,7 @@ def test_a_sweep_that_is_asked_for_while_the_next_one_is_put_down_is_done_at_onc
 ) -> None:
     """F60: its time is computed from what was there before, and written over what came meanwhile."""
     store = Store(Endpoint(server_url, "a test", 5), 5)
-    keeper = Timekeeper(store, Source(namespace), [partition(namespace, "q")], "test", 30.0, 1000, 1000)
-    courier = Courier(store, namespace, [partition(namespace, "q")], 1000)
-    chores = Chores(store, [partition(namespace, "q")], 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
+    chores = _chores(store, namespace, "q")
     (sweep,) = chores._sweeps
     begun: list[int] = []
     usual = sweep.step
@@ -80,10 +84,7 @@ def test_a_sweep_that_is_asked_for_while_the_next_one_is_put_down_is_done_at_onc
 
 def test_a_server_that_is_away_is_told_once_for_all_queues(caplog: pytest.LogCaptureFixture, namespace: str) -> None:
     """And again for none of them as long as it is away."""
-    queues = [partition(namespace, name) for name in ("a", "b", "c")]
     store = Store(Endpoint("redis://127.0.0.1:1", "a test", 0.05), 0.05)
-    keeper = Timekeeper(store, Source(namespace), queues, "test", 30.0, 1000, 1000)
-    courier = Courier(store, namespace, queues, 1000)
     tried: Counter[str] = Counter()
 
     def counted(name: str, usual: Callable[[], float]) -> Callable[[], float]:
@@ -94,7 +95,7 @@ def test_a_server_that_is_away_is_told_once_for_all_queues(caplog: pytest.LogCap
         return step
 
     with caplog.at_level(logging.ERROR, "quaff.worker"):
-        chores = Chores(store, queues, 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
+        chores = _chores(store, namespace, "a", "b", "c")
         for sweep in chores._sweeps:
             sweep.step = counted(sweep.name, sweep.step)
         wait_until(lambda: len(tried) == 3 and min(tried.values()) >= 2, 20, "two tries for each queue")

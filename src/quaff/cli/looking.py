@@ -94,8 +94,7 @@ def info(app: str | None, queues: str | None, as_json: bool) -> None:
     """Show the server, each queue with its jobs, and the workers."""
     quaff, homes, untold = homes_of(app, queues)
     server, seen = server_of(quaff), inspector_over(quaff, homes).overview()
-    nothing = nothing_of(quaff, homes, queues, untold)
-    if nothing:
+    if nothing := nothing_of(quaff, homes, queues, untold):
         click.echo(nothing, err=as_json)
     if as_json:
         put_json(

@@ -105,8 +105,6 @@ if #others + #ran == 0 then return answers end
 -- @include unique
 -- @include end
 -- @include again
--- @include history
--- @include stopped
 -- What had expired was not begun.
 for _, each in ipairs(ran) do give_back(each[1], now, each[2] == 'e') end
 if next(over) then
@@ -115,12 +113,9 @@ if next(over) then
 end
 for _, at in ipairs(others) do
   local id, token, letter, ttl, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 5]
-  if letter == 'r' or letter == 'w' then
+  -- One that was asked to stop ends as it does where it would have come back: why, whoever has asked knows.
+  if letter == 'r' or letter == 'w' or (letter == 'c' and redis.call('HEXISTS', k.stop, id) == 1) then
     come_back(id, letter, token, ttl, record, now, window, ARGV[at + 4])
-  elseif letter == 'c' and redis.call('HEXISTS', k.stop, id) == 1 then
-    -- Why it ends whoever has asked for it knows; the attempt is one of those before.
-    remember(id, record)
-    stopped(id, token, now)
   else
     finish(id, letter, token, record, ttl, now, window)
   end
