@@ -269,7 +269,7 @@ def test_where_nobody_could_begin_to_listen_an_end_is_found_and_the_next_one_hea
                 assert waiting.result(5) is None
             assert not subscribers(desk)
     assert hears(desk, quaff)
-    assert not quaff.store.listener._orders
+    wait_until(lambda: not quaff.store.listener._orders, 5, "the listener to have read its orders")
 
 
 def hears(desk: Desk, quaff: Quaff) -> bool:

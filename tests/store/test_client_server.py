@@ -21,7 +21,7 @@ from quaff.store.connect import Endpoint
 from quaff.store.faults import NoAnswer
 from quaff.store.link import Link
 from quaff.store.queries import lookup
-from quaff.store.transitions import Verdict
+from quaff.store.transitions import Call, Verdict
 from tests.helpers import python, wait_until
 from tests.matrix import line_to, plain
 from tests.proxy import Proxy
@@ -328,6 +328,16 @@ def told(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)) + repr(error)
 
 
+def refusal(send: Send, store: Store, calls: list[Call[Any]]) -> QuaffError:
+    """What calls are refused with. A reply that comes too late on a busy machine is another test's: they go again."""
+    for _ in range(5):
+        with pytest.raises((StoreError, ServerUnavailable)) as caught:
+            send(store, calls)
+        if not isinstance(caught.value, NoAnswer):
+            break
+    return caught.value
+
+
 @pytest.fixture
 def locked(own: Own) -> Iterator[Own]:
     """A server with a password, and a user who may not do much."""
@@ -356,10 +366,9 @@ def test_who_may_not_is_told_where_and_nobody_learns_the_password(
     login = f"{user}:{password}@" if password else ""
     store = Store(Endpoint(f"unix://{login}{locked.path}", "QUAFF_URL in the environment", 1), 1)
     desk = Desk(locked.url, namespace)
-    with pytest.raises((StoreError, ServerUnavailable)) as caught:
-        send(store, [enqueue(desk, ids.new_raw())])
-    text = told(caught.value)
-    assert isinstance(caught.value, error), text
+    refused = refusal(send, store, [enqueue(desk, ids.new_raw())])
+    text = told(refused)
+    assert isinstance(refused, error), text
     assert SECRET not in text
     shown = f"unix://{user}:***@{locked.path}" if password else f"unix://{locked.path}"
     assert f"{shown} (from QUAFF_URL in the environment)" in text
