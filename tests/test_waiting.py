@@ -249,7 +249,12 @@ def no_more_threads() -> Generator[None]:
         threading.stack_size(usual)
 
 
-@pytest.mark.parametrize("lack", [no_more_files, no_more_threads])
+ONE_NODE = pytest.mark.only(
+    "valkey", "redis7", "sentinel", "tls", why="a slot that moves needs a connection, and none can be opened"
+)
+
+
+@pytest.mark.parametrize("lack", [pytest.param(no_more_files, marks=ONE_NODE), no_more_threads])
 def test_where_nobody_could_begin_to_listen_an_end_is_found_and_the_next_one_heard(
     desk: Desk, quaff: Quaff, lack: Callable[[], AbstractContextManager[None]]
 ) -> None:

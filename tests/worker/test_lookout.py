@@ -38,9 +38,13 @@ NOTHING = Claimed(
 
 
 def _lookout(url: str, namespace: str, crowd: int) -> tuple[Lookout, Line]:
+    return _over(_link(url), namespace, crowd)
+
+
+def _over(link: Link, namespace: str, crowd: int) -> tuple[Lookout, Line]:
     line = Line(0, partition(namespace, "q"), frozenset({"sync"}), crowd=crowd)
     line.rest(10)
-    return Lookout(_link(url), [line], ordered=True), line
+    return Lookout(link, [line], ordered=True), line
 
 
 def _link(url: str) -> Link:
@@ -121,9 +125,12 @@ def test_while_a_claim_waits_for_a_token_no_other_one_is_made(server_url: str, n
 def test_a_claim_ahead_is_the_next_look(server_url: str, namespace: str) -> None:
     """A token may be lost."""
 
+    link = _link(server_url)
+
     def ahead() -> Lookout | None:
-        lookout, line = _lookout(server_url, namespace, crowd=0)
-        _link(server_url).exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
+        lookout, line = _over(link, namespace, crowd=0)
+        # Like every process that comes to wait it has asked before, so it knows who has the slot.
+        link.exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
         line.look_at = time.monotonic() + 0.1
         descriptors = lookout.listen([line])
         lookout.send_ahead(sent := line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000))
