@@ -141,7 +141,7 @@ class Interrupted(list[Submission]):
 
 def test_what_was_stored_before_the_server_would_no_longer_is_counted(own_server: str) -> None:
     """Chunks of 500: the error has the handles, and its text does not say that nothing was stored."""
-    quaff = Quaff(f"unix://{own_server}", deadline=0.1)
+    quaff = Quaff(f"unix://{own_server}", deadline=2)
     task = quaff.task(double)
     with redis.Redis(unix_socket_path=own_server) as raw:
         submissions = [submission(task, (number,), {}) for number in range(502)]
@@ -153,8 +153,8 @@ def test_a_replica_is_told_from_a_server_that_is_away(own_server: str) -> None:
     """Nobody has to start what runs."""
     with redis.Redis(unix_socket_path=own_server) as raw:
         raw.replicaof("127.0.0.1", "1")
-    text = refusal(Quaff(f"unix://{own_server}", deadline=0.1))
-    assert text.startswith(f"the server at unix://{own_server} (from Quaff(...)) answers, but refused for 0.1 s: ")
+    text = refusal(Quaff(f"unix://{own_server}", deadline=2))
+    assert text.startswith(f"the server at unix://{own_server} (from Quaff(...)) answers, but refused for 2 s: ")
     assert "set QUAFF_URL to its primary. Nothing was stored." in text
 
 
@@ -162,8 +162,8 @@ def test_a_server_that_refuses_for_now_is_quoted(own_server: str) -> None:
     """It knows why, here that it has no replica that it was told to have."""
     with redis.Redis(unix_socket_path=own_server) as raw:
         raw.config_set("min-replicas-to-write", 1)
-    text = refusal(Quaff(f"unix://{own_server}", deadline=0.1))
-    assert "answers, but refused for 0.1 s: NOREPLICAS " in text
+    text = refusal(Quaff(f"unix://{own_server}", deadline=2))
+    assert "answers, but refused for 2 s: NOREPLICAS " in text
     assert "Try again later. Nothing was stored." in text
 
 
@@ -171,7 +171,7 @@ def test_a_wrong_password_is_told_from_a_server_that_is_away(own_server: str) ->
     """And does not show the password."""
     with redis.Redis(unix_socket_path=own_server) as raw:
         raw.config_set("requirepass", "right")
-        text = refusal(Quaff(f"unix://:wrong@{own_server}", deadline=0.1))
+        text = refusal(Quaff(f"unix://:wrong@{own_server}", deadline=2))
         raw.config_set("requirepass", "")
     assert "answers, but refused" in text
     assert "the password in QUAFF_URL" in text
@@ -265,12 +265,16 @@ def test_every_call_to_a_server_that_is_away_ends_within_the_deadline(
         job.result,
         lambda: asyncio.run(job.aresult()),
     ]
-    for call in calls:
+
+    def took(call: Callable[[], object]) -> float:
         before = time.monotonic()
         with pytest.raises(ServerUnavailable) as caught:
             call()
-        assert time.monotonic() - before < deadline + 1
         assert f"{NOBODY} (from QUAFF_URL in the environment)" in str(caught.value)
+        return time.monotonic() - before
+
+    for call in calls:  # a busy machine makes one longer, never shorter
+        assert any(took(call) < deadline + 1 for _ in range(3))
 
 
 # Threads and forks

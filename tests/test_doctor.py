@@ -160,15 +160,16 @@ def test_a_user_that_there_is_not_is_no_question_of_rights() -> None:
         assert "quaff acl worker --user NOBODY" in found.remedy
 
 
-def test_a_wrong_password_is_said_at_once() -> None:
+def test_a_wrong_password_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting mends it."""
+    monkeypatch.setenv("QUAFF_DEADLINE", "20")
     with Server() as server:
         server.redis.config_set("requirepass", "right")
         began = time.monotonic()
         for login in (":wrong@", ""):
             with pytest.raises(ServerUnavailable, match=r"refuses: .*Mend the user and the password"):
                 look(server.url.replace("//", f"//{login}"))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize(("kind", "needed"), [("sentinel", "ROLE"), ("cluster", "ASKING, CLUSTER SLOTS")])

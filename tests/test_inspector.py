@@ -135,7 +135,7 @@ def test_outcomes_times_and_failures_are_counted(stage: Stage) -> None:
     """Of a real worker: by task and queue, by the minute; its counters say what the exact ones say."""
     stage.worker("-p", "2")
     good = stage.many("nap", [(str(place), 0.02) for place in range(20)])
-    late = stage.quaff.tasks["mark"].options(delay=1).delay("late")
+    late = stage.quaff.tasks["mark"].options(delay=4).delay("late")
     bad = stage.many("fail", [("SystemExit",)] * 5) + stage.many("hopeless", [("raise",)])
     wait_until(lambda: all(job.state.terminal for job in (*good, *bad, late)), 20, "the ends")
     inspector = Inspector(stage.quaff)
@@ -157,7 +157,7 @@ def test_outcomes_times_and_failures_are_counted(stage: Stage) -> None:
     assert 0.015 < middle < 0.2
     wait = tasks["mark"].total.wait
     assert wait.count == 1
-    assert wait.sum < 0.9, "a delayed job has not waited until it was due"
+    assert wait.sum < 3.9, "a delayed job has not waited until it was due"
     assert tasks["nap"].queues == ["default"]
     minutes = inspector.series(minutes=60)
     assert len(minutes) == 60

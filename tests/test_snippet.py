@@ -343,7 +343,7 @@ def test_a_job_outlives_the_death_of_its_process(yourapp: ModuleType) -> None:
 def test_a_result_is_gone_after_rv_ttl(server_url: str, tmp_path: Path, running: KEEP) -> None:
     """A handle that has seen the value keeps it; what raised goes in the same time."""
     place = Place(tmp_path, known_as(WORKER, server_url))
-    running(place.daemon(rv_ttl=1))
+    running(place.daemon(rv_ttl=3))
     sys.path.append(str(tmp_path))
     try:
         module = place.load()
@@ -356,7 +356,7 @@ def test_a_result_is_gone_after_rv_ttl(server_url: str, tmp_path: Path, running:
             # On time, whenever the daemon next tidies up.
             began = time.monotonic()
             wait_until(gone(rv.key))
-            assert time.monotonic() - began < 1.3
+            assert time.monotonic() - began < 4.5
             assert rv.return_value is seen
 
 

@@ -104,6 +104,7 @@ def test_fifty_who_wait_ask_nothing_and_share_one_connection(desk: Desk, quaff: 
     with ThreadPoolExecutor(50) as pool:
         waiting = [pool.submit(jobs[number % 10][0].result, 20) for number in range(50)]
         wait_until(lambda: len(desk.dump().watched) == 10, 10)
+        wait_until(lambda: desk.key("watched") in quaff.store.listener.channels, 10, "a listener")
         time.sleep(0.5)  # the first looks of all fifty
         asked = calls(desk)
         time.sleep(2)
@@ -318,15 +319,19 @@ def test_jobs_come_as_they_end_and_time_is_for_all_of_them(tmp_path: Any) -> Non
     gate = tmp_path / "gate"
     held = hold.delay(str(gate))
     others = add.map([(1, 1)] * 5)
-    coming = iter(taskapp.quaff.as_completed([held, *others], 1))
+    coming = iter(taskapp.quaff.as_completed([held, *others], 4))
     assert {next(coming) for _ in others} == set(others)
     with pytest.raises(ResultTimeout, match="1 of 6 jobs"):
         next(coming)
 
     async def main() -> list[Job[Any]]:
-        return [job async for job in taskapp.quaff.as_completed([held, *others], 10)]
+        came: list[Job[Any]] = []
+        async for job in taskapp.quaff.as_completed([held, *others], 10):
+            came.append(job)
+            if len(came) == len(others):
+                gate.touch()
+        return came
 
-    threading.Timer(0.3, gate.touch).start()
     assert run(main)[-1] == held
 
 

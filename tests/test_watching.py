@@ -61,8 +61,8 @@ class Watcher:
         return [event.state.value if event.kind == "state" else event.progress or event.log for event in self.events]
 
     def soon(self, *expected: Any) -> None:
-        """It sees this within a second, which no look after a while would do."""
-        wait_until(lambda: self.told() == list(expected), 1, f"{expected}; seen: {self.told()}")
+        """It sees this within three seconds, which no look after a while would do."""
+        wait_until(lambda: self.told() == list(expected), 3, f"{expected}; seen: {self.told()}")
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_whoever_waits_for_the_end_alone_is_not_woken_by_progress(
     job = put(desk, quaff)
     (lease,) = desk.take(me)
     waiting = pool.submit(job.result, 10)
-    wait_until(lambda: desk.dump().watched, 5)
+    wait_until(lambda: desk.key("watched") in quaff.store.listener.channels, 5, "a listener")
     looks = script_calls(desk)
     for done in range(100):
         say(desk, lease, done)
@@ -221,6 +221,7 @@ def test_who_watches_asks_nothing_while_nothing_happens(desk: Desk, quaff: Quaff
     watchers = [Watcher(pool, job) for job in jobs]
     for each in watchers:
         each.soon("running")
+    wait_until(lambda: desk.key("followed") in quaff.store.listener.channels, 5, "a listener")
     time.sleep(0.5)  # the first looks of all ten
     before = script_calls(desk)
     time.sleep(1)
@@ -234,11 +235,11 @@ def test_who_watches_asks_nothing_while_nothing_happens(desk: Desk, quaff: Quaff
 def test_the_state_is_told_again_where_nothing_happens(desk: Desk, quaff: Quaff, pool: ThreadPoolExecutor) -> None:
     """For somebody who passes events on; and time is up when it is up."""
     began = time.monotonic()
-    watcher = Watcher(pool, put(desk, quaff), timeout=0.5, every=0.1)
-    with pytest.raises(ResultTimeout, match=r"0\.5 s"):
-        watcher.done.result(5)
-    assert 0.4 < time.monotonic() - began < 3
-    assert 3 <= len(watcher.events) <= 6
+    watcher = Watcher(pool, put(desk, quaff), timeout=2, every=0.1)
+    with pytest.raises(ResultTimeout, match="after 2 s"):
+        watcher.done.result(10)
+    assert 1.9 < time.monotonic() - began < 6
+    assert 3 <= len(watcher.events) <= 21
     assert {event.state for event in watcher.events} == {JobState.QUEUED}
 
 

@@ -159,7 +159,7 @@ def test_jobs_are_found_and_acted_on(browser: Browser, board: Board, scripts: bo
     page.goto(f"{board.url}/jobs?state=queued")
     page.fill("input[type=search]", f"id:{','.join(job.id for job in jobs)}")
     page.click("text=Filter")
-    assert page.locator("tbody tr").count() == 7
+    wait_until(lambda: page.locator("tbody tr").count() == 7, 10, "the jobs that match")
     page.locator("tbody input").nth(0).check()
     page.locator("tbody input").nth(1).check()
     if scripts:

@@ -226,7 +226,7 @@ def test_several_jobs_at_once_those_selected_or_all_that_match(own_site: Site) -
 
 def test_an_action_that_breaks_off_half_way_says_how_far_it_came(own_site: Site, proxy: Proxy) -> None:
     """Half of the page is there by then, and the rest of it comes all the same."""
-    quaff = Quaff(proxy.url, namespace=own_site.namespace, deadline=0.5)
+    quaff = Quaff(proxy.url, namespace=own_site.namespace, deadline=2)
     for n in range(40):
         own_site.send("give", n)
     form = {"state": "queued", "q": "", "do": "cancel-all", "sure": "1"}

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from quaff.importing.peers import peer
 from quaff.importing.theirs import Theirs
 from tests.engines import Server
 from tests.helpers import Program, python
+from tests.proxy import Proxy
 
 APP = """
 from datetime import datetime
@@ -257,15 +259,18 @@ def test_an_import_that_is_killed_and_repeated_loses_nothing_and_doubles_nothing
 ) -> None:
     """By SIGKILL, wherever it is."""
     ids = many(theirs, sample, 1200)
+    slow = Proxy(("127.0.0.1", theirs.port))
+    slow.drip(0.001)  # a page takes some milliseconds without it, in which a busy machine may miss them all
     killed = 0
     while left := theirs.redis.llen("celery"):
-        killing = running(python("-m", "quaff", "import", "celery", theirs.url, "-A", "shop", "--yes", "--json"))
+        killing = running(python("-m", "quaff", "import", "celery", slow.url, "-A", "shop", "--yes", "--json"))
         enough = max(0, left - 400)
         while theirs.redis.llen("celery") > enough and killing.process.poll() is None:
-            pass  # a pause would miss it: a page takes some milliseconds
+            time.sleep(0.001)
         killed += killing.process.poll() is None
         killing.send(signal.SIGKILL)
         killing.wait()
+    slow.close()
     assert killed >= 2
     assert shop.queue("default").stats().queued == len(ids)
     assert {shop.job(f"{ADD}/celery:{id}").state for id in ids[:20] + ids[-20:]} == {JobState.QUEUED}
