@@ -41,12 +41,12 @@ def state_of(desk: Desk, id: bytes) -> JobState | None:
 
 def test_a_delayed_job_waits_for_its_time_and_then_comes(desk: Desk) -> None:
     """Scheduled until then, by the server's clock; the claim says when to ask again."""
-    (id,) = desk.place((b"later", at(delay_ms=80)))
+    (id,) = desk.place((b"later", at(delay_ms=1000)))
     assert state_of(desk, id) is JobState.SCHEDULED
     answer = desk.claim(ME, 1, b"c1")
     assert answer.leases == []
     assert answer.again_ms is not None
-    assert 0 < answer.again_ms <= 80
+    assert 0 < answer.again_ms <= 1000
     time.sleep(answer.again_ms / 1000)
     assert fifo(desk.claim(ME, 2, b"c2").leases) == [b"later"]
 
@@ -404,17 +404,17 @@ def test_starts_are_spread_over_time_and_the_next_one_comes_in_its_millisecond(d
 @pytest.mark.parametrize("count", [1, 10])
 def test_a_claim_that_comes_to_a_limit_says_when_it_opens(desk: Desk, count: int) -> None:
     """Also the one that finds so first: nobody else knows, and until somebody looks the next one waits."""
-    desk.place(*((b"%d" % n, rate(20, 1)) for n in range(3)))
+    desk.place(*((b"%d" % n, rate(2, 1)) for n in range(3)))
     began = time.monotonic()
     answer = desk.claim(ME, 1, b"c0", count)
     if answer.left:  # it took what it wanted, and has not come to the limit yet
         answer = desk.claim(ME, 2, b"c1", count)
     assert (len(desk.dump().active), answer.left) == (1, 0)
     assert answer.again_ms is not None
-    assert 0 < answer.again_ms <= 50
+    assert 0 < answer.again_ms <= 500
     time.sleep(answer.again_ms / 1000)
     assert fifo(desk.claim(ME, 3, b"c2", count).leases) == [b"1"]
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def test_the_claim_that_meets_a_limit_says_when_it_opens(desk: Desk) -> None:
@@ -440,7 +440,7 @@ def test_a_rate_that_is_raised_holds_at_once(desk: Desk) -> None:
     assert fifo(desk.take(ME, 10)) == [b"0"]
     assert desk.take(ME, 10) == []
     desk.store.run(limit(desk.home, name=limit_name("r", "{key}", "")[17:], numbers="100 1000 1", who="me", after=b""))
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 10
     got: list[bytes] = []
     while len(got) < 2 and time.monotonic() < deadline:
         got += fifo(desk.take(ME, 10))

@@ -262,7 +262,7 @@ def test_what_no_retry_mends_is_told_at_once(row: Row, kind: Kind, calls: Desk) 
     """F23, F44, F45, F46: to whoever sends, after one try, and nothing of it was stored."""
 
     def ask(send: Send) -> None:
-        with sending(line[send].url) as store:
+        with sending(line[send].url, 5) as store:
             line[send].on_request(*row.answers(TRIES))
             judge(refused(send, store, kind(calls)), row.error, row.does, store.endpoint.where)
             assert len(line[send].met) == 1
@@ -331,7 +331,7 @@ def test_a_look_that_was_not_answered_leaves_no_doubt(row: Row, calls: Desk) -> 
     """F28: what the next try is told is so."""
 
     def ask(send: Send) -> None:
-        with sending(line[send].url) as store:
+        with sending(line[send].url, 5) as store:
             line[send].on_reply("cut")
             line[send].on_request("pass", *row.answers(TRIES))
             judge(refused(send, store, looks(calls)), row.error, row.does, store.endpoint.where)

@@ -90,13 +90,13 @@ def test_until_the_start_frees_the_key_with_the_claim(desk: Desk) -> None:
 
 def test_a_key_that_is_held_for_a_time_is_free_after_it_and_not_before(desk: Desk) -> None:
     """Throttle: whatever becomes of the job."""
-    (first,) = desk.place((b"1", one(until="time", for_=0.15)))
+    (first,) = desk.place((b"1", one(until="time", for_=1.0)))
     desk.settle(ME, *desk.take(ME))
-    assert desk.place((b"2", one(until="time", for_=0.15))) == [first]
-    time.sleep(0.16)
-    (second,) = desk.place((b"2", one(until="time", for_=0.15)))
+    assert desk.place((b"2", one(until="time", for_=1.0))) == [first]
+    time.sleep(1.01)
+    (second,) = desk.place((b"2", one(until="time", for_=1.0)))
     assert second != first
-    time.sleep(0.16)
+    time.sleep(1.01)
     desk.sweep()
     assert (desk.dump().uniq, desk.dump().lapses) == ({}, {})
 

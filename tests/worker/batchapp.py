@@ -18,7 +18,7 @@ def note(name: str, calls: list[int]) -> None:
         pass
 
 
-@quaff.task(name="double", queue="double", batch=Batch(100, within=0.3))
+@quaff.task(name="double", queue="double", batch=Batch(100, within=1.5))
 def double(calls: list[tuple[int]]) -> list[int]:
     """Twice each."""
     note("double", [number for (number,) in calls])

@@ -58,7 +58,7 @@ def test_a_call_waits_for_company_as_long_as_it_was_told_and_no_longer(stage: St
     began = time.monotonic()
     first, second = double.delay(1), double.delay(2)
     assert [first.result(timeout=10), second.result(timeout=10)] == [2, 4]
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - began >= 1.5
     assert double.delay(3).result(timeout=10) == 6
     assert batches(stage, "double") == [["1", "2"], ["3"]]
 

@@ -65,7 +65,7 @@ def test_a_text_that_takes_for_ever_is_bounded_by_the_limit_of_its_job(
     (attempt,) = job.info().attempts
     assert attempt.started_at is not None
     assert attempt.ended_at is not None
-    assert 0.9 < (attempt.ended_at - attempt.started_at).total_seconds() < 3.2
+    assert 0.9 < (attempt.ended_at - attempt.started_at).total_seconds() < 8
     assert quaff.tasks["good"].delay(1).result(timeout=15) == 1
     assert children(worker) != before
     assert worker.stop() == 0

@@ -133,14 +133,14 @@ def test_a_worker_that_was_frozen_past_its_lease_is_refused(stage: Stage) -> Non
 
 def test_a_frozen_process_alone_keeps_its_jobs(stage: Stage) -> None:
     """F8: while its supervisor lives a child may stand still for three leases; its jobs are nobody else's."""
-    worker = stage.worker("-p", "1", LEASE="1")
-    other = stage.worker("-p", "1", LEASE="1")
+    worker = stage.worker("-p", "1", LEASE="3")
+    other = stage.worker("-p", "1", LEASE="3")
     path = stage.file()
     job = stage.send("gate", "still", str(path))
     run = stage.started("still")
     assert run.pid in children(worker) + children(other)
     kill(run.pid, signal.SIGSTOP)
-    until = ledger.now() + 3.5
+    until = ledger.now() + 9.5
     wait_until(lambda: ledger.now() > until)
     kill(run.pid, signal.SIGCONT)
     path.touch()

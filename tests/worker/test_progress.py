@@ -86,7 +86,7 @@ def test_it_goes_with_the_attempt(stage: Stage, quaff: Quaff, tmp_path: Path) ->
         # Those of the shared worker, too: whichever has it.
         if fleet.is_child(process):
             kill(process.pid)
-    wait_until(lambda: held.state != "running", 10)
+    wait_until(lambda: held.info().attempts[0].outcome != "running", 10, "the end of the first attempt")
     gate.touch()
     assert held.result(timeout=20) == 10
 
