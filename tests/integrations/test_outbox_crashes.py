@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from tests.helpers import Program, python, wait_until
 
@@ -47,7 +47,7 @@ def test_each_committed_order_is_shipped_once_and_no_other(
     tmp_path: Path,
 ) -> None:
     """The web process is killed after the flush, after the commit, and when the job is sent and its row still there."""
-    engine = create_engine(database)
+    engine = create_engine(database, poolclass=NullPool)
     kills = tmp_path / "kills"
     kills.touch()
     environment = {
@@ -68,6 +68,8 @@ def test_each_committed_order_is_shipped_once_and_no_other(
         "--preload",
         "-w",
         "3",
+        "--graceful-timeout",  # one that is told to end while it begins does not hear it
+        "5",
         "-b",
         f"127.0.0.1:{port}",
         "-c",
@@ -107,7 +109,6 @@ def test_each_committed_order_is_shipped_once_and_no_other(
     assert sorted(numbers('SELECT "order" FROM shipments')) == committed
     assert web.stop() == 0
     assert sorted(numbers('SELECT "order" FROM shipments')) == committed
-    engine.dispose()
 
     assert all(len(died(each)) == fates.count(each) for each in ("flush", "commit")), kills.read_text()
     # Each of these that was committed: the first one was, for until then no relay has died.

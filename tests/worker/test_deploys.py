@@ -66,7 +66,7 @@ def test_as_the_first_process_of_a_container_it_stops_and_collects_what_tasks_le
     (first,) = (each.pid for each in stage.processes() if each.parent == program.pid)
     assert Path(f"/proc/{first}/status").read_text().partition("NSpid:")[2].split("\n")[0].split()[-1] == "1"
     assert stage.send("leave_orphans", "leaves", 5).result(timeout=15) == "leaves"
-    assert orphans(first)
+    wait_until(lambda: orphans(first), 5, "the orphans")
     wait_until(lambda: not orphans(first), 10, "the end of the orphans")
     kill(first, signal.SIGTERM)
     assert program.process.wait(10) == 0, program.output

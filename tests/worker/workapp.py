@@ -111,7 +111,7 @@ _kept: list[bytes] = []
 def leave_orphans(tag: str, count: int) -> str:
     """Leave programs behind whose parent is gone, and which end soon; they are in nobody's group."""
     for _ in range(count):
-        subprocess.run(["sh", "-c", "setsid sleep 1 &"], check=True)
+        subprocess.run(["sh", "-c", "setsid sleep 3 &"], check=True)
     return tag
 
 
