@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -217,3 +218,13 @@ def in_loop(quaff: Quaff, main: Callable[[], Any]) -> Any:
         return asyncio.run(main())
     finally:
         quaff.store.endpoint.tidy()
+
+
+@contextmanager
+def no_more_threads() -> Generator[None]:
+    """Within it none can be started: each would have more memory than there are addresses."""
+    usual = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(usual)

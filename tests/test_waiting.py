@@ -23,7 +23,7 @@ from quaff.model.states import JobState
 from quaff.store import listener
 from quaff.waiting import LOOK_ANYWAY
 from tests import taskapp
-from tests.helpers import Program, in_loop, wait_until
+from tests.helpers import Program, in_loop, no_more_threads, wait_until
 from tests.store.engine import Desk, process_id
 from tests.taskapp import add, fail, hold
 
@@ -238,16 +238,6 @@ def no_more_files() -> Generator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextmanager
-def no_more_threads() -> Generator[None]:
-    """Within it none can be started: each would have more memory than there are addresses."""
-    usual = threading.stack_size(1 << 47)
-    try:
-        yield
-    finally:
-        threading.stack_size(usual)
 
 
 ONE_NODE = pytest.mark.only(

@@ -9,20 +9,16 @@ import threading
 import pytest
 
 from quaff.http import loop
-from tests.helpers import wait_until
+from tests.helpers import no_more_threads, wait_until
 
 
 def test_a_loop_that_could_not_start_is_told_and_made_anew_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that comes while no thread can be started is lost, and those after it are answered."""
     monkeypatch.setattr(loop, "_loops", {})
     lost = asyncio.sleep(0)
-    usual = threading.stack_size(1 << 47)  # more than there are addresses
-    try:
-        with pytest.raises(RuntimeError, match="new thread"):
-            loop.run(lost)
-    finally:
-        threading.stack_size(usual)
-        lost.close()
+    with no_more_threads(), pytest.raises(RuntimeError, match="new thread"):
+        loop.run(lost)
+    lost.close()
     answers: list[int] = []
     threading.Thread(target=lambda: answers.append(loop.run(asyncio.sleep(0, 7))), daemon=True).start()
     wait_until(lambda: answers == [7], 10, "an answer")

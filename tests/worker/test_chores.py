@@ -28,9 +28,8 @@ def _chores(store: Store, namespace: str, *queues: str) -> Chores:
     return Chores(store, homes, 30.0, Rules(3, 1000, 1000), Kept(10, 1000), keeper, courier)
 
 
-def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: str, namespace: str) -> None:
-    """F60: a job is called off while the sweep that would have found it has passed it already."""
-    store = Store(Endpoint(server_url, "a test", 5), 5)
+def _sweep_twice(store: Store, namespace: str, made: Callable[[Chores, list[int], Callable[[], float]], float]) -> None:
+    """A sweep is asked for, and another one comes of how it is ``made``: from those begun so far and the usual step."""
     chores = _chores(store, namespace, "q")
     (sweep,) = chores._sweeps
     begun: list[int] = []
@@ -38,9 +37,7 @@ def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: s
 
     def step() -> float:
         begun.append(1)
-        if len(begun) == 1:
-            chores.hurry(0)
-        return usual()
+        return made(chores, begun, usual)
 
     wait_until(lambda: sweep.at > 1, 5, "the first sweep")
     sweep.step = step
@@ -48,38 +45,38 @@ def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: s
     wait_until(lambda: len(begun) == 2, 1.0, "the second sweep")
     chores.close(5)
     store.endpoint.abandon_pool()
+
+
+def test_a_sweep_that_is_asked_for_during_a_sweep_is_done_after_it(server_url: str, namespace: str) -> None:
+    """F60: a job is called off while the sweep that would have found it has passed it already."""
+
+    def made(chores: Chores, begun: list[int], usual: Callable[[], float]) -> float:
+        if len(begun) == 1:
+            chores.hurry(0)
+        return usual()
+
+    _sweep_twice(Store(Endpoint(server_url, "a test", 5), 5), namespace, made)
 
 
 def test_a_sweep_that_is_asked_for_while_the_next_one_is_put_down_is_done_at_once(
     server_url: str, namespace: str
 ) -> None:
     """F60: its time is computed from what was there before, and written over what came meanwhile."""
-    store = Store(Endpoint(server_url, "a test", 5), 5)
-    chores = _chores(store, namespace, "q")
-    (sweep,) = chores._sweeps
-    begun: list[int] = []
-    usual = sweep.step
 
-    class Pause(float):
-        """Seconds, and somebody asks while they are added to the time."""
+    def made(chores: Chores, begun: list[int], usual: Callable[[], float]) -> float:
+        class Pause(float):
+            """Seconds, and somebody asks while they are added to the time."""
 
-        def __radd__(self, now: float) -> float:
-            if len(begun) == 1:
-                other = threading.Thread(target=chores.hurry, args=[0])
-                other.start()
-                other.join()
-            return now + float(self)
+            def __radd__(self, now: float) -> float:
+                if len(begun) == 1:
+                    other = threading.Thread(target=chores.hurry, args=[0])
+                    other.start()
+                    other.join()
+                return now + float(self)
 
-    def step() -> float:
-        begun.append(1)
         return Pause(usual())
 
-    wait_until(lambda: sweep.at > 1, 5, "the first sweep")
-    sweep.step = step
-    chores.hurry(0)
-    wait_until(lambda: len(begun) == 2, 1.0, "the second sweep")
-    chores.close(5)
-    store.endpoint.abandon_pool()
+    _sweep_twice(Store(Endpoint(server_url, "a test", 5), 5), namespace, made)
 
 
 def test_a_server_that_is_away_is_told_once_for_all_queues(caplog: pytest.LogCaptureFixture, namespace: str) -> None:

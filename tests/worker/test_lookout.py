@@ -37,11 +37,7 @@ NOTHING = Claimed(
 )
 
 
-def _lookout(url: str, namespace: str, crowd: int) -> tuple[Lookout, Line]:
-    return _over(_link(url), namespace, crowd)
-
-
-def _over(link: Link, namespace: str, crowd: int) -> tuple[Lookout, Line]:
+def _lookout(link: Link, namespace: str, crowd: int) -> tuple[Lookout, Line]:
     line = Line(0, partition(namespace, "q"), frozenset({"sync"}), crowd=crowd)
     line.rest(10)
     return Lookout(link, [line], ordered=True), line
@@ -56,7 +52,7 @@ def test_in_a_crowd_some_wait_for_tokens_and_the_others_ask_by_the_clock(server_
     """Whoever waits costs the server something whenever a job comes, so there are never many."""
     waiting = 0
     for _ in range(100):
-        lookout, line = _lookout(server_url, namespace, crowd=4 * LISTENERS)
+        lookout, line = _lookout(_link(server_url), namespace, crowd=4 * LISTENERS)
         if lookout.listen([line]):
             waiting += 1
         else:
@@ -69,14 +65,14 @@ def test_in_a_crowd_some_wait_for_tokens_and_the_others_ask_by_the_clock(server_
 def test_where_they_are_few_all_wait_for_tokens(server_url: str, namespace: str) -> None:
     """Up to the bound nobody has to ask by the clock."""
     for crowd in (0, LISTENERS):
-        lookout, line = _lookout(server_url, namespace, crowd)
+        lookout, line = _lookout(_link(server_url), namespace, crowd)
         assert lookout.listen([line])
         lookout.hang_up()
 
 
 def test_who_waits_for_tokens_asks_again_for_what_was_not_answered(server_url: str, namespace: str) -> None:
     """F54: a node of a cluster was away for a moment: nothing is known of its line yet, and its token may be gone."""
-    lookout, line = _lookout(server_url, namespace, crowd=0)
+    lookout, line = _lookout(_link(server_url), namespace, crowd=0)
     lookout.put_off(line, NoAnswer("it did not answer a moment ago"))
     assert lookout.listen([line])
     assert 0 < lookout.wait_for([line]) <= 0.5
@@ -88,7 +84,7 @@ def test_a_lost_token_costs_one_wait_and_not_two(
 ) -> None:
     """However often the waiting ends in between because its time is over."""
     monkeypatch.setattr("quaff.worker.lookout._POLL", 1.0)
-    lookout, line = _lookout(server_url, namespace, crowd=0)
+    lookout, line = _lookout(_link(server_url), namespace, crowd=0)
     line.look_at = 0.0
     lookout.answered(line, NOTHING)
     wait_until(lambda: lookout.listen([line]), 5)
@@ -104,7 +100,7 @@ def test_a_lost_token_costs_one_wait_and_not_two(
 
 def test_while_a_claim_waits_for_a_token_no_other_one_is_made(server_url: str, namespace: str) -> None:
     """F28: and once it is called off nobody knows what it got, so that is asked for."""
-    lookout, line = _lookout(server_url, namespace, crowd=0)
+    lookout, line = _lookout(_link(server_url), namespace, crowd=0)
 
     def claim() -> Asked:
         return line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000)
@@ -128,7 +124,7 @@ def test_a_claim_ahead_is_the_next_look(server_url: str, namespace: str) -> None
     link = _link(server_url)
 
     def ahead() -> Lookout | None:
-        lookout, line = _over(link, namespace, crowd=0)
+        lookout, line = _lookout(link, namespace, crowd=0)
         # Like every process that comes to wait it has asked before, so it knows who has the slot.
         link.exchange([line.claim(b"12345678", 0, 0, idle=True, lease_ms=1000).call])
         line.look_at = time.monotonic() + 0.1
@@ -149,7 +145,7 @@ def test_a_claim_ahead_is_the_next_look(server_url: str, namespace: str) -> None
 
 def test_no_claim_goes_ahead_where_a_job_is_due_soon(server_url: str, namespace: str) -> None:
     """A server with nothing to do ends a wait up to a tenth of a second too late; our own clock is better."""
-    lookout, line = _lookout(server_url, namespace, crowd=0)
+    lookout, line = _lookout(_link(server_url), namespace, crowd=0)
     line.again_at = line.look_at = time.monotonic() + 0.5
     assert lookout.listen([line])
     assert not lookout.takes_claims
@@ -159,7 +155,7 @@ def test_no_claim_goes_ahead_where_a_job_is_due_soon(server_url: str, namespace:
 
 def test_a_line_that_breaks_between_the_wait_and_the_claim_is_made_anew(server_url: str, namespace: str) -> None:
     """F30: and whether the claim has reached the server is asked at once."""
-    lookout, line = _lookout(server_url, namespace, crowd=0)
+    lookout, line = _lookout(_link(server_url), namespace, crowd=0)
     descriptors = lookout.listen([line])
     lookout._posts[0].bell._connection._sock.shutdown(socket.SHUT_RDWR)
     lookout.send_ahead(line.claim(b"12345678", 1, 1, idle=True, lease_ms=1000))
